@@ -1,0 +1,231 @@
+//! What the database holds, as core types. The trait is all that the rest of the API knows of
+//! SQL; SQLite stands behind it.
+//!
+//! Removal has two steps. `remove_*` marks rows as going, and from then on no reader of the
+//! REST API sees them; the row itself, and the port with it, goes in `finish_removal`, once
+//! rule and forwarder are gone. A process that dies in between finds the mark again.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use pgw_core::client::Client;
+use pgw_core::health::Health;
+use pgw_core::ids::{ClientId, ClientIp, MappingId, ProxyId, TokenId};
+use pgw_core::mapping::{Mapping, Target};
+use pgw_core::ports::PortRange;
+use pgw_core::proxy::{Host, Proxy, Scheme, Upstream};
+use pgw_core::redact::Secret;
+use pgw_core::state::{MappingState, Verdict};
+use serde::{Deserialize, Serialize};
+
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    async fn create_proxy(&self, new: NewProxy) -> Result<Proxy, StoreError>;
+    async fn proxies(&self, query: &ListQuery) -> Result<Page<Proxy>, StoreError>;
+    async fn proxy(&self, id: ProxyId) -> Result<Proxy, StoreError>;
+    async fn update_proxy(&self, id: ProxyId, patch: ProxyPatch) -> Result<Proxy, StoreError>;
+    /// Marks the proxy and, with `cascade`, its mappings; answers whose mappings they were.
+    async fn remove_proxy(&self, id: ProxyId, cascade: bool) -> Result<Vec<ClientId>, StoreError>;
+    async fn record_health(&self, id: ProxyId, health: &Health) -> Result<(), StoreError>;
+    /// Every proxy that is not going, with what is needed to dial it.
+    async fn upstreams(&self) -> Result<Vec<ProxyDial>, StoreError>;
+    async fn upstream(&self, id: ProxyId) -> Result<ProxyDial, StoreError>;
+
+    async fn create_client(&self, new: NewClient) -> Result<Client, StoreError>;
+    async fn clients(&self, query: &ListQuery) -> Result<Page<Client>, StoreError>;
+    async fn client(&self, id: ClientId) -> Result<Client, StoreError>;
+    async fn update_client(&self, id: ClientId, patch: ClientPatch) -> Result<Client, StoreError>;
+    async fn remove_client(&self, id: ClientId, cascade: bool) -> Result<(), StoreError>;
+
+    async fn create_mapping(&self, new: NewMapping, ports: &PortRange) -> Result<Mapping, StoreError>;
+    async fn mappings(&self, query: &ListQuery) -> Result<Page<Mapping>, StoreError>;
+    async fn mapping(&self, id: MappingId) -> Result<Mapping, StoreError>;
+    async fn update_mapping(&self, id: MappingId, patch: MappingPatch) -> Result<Mapping, StoreError>;
+    /// Marks it; answers whose it was.
+    async fn remove_mapping(&self, id: MappingId) -> Result<ClientId, StoreError>;
+    async fn record_verdict(&self, id: MappingId, verdict: &Verdict) -> Result<(), StoreError>;
+
+    /// Every client with its routes, going ones included.
+    async fn plans(&self) -> Result<Vec<ClientPlan>, StoreError>;
+    /// One client with its routes; none if there is no such row (any more).
+    async fn plan(&self, id: ClientId) -> Result<Option<ClientPlan>, StoreError>;
+    /// The rule and the forwarder's part of these mappings are gone: their rows go, with the
+    /// port if it was the last, and the client and proxies that were only waiting for it.
+    async fn finish_removal(&self, client: ClientId, mappings: &[MappingId]) -> Result<(), StoreError>;
+
+    async fn create_token(&self, new: NewToken) -> Result<Token, StoreError>;
+    async fn tokens(&self) -> Result<Vec<Token>, StoreError>;
+    async fn revoke_token(&self, id: TokenId) -> Result<(), StoreError>;
+    /// Who holds the token with this SHA-256, unless revoked.
+    async fn token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<Token>, StoreError>;
+
+    /// Can it be read and written?
+    async fn ping(&self) -> Result<(), StoreError>;
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("there is no such {0}")]
+    NotFound(&'static str),
+    #[error("{0}")]
+    Conflict(Conflict),
+    /// Busy, full, read-only, gone: nothing was changed, and trying again may help.
+    #[error("the database cannot be used now: {reason}")]
+    Unavailable { reason: String, #[source] source: sqlx::Error },
+    #[error("the database failed")]
+    Database(#[source] sqlx::Error),
+    #[error("a stored secret of {what} cannot be opened; was the key file replaced?")]
+    Sealed { what: String },
+}
+
+/// What stands in the way of a write, with a stable code.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    #[error("a {0} with this name exists already")]
+    NameTaken(&'static str),
+    #[error("a client with this address exists already")]
+    AddressTaken,
+    #[error("this client has a mapping to this proxy already")]
+    PairTaken,
+    #[error("every port of {range} is taken; remove a mapping or widen PGW_FWD_BASE_PORT..PGW_FWD_MAX_PORT")]
+    PortsExhausted { range: String },
+    #[error("the {what} still has {mappings} mappings; delete them first, or use ?cascade=true")]
+    InUse { what: &'static str, mappings: i64 },
+    /// The mapping names a client or a proxy that does not exist.
+    #[error("there is no {0} with this id")]
+    Missing(&'static str),
+}
+
+#[derive(Debug, Clone)]
+pub struct NewProxy {
+    pub name: String,
+    pub scheme: Scheme,
+    pub host: Host,
+    pub port: u16,
+    pub username: Option<String>,
+    pub password: Option<Secret>,
+    pub enabled: bool,
+    pub note: String,
+    pub labels: BTreeMap<String, String>,
+}
+
+/// None leaves a field as it is; `Some(None)` clears it.
+#[derive(Debug, Clone, Default)]
+pub struct ProxyPatch {
+    pub name: Option<String>,
+    pub scheme: Option<Scheme>,
+    pub host: Option<Host>,
+    pub port: Option<u16>,
+    pub username: Option<Option<String>>,
+    pub password: Option<Option<Secret>>,
+    pub enabled: Option<bool>,
+    pub note: Option<String>,
+    pub labels: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Debug, Clone)]
+pub struct NewClient {
+    pub name: String,
+    pub ip_cidr: ClientIp,
+    pub note: String,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct ClientPatch {
+    pub name: Option<String>,
+    pub ip_cidr: Option<ClientIp>,
+    pub note: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct NewMapping {
+    pub client_id: ClientId,
+    pub proxy_id: ProxyId,
+    pub priority: u16,
+    pub target: Target,
+    pub enabled: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct MappingPatch {
+    pub proxy_id: Option<ProxyId>,
+    pub priority: Option<u16>,
+    pub target: Option<Target>,
+    pub enabled: Option<bool>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct ListQuery {
+    pub limit: u32,
+    /// The id behind which the page starts.
+    pub after: Option<uuid::Uuid>,
+    /// Part of a name, a host, an address or a note.
+    pub q: Option<String>,
+    /// Mappings only.
+    pub state: Option<MappingState>,
+    /// Mappings only.
+    pub client_id: Option<ClientId>,
+    /// Mappings only.
+    pub proxy_id: Option<ProxyId>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Page<T> {
+    pub items: Vec<T>,
+    /// Where the next page starts; none on the last.
+    pub next: Option<uuid::Uuid>,
+}
+
+#[derive(Debug, Clone)]
+pub struct ProxyDial {
+    pub id: ProxyId,
+    pub enabled: bool,
+    pub health: Health,
+    pub upstream: Upstream,
+}
+
+/// All that decides what becomes of one client.
+#[derive(Debug, Clone)]
+pub struct ClientPlan {
+    pub client: Client,
+    pub going: bool,
+    /// None while it has no mapping.
+    pub port: Option<u16>,
+    /// In failover order: by priority, then by age.
+    pub routes: Vec<Route>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Route {
+    pub mapping: Mapping,
+    pub going: bool,
+    pub proxy: ProxyDial,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    Admin,
+    /// Reads only.
+    Viewer,
+}
+
+#[derive(Debug, Clone)]
+pub struct NewToken {
+    pub name: String,
+    pub role: Role,
+    pub hash: [u8; 32],
+}
+
+/// A token as it is listed: never its text, which nobody has but its holder.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct Token {
+    pub id: TokenId,
+    pub name: String,
+    pub role: Role,
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub revoked_at: Option<Timestamp>,
+}

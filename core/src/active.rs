@@ -1,0 +1,192 @@
+//! The documents between the API and the agent: what shall be in the kernel, and what is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ClientId, ClientIp, Generation, MappingId, ProxyId};
+
+pub const ACTIVE_VERSION: u32 = 1;
+
+/// `GET /v1/mappings/active`. Every registered client is in `items` or in `closed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ActiveSet {
+    pub version: u32,
+    pub generation: Generation,
+    /// How many different clients the two lists hold together: a list that was cut short on
+    /// its way is refused, never taken for "everything was deleted".
+    pub count: usize,
+    /// Mappings whose upstream is healthy and whose forwarder listens.
+    pub items: Vec<ActiveMapping>,
+    /// Registered clients without such a mapping.
+    pub closed: Vec<ClosedClient>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ActiveMapping {
+    pub id: MappingId,
+    pub client_id: ClientId,
+    pub proxy_id: ProxyId,
+    pub ip_cidr: ClientIp,
+    pub port: u16,
+    pub priority: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ClosedClient {
+    pub client_id: ClientId,
+    pub ip_cidr: ClientIp,
+}
+
+/// The set as the kernel needs it: no address twice, no port twice, nothing in both lists.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Desired {
+    pub generation: Generation,
+    /// Address to forwarder port.
+    pub mapped: BTreeMap<Ipv4Addr, u16>,
+    /// Registered and closed.
+    pub closed: BTreeSet<Ipv4Addr>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ActiveError {
+    #[error("the API speaks version {0} of the active set; this agent reads version {ACTIVE_VERSION}")]
+    Version(u32),
+    #[error("the API announced {announced} clients and sent {sent}")]
+    Incomplete { announced: usize, sent: usize },
+    #[error("client {ip} has two ports, {first} and {second}")]
+    TwoPorts { ip: Ipv4Addr, first: u16, second: u16 },
+    #[error("port {port} is given to two clients, {first} and {second}")]
+    PortTwice { port: u16, first: Ipv4Addr, second: Ipv4Addr },
+    #[error("two clients have the address {0}")]
+    AddressTwice(Ipv4Addr),
+    #[error("client {0} is both open and closed")]
+    OpenAndClosed(Ipv4Addr),
+}
+
+impl ActiveSet {
+    /// Several mappings of one client become one entry; anything that contradicts itself is
+    /// refused as a whole, and the kernel keeps what it has.
+    pub fn desired(&self) -> Result<Desired, ActiveError> {
+        if self.version != ACTIVE_VERSION {
+            return Err(ActiveError::Version(self.version));
+        }
+        let mut mapped = BTreeMap::new();
+        let mut port_owner: BTreeMap<u16, Ipv4Addr> = BTreeMap::new();
+        let mut owner: BTreeMap<Ipv4Addr, ClientId> = BTreeMap::new();
+        for item in &self.items {
+            let ip = item.ip_cidr.addr();
+            if owner.insert(ip, item.client_id).is_some_and(|other| other != item.client_id) {
+                return Err(ActiveError::AddressTwice(ip));
+            }
+            if let Some(first) = mapped.insert(ip, item.port).filter(|first| *first != item.port) {
+                return Err(ActiveError::TwoPorts { ip, first, second: item.port });
+            }
+            if let Some(first) = port_owner.insert(item.port, ip).filter(|first| *first != ip) {
+                return Err(ActiveError::PortTwice { port: item.port, first, second: ip });
+            }
+        }
+        let mut closed = BTreeSet::new();
+        for client in &self.closed {
+            let ip = client.ip_cidr.addr();
+            if mapped.contains_key(&ip) {
+                return Err(ActiveError::OpenAndClosed(ip));
+            }
+            if !closed.insert(ip) {
+                return Err(ActiveError::AddressTwice(ip));
+            }
+        }
+        let sent = mapped.len() + closed.len();
+        if sent != self.count {
+            return Err(ActiveError::Incomplete { announced: self.count, sent });
+        }
+        Ok(Desired { generation: self.generation, mapped, closed })
+    }
+}
+
+/// `POST /agent/reconcile` answers with what the kernel holds, after asking it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReconcileReport {
+    /// Of the active set that the kernel now holds.
+    pub generation: Generation,
+    /// Did this reconcile have to change the kernel?
+    pub changed: bool,
+    pub took_ms: u64,
+    /// Registered clients, open and closed.
+    pub clients: usize,
+    /// What the kernel redirects, read back from it.
+    pub applied: Vec<AppliedRule>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppliedRule {
+    pub ip_cidr: ClientIp,
+    pub port: u16,
+}
+
+/// `GET /agent/status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentStatus {
+    pub version: String,
+    /// Of the ruleset that was last confirmed; none before the first.
+    pub generation: Option<Generation>,
+    pub clients: usize,
+    pub applied: usize,
+    pub lan_if: String,
+    pub wan_if: String,
+    pub last_reconcile_at: Option<Timestamp>,
+    /// Why the last reconcile failed, if it did.
+    pub last_error: Option<String>,
+    /// How often somebody else changed the tables.
+    pub drift_repaired: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    const GOLDEN: &str = include_str!("../tests/golden/active.json");
+
+    fn set() -> ActiveSet {
+        serde_json::from_str(GOLDEN).unwrap()
+    }
+
+    #[test]
+    fn the_golden_active_set_is_read_and_written_back_the_same() {
+        assert_eq!(serde_json::to_string_pretty(&set()).unwrap().trim(), GOLDEN.trim());
+        let desired = set().desired().unwrap();
+        assert_eq!(desired.mapped, BTreeMap::from([([192, 168, 2, 3].into(), 15001)]));
+        assert_eq!(desired.closed, BTreeSet::from([[192, 168, 2, 4].into()]));
+    }
+
+    #[test]
+    fn a_set_that_contradicts_itself_is_refused_whole() {
+        let ip = |last| Ipv4Addr::new(192, 168, 2, last);
+        let item = |last: u8, port, client: u128| ActiveMapping {
+            ip_cidr: ClientIp::new(ip(last)).unwrap(),
+            port,
+            client_id: ClientId(Uuid::from_u128(client)),
+            ..set().items[0].clone()
+        };
+        let with = |items: Vec<ActiveMapping>, count| ActiveSet { items, count, ..set() }.desired();
+        assert_eq!(
+            with(vec![item(3, 1, 1), item(3, 2, 1)], 2),
+            Err(ActiveError::TwoPorts { ip: ip(3), first: 1, second: 2 })
+        );
+        assert_eq!(
+            with(vec![item(3, 1, 1), item(5, 1, 2)], 3),
+            Err(ActiveError::PortTwice { port: 1, first: ip(3), second: ip(5) })
+        );
+        assert_eq!(with(vec![item(3, 1, 1), item(3, 1, 2)], 2), Err(ActiveError::AddressTwice(ip(3))));
+        assert_eq!(with(vec![item(4, 1, 1)], 1), Err(ActiveError::OpenAndClosed(ip(4))));
+        assert_eq!(with(vec![], 2), Err(ActiveError::Incomplete { announced: 2, sent: 1 }));
+        assert_eq!(ActiveSet { version: 9, ..set() }.desired(), Err(ActiveError::Version(9)));
+    }
+}

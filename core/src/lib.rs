@@ -1,0 +1,23 @@
+//! What pgw knows, as values and functions: no files, no clock, no environment, no sockets
+//! (but for `dial`, the one impure room, behind its feature).
+//!
+//! Read `state` to learn what decides a mapping's state, `health` for what opens a gate,
+//! `flag`, `active` and `control` for the documents that the programs exchange.
+#![deny(clippy::wildcard_enum_match_arm)]
+
+pub mod active;
+pub mod client;
+pub mod control;
+#[cfg(feature = "dial")]
+pub mod dial;
+pub mod flag;
+pub mod handshake;
+pub mod health;
+pub mod ids;
+pub mod mapping;
+pub mod ports;
+pub mod proxy;
+pub mod redact;
+pub mod settings;
+pub mod sni;
+pub mod state;

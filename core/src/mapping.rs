@@ -1,0 +1,43 @@
+//! One client's way out by one proxy. Several of them are the client's failover list.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ClientId, MappingId, ProxyId};
+use crate::state::MappingState;
+
+/// What the upstream is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// The address that the client dialled.
+    #[default]
+    Original,
+    /// The name in the client's TLS hello or HTTP request, so that the upstream resolves it.
+    Hostname,
+}
+
+/// Lower goes first.
+pub const DEFAULT_PRIORITY: u16 = 100;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Mapping {
+    pub id: MappingId,
+    pub client_id: ClientId,
+    pub proxy_id: ProxyId,
+    pub priority: u16,
+    pub target: Target,
+    pub enabled: bool,
+    pub port: u16,
+    pub state: MappingState,
+    /// One sentence that says why the mapping is in this state.
+    pub reason: String,
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
+    pub applied_at: Option<Timestamp>,
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub created_at: Timestamp,
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub updated_at: Timestamp,
+}
