@@ -283,7 +283,10 @@ fn percent_decode(text: &str) -> Result<String, ProxyError> {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<(String, String, u16, Option<(String, String)>), ProxyError> {
+    /// Scheme, host, port, and the user name with its password.
+    type Parts = (String, String, u16, Option<(String, String)>);
+
+    fn read(text: &str) -> Result<Parts, ProxyError> {
         ProxyAddress::parse(text, Scheme::Http).map(|a| {
             let creds = a.credentials.map(|c| (c.username, c.password.expose().to_owned()));
             (a.scheme.to_string(), a.host.to_string(), a.port, creds)

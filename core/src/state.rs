@@ -50,12 +50,12 @@ pub enum Rule {
 }
 
 #[derive(Debug, Clone)]
-pub struct Facts<'a> {
-    pub proxy: &'a str,
+pub struct Facts {
+    pub proxy: String,
     pub enabled: Enabled,
     pub health: HealthStatus,
     /// Why the last check failed, if it did.
-    pub health_error: Option<&'a str>,
+    pub health_error: Option<String>,
     pub forwarder: Forwarder,
     pub rule: Rule,
 }
@@ -66,16 +66,16 @@ pub struct Verdict {
     pub reason: String,
 }
 
-impl Facts<'_> {
+impl Facts {
     /// Shall this mapping be in its forwarder's configuration and, through it, in the kernel?
     pub fn wanted(&self) -> bool {
         self.enabled == Enabled::Yes && self.health.is_up()
     }
 }
 
-pub fn step(state: MappingState, facts: &Facts<'_>) -> Verdict {
+pub fn step(state: MappingState, facts: &Facts) -> Verdict {
     use MappingState::{Applied, Failed, Pending};
-    let proxy = facts.proxy;
+    let proxy = &facts.proxy;
     let say = |state, reason: String| Verdict { state, reason };
 
     match facts.enabled {
@@ -85,7 +85,7 @@ pub fn step(state: MappingState, facts: &Facts<'_>) -> Verdict {
     }
     match facts.health {
         HealthStatus::Down => {
-            let why = facts.health_error.unwrap_or("its last checks failed");
+            let why = facts.health_error.as_deref().unwrap_or("its last checks failed");
             return say(Failed, format!("proxy {proxy} is down: {why}"));
         }
         HealthStatus::Unknown => {
@@ -155,7 +155,7 @@ mod tests {
         [Rule::Confirmed, Rule::Absent(why()), Rule::Unanswered(why()), Rule::Stale(why())]
     }
 
-    fn every_case() -> Vec<(MappingState, Facts<'static>)> {
+    fn every_case() -> Vec<(MappingState, Facts)> {
         let mut cases = Vec::new();
         for state in STATES {
             for enabled in ENABLED {
@@ -163,7 +163,7 @@ mod tests {
                     for forwarder in forwarders() {
                         for rule in rules() {
                             let facts = Facts {
-                                proxy: "de1",
+                                proxy: "de1".into(),
                                 enabled,
                                 health,
                                 health_error: None,
@@ -220,14 +220,14 @@ mod tests {
     #[test]
     fn the_table_of_the_contract() {
         let good = Facts {
-            proxy: "de1",
+            proxy: "de1".into(),
             enabled: Enabled::Yes,
             health: HealthStatus::Ok,
             health_error: None,
             forwarder: Forwarder::Ready,
             rule: Rule::Confirmed,
         };
-        let down = Facts { health: HealthStatus::Down, health_error: Some("407"), ..good.clone() };
+        let down = Facts { health: HealthStatus::Down, health_error: Some("407".into()), ..good.clone() };
         let unchecked = Facts { health: HealthStatus::Unknown, ..good.clone() };
         let starting = Facts { forwarder: Forwarder::NotReady("starting".into()), ..good.clone() };
         let no_agent = Facts { rule: Rule::Unanswered("agent is down".into()), ..good.clone() };

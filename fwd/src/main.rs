@@ -1,1 +1,83 @@
-fn main() {}
+//! The transparent forwarder of one client: `pgw-fwd --port 15001`. Its flag file is its whole
+//! configuration, so that it starts and runs without the API.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use pgw_core::control::{flag_path, socket_path};
+use pgw_core::dial::Dialer;
+use pgw_core::flag::FlagFile;
+use pgw_core::settings::{Environment, FwdSettings};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+mod conn;
+mod control;
+mod failover;
+mod flagfile;
+mod forwarder;
+mod listener;
+mod origdst;
+mod peek;
+mod relay;
+mod serve;
+mod start;
+#[cfg(test)]
+mod tests;
+
+use control::Control;
+use flagfile::FlagSource;
+use serve::Shared;
+use start::Failure;
+
+fn main() -> ExitCode {
+    match start::log().and_then(|()| prepared()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("pgw-fwd: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+fn prepared() -> Result<(), Failure> {
+    let port = start::port(std::env::args_os().skip(1))?;
+    let settings = FwdSettings::read(&Environment)?;
+    let source = FlagSource::new(flag_path(&settings.state_dir, port), port);
+    let flag = source.load().map_err(|error| Failure::Flag(source.path().to_owned(), error))?;
+    start::raise_file_limit();
+    // A connection is a task, and a forwarder has one client: one thread serves it, and idle
+    // forwarders cost next to nothing. The others resolve names.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(8).build();
+    let runtime = runtime.map_err(Failure::Runtime)?;
+    let served = runtime.block_on(serve(port, &settings, source, flag));
+    // A question to DNS may still wait in a thread; nobody waits for it.
+    runtime.shutdown_background();
+    served
+}
+
+async fn serve(port: u16, settings: &FwdSettings, source: FlagSource, flag: FlagFile) -> Result<(), Failure> {
+    let listener = listener::bind(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port))?;
+    let path = socket_path(&settings.run_dir, port);
+    let control = Control::bind(&path).map_err(|error| Failure::Control(path, error))?;
+    let reload = Arc::new(Notify::new());
+    let stop = start::signals(reload.clone()).map_err(Failure::Runtime)?;
+    tracing::info!(port, client = %flag.client.name, revision = %flag.revision, "listening");
+    let (current, receiver) = watch::channel(Arc::new(flag));
+    let shared = Arc::new(Shared {
+        flag: receiver.clone(),
+        live: Arc::default(),
+        dialer: Dialer::new(),
+        lookup: origdst::kernel(),
+        cut: CancellationToken::new(),
+    });
+    let live = shared.live.clone();
+    let _told = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    tokio::select! {
+        () = forwarder::run(listener, shared, stop) => {}
+        () = source.watch(&current, &reload) => {}
+        () = control.serve(receiver, live) => {}
+    }
+    Ok(())
+}

@@ -1,19 +1,28 @@
 //! Through an upstream to a destination, under one deadline. The health probe and the
 //! forwarder both dial here, so "healthy" means "a forwarder could".
 
-use std::net::SocketAddrV4;
-use std::sync::Arc;
+use std::io;
 use std::time::Duration;
 
-use crate::health::CheckFailure;
-use crate::proxy::{Host, Upstream};
+use tokio::time::Instant;
 
-/// Where the tunnel shall end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Destination {
-    Addr(SocketAddrV4),
-    Name(Host, u16),
-}
+use crate::health::CheckFailure;
+use crate::proxy::{Scheme, Upstream};
+
+mod greet;
+mod stream;
+mod tcp;
+mod tls;
+
+#[cfg(test)]
+mod tests;
+
+pub use crate::handshake::Destination;
+pub use stream::{Stream, Tunnel};
+pub use tcp::tune;
+
+/// Nobody waits longer for a tunnel, whatever a document says.
+const LONGEST: Duration = Duration::from_secs(3600);
 
 /// Why there is no tunnel, in the words that operators act on.
 #[derive(Debug, thiserror::Error)]
@@ -24,4 +33,80 @@ pub struct DialError {
     pub detail: String,
     #[source]
     pub source: Option<std::io::Error>,
+}
+
+/// Dials; built once, for the certificates that it comes to hold.
+#[derive(Default)]
+pub struct Dialer {
+    tls: tls::Tls,
+}
+
+impl Dialer {
+    /// Trusts the certificates that the system trusts; they are read when first needed.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A tunnel through `upstream` to `dest`, with `deadline` for everything from the first
+    /// question to DNS on.
+    pub async fn dial(
+        &self,
+        upstream: &Upstream,
+        dest: &Destination,
+        deadline: Duration,
+    ) -> Result<Tunnel, DialError> {
+        let whole = deadline.min(LONGEST);
+        let deadline = Deadline { at: Instant::now() + whole, whole };
+        let tcp = tcp::connect(upstream.host.as_str(), upstream.port, deadline).await?;
+        let mut stream = match upstream.scheme {
+            Scheme::Http | Scheme::Socks5 => Stream::Plain(tcp),
+            Scheme::Https => {
+                let tls = deadline.hold(
+                    CheckFailure::Timeout,
+                    || format!("during the TLS session with {}", upstream.host),
+                    self.tls_over(&upstream.host, tcp),
+                );
+                Stream::Tls(Box::new(tls.await??))
+            }
+        };
+        let credentials = upstream.credentials.as_ref();
+        let early = deadline
+            .hold(CheckFailure::Timeout, || "while asking for the tunnel".to_owned(), async {
+                match upstream.scheme {
+                    Scheme::Http | Scheme::Https => greet::http_connect(&mut stream, dest, credentials).await,
+                    Scheme::Socks5 => greet::socks5(&mut stream, dest, credentials).await,
+                }
+            })
+            .await??;
+        Ok(Tunnel { stream, early })
+    }
+}
+
+impl DialError {
+    fn new(kind: CheckFailure, detail: impl Into<String>, source: Option<io::Error>) -> Self {
+        Self { kind, detail: detail.into(), source }
+    }
+}
+
+/// One point in time for all the steps of an attempt.
+#[derive(Clone, Copy)]
+struct Deadline {
+    at: Instant,
+    whole: Duration,
+}
+
+impl Deadline {
+    /// `doing` says what was waited for, should the time run out.
+    async fn hold<T>(
+        self,
+        kind: CheckFailure,
+        doing: impl FnOnce() -> String,
+        work: impl Future<Output = T>,
+    ) -> Result<T, DialError> {
+        tokio::time::timeout_at(self.at, work).await.map_err(|_elapsed| self.missed(kind, &doing()))
+    }
+
+    fn missed(self, kind: CheckFailure, doing: &str) -> DialError {
+        DialError::new(kind, format!("no answer within {:?} {doing}", self.whole), None)
+    }
 }

@@ -1,0 +1,69 @@
+//! TLS to an upstream, verified against the certificates that the system trusts.
+
+use std::io;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::ServerName;
+use rustls_platform_verifier::BuilderVerifierExt as _;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::OnceCell;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::{DialError, Dialer};
+use crate::health::CheckFailure;
+use crate::proxy::Host;
+
+/// The configuration, made when it is first needed: the system's certificates take a few
+/// megabytes, and most forwarders never look at one.
+#[derive(Default)]
+pub(super) struct Tls(OnceCell<Arc<ClientConfig>>);
+
+impl Tls {
+    async fn config(&self) -> Result<Arc<ClientConfig>, DialError> {
+        let config = self.0.get_or_try_init(|| async {
+            // Reading certificates waits for the disk.
+            tokio::task::spawn_blocking(system_config)
+                .await
+                .map_err(io::Error::other)
+                .and_then(|made| made.map_err(io::Error::other))
+                .map(Arc::new)
+        });
+        config.await.cloned().map_err(|source| {
+            let detail = format!("reading the system's trusted certificates: {source}");
+            DialError::new(CheckFailure::Tls, detail, Some(source))
+        })
+    }
+}
+
+fn system_config() -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_platform_verifier()?
+        .with_no_client_auth())
+}
+
+impl Dialer {
+    /// Trusts what `config` trusts, and not the system's certificates.
+    pub fn with_tls(config: ClientConfig) -> Self {
+        Self { tls: Tls(OnceCell::new_with(Some(Arc::new(config)))) }
+    }
+
+    /// TLS with `name` over any stream, such as a tunnel.
+    pub async fn tls_over<S>(&self, name: &Host, stream: S) -> Result<TlsStream<S>, DialError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let failed = |source: io::Error| {
+            let detail = format!("TLS with {name}: {source}");
+            DialError::new(CheckFailure::Tls, detail, Some(source))
+        };
+        let server = ServerName::try_from(name.as_str().to_owned())
+            .map_err(|bad_name| failed(io::Error::new(io::ErrorKind::InvalidInput, bad_name)))?;
+        let connector = TlsConnector::from(self.tls.config().await?);
+        connector.connect(server, stream).await.map_err(failed)
+    }
+}

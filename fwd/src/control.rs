@@ -1,0 +1,190 @@
+//! The unix socket by which the API learns what the forwarder has loaded and carries.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use pgw_core::control::{Answer, Ask};
+use pgw_core::flag::FlagFile;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
+
+use crate::conn::Live;
+
+const MAX_CLIENTS: usize = 32;
+const MAX_LINE: u64 = 4096;
+/// For whoever asks and does not read the answer.
+const ANSWER: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The socket, and its file for as long as it is ours.
+pub(crate) struct Control {
+    listener: UnixListener,
+    path: PathBuf,
+    inode: (u64, u64),
+}
+
+impl Control {
+    /// Makes the socket, in place of one that a dead forwarder left: who holds the port has
+    /// the right to the socket.
+    pub(crate) fn bind(path: &Path) -> io::Result<Self> {
+        if let Some(dir) = path.parent() {
+            fs::create_dir_all(dir)?;
+        }
+        // Nobody finds it before it has its mode, and the old one is there until the new is.
+        let new = path.with_extension("sock.new");
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let listener = UnixListener::bind(&new)?;
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o660))?;
+        let inode = inode(&new)?;
+        fs::rename(&new, path)?;
+        Ok(Self { listener, path: path.to_owned(), inode })
+    }
+
+    /// Answers, and does not return.
+    pub(crate) async fn serve(&self, flag: watch::Receiver<Arc<FlagFile>>, live: Arc<Live>) {
+        let room = Arc::new(Semaphore::new(MAX_CLIENTS));
+        loop {
+            let Ok((stream, _)) = self.listener.accept().await else {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            };
+            // One too many is hung up on, and asks again later.
+            if let Ok(place) = room.clone().try_acquire_owned() {
+                let (flag, live) = (flag.clone(), live.clone());
+                tokio::spawn(async move {
+                    // Who hangs up in the middle of an answer has no use for it.
+                    let _hung_up = converse(stream, &flag, &live).await;
+                    drop(place);
+                });
+            }
+        }
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        // The next forwarder of this port may have put its own in this place.
+        if inode(&self.path).is_ok_and(|found| found == self.inode) {
+            let _gone = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn inode(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino()))
+}
+
+async fn converse(stream: UnixStream, flag: &watch::Receiver<Arc<FlagFile>>, live: &Live) -> io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        (&mut stream).take(MAX_LINE).read_until(b'\n', &mut line).await?;
+        if line.is_empty() {
+            return Ok(());
+        }
+        let whole = line.ends_with(b"\n");
+        let answer = if whole {
+            answer(&line, &flag.borrow(), live)
+        } else {
+            Answer::Error { detail: format!("a question is one line of at most {MAX_LINE} bytes") }
+        };
+        let mut text = serde_json::to_vec(&answer)?;
+        text.push(b'\n');
+        timeout(ANSWER, stream.get_mut().write_all(&text)).await??;
+        if !whole {
+            return Ok(());
+        }
+    }
+}
+
+fn answer(line: &[u8], flag: &FlagFile, live: &Live) -> Answer {
+    match serde_json::from_slice(line) {
+        Ok(Ask::Status) => Answer::Status(live.status(flag)),
+        Err(error) => Answer::Error { detail: format!("not a question of this version: {error}") },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::flag;
+
+    struct Caller(BufReader<UnixStream>);
+
+    impl Caller {
+        async fn new(path: &Path) -> Self {
+            Self(BufReader::new(UnixStream::connect(path).await.unwrap()))
+        }
+
+        async fn ask(&mut self, text: &str) -> Answer {
+            self.0.get_mut().write_all(text.as_bytes()).await.unwrap();
+            let mut line = String::new();
+            self.0.read_line(&mut line).await.unwrap();
+            serde_json::from_str(&line).unwrap()
+        }
+    }
+
+    fn serving(path: &Path) -> tokio::task::JoinHandle<()> {
+        let control = Control::bind(path).unwrap();
+        let (_sender, receiver) = watch::channel(Arc::new(flag(15001)));
+        tokio::spawn(async move { control.serve(receiver, Arc::default()).await })
+    }
+
+    #[tokio::test]
+    async fn a_question_is_answered_as_often_as_it_is_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = pgw_core::control::socket_path(dir.path(), 15001);
+        let _serving = serving(&path);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
+        let mut caller = Caller::new(&path).await;
+        for _time in 0..2 {
+            let Answer::Status(status) = caller.ask("{\"ask\":\"status\"}\n").await else { panic!() };
+            assert_eq!((status.port, status.connections), (15001, 0));
+            assert_eq!(status.revision, flag(15001).revision);
+        }
+        assert!(matches!(caller.ask("{\"ask\":\"coffee\"}\n").await, Answer::Error { .. }));
+        assert!(matches!(caller.ask("{\"ask\":\"status\"}\n").await, Answer::Status(_)));
+        assert!(matches!(caller.ask(&"x".repeat(4096)).await, Answer::Error { .. }));
+        let mut rest = Vec::new();
+        assert_eq!(caller.0.read_to_end(&mut rest).await.unwrap(), 0, "hung up after an endless line");
+    }
+
+    #[tokio::test]
+    async fn callers_beyond_the_bound_are_hung_up_on_and_the_others_served() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = pgw_core::control::socket_path(dir.path(), 15001);
+        let _serving = serving(&path);
+        let mut served = Vec::new();
+        for _caller in 0..MAX_CLIENTS {
+            let mut caller = Caller::new(&path).await;
+            assert!(matches!(caller.ask("{\"ask\":\"status\"}\n").await, Answer::Status(_)));
+            served.push(caller);
+        }
+        let mut rest = Vec::new();
+        let one_too_many = Caller::new(&path).await.0.read_to_end(&mut rest).await;
+        assert_eq!(one_too_many.unwrap_or_default(), 0);
+        assert!(matches!(served[0].ask("{\"ask\":\"status\"}\n").await, Answer::Status(_)));
+    }
+
+    #[tokio::test]
+    async fn a_stale_socket_is_replaced_and_only_the_own_one_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = pgw_core::control::socket_path(dir.path(), 15001);
+        let first = Control::bind(&path).unwrap();
+        let second = Control::bind(&path).unwrap();
+        drop(first);
+        assert!(path.exists(), "the successor's socket stays");
+        drop(second);
+        assert!(!path.exists());
+    }
+}

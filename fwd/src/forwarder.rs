@@ -1,0 +1,37 @@
+//! A forwarder from its first connection to its last.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+
+use crate::listener::accept;
+use crate::serve::Shared;
+
+/// For connections that were told to end.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Serves until the first `stop`; then open connections may finish, until the drain time is
+/// over or the second `stop` comes.
+pub(crate) async fn run(listener: TcpListener, shared: Arc<Shared>, mut stop: mpsc::Receiver<()>) {
+    let tasks = TaskTracker::new();
+    tokio::select! {
+        () = accept(&listener, &shared, &tasks) => {}
+        _asked = stop.recv() => {}
+    }
+    drop(listener);
+    shared.live.drain();
+    let _told = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    let limit = Duration::from_secs(shared.flag.borrow().limits.drain_s);
+    tracing::info!(connections = shared.live.open(), limit_s = limit.as_secs(), "stopping");
+    tasks.close();
+    tokio::select! {
+        _done = timeout(limit, tasks.wait()) => {}
+        _asked_again = stop.recv() => {}
+    }
+    shared.cut.cancel();
+    let _done = timeout(LAST_WORDS, tasks.wait()).await;
+}

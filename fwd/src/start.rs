@@ -1,0 +1,125 @@
+//! What happens before the first connection: arguments, logs, signals, and what may go wrong.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use pgw_core::settings::Mistakes;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, mpsc};
+use tracing_subscriber::EnvFilter;
+
+use crate::flagfile::LoadError;
+use crate::listener::BindError;
+
+/// Why a forwarder does not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("usage: pgw-fwd --port 15001")]
+    Usage,
+    #[error(transparent)]
+    Settings(#[from] Mistakes),
+    #[error("PGW_LOG={0:?} cannot be used: a level such as info, or target=level pairs")]
+    Log(String),
+    #[error("the flag file {path} {error}", path = .0.display(), error = .1)]
+    Flag(PathBuf, #[source] LoadError),
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error("cannot make the control socket {path}: {error}", path = .0.display(), error = .1)]
+    Control(PathBuf, #[source] io::Error),
+    #[error("cannot start: {0}")]
+    Runtime(#[source] io::Error),
+}
+
+impl Failure {
+    /// As sysexits.h has them: 64 is a mistake in the call, 78 in the configuration.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Usage | Self::Settings(_) | Self::Log(_) => ExitCode::from(64),
+            Self::Flag(..) => ExitCode::from(78),
+            Self::Bind(_) | Self::Control(..) | Self::Runtime(_) => ExitCode::FAILURE,
+        }
+    }
+}
+
+/// `--port 15001` or `--port=15001`, and nothing else.
+pub(crate) fn port(arguments: impl Iterator<Item = OsString>) -> Result<u16, Failure> {
+    let arguments: Vec<OsString> = arguments.take(3).collect();
+    let value = match arguments.as_slice() {
+        [name, value] if name == "--port" => value.to_str(),
+        [both] => both.to_str().and_then(|both| both.strip_prefix("--port=")),
+        _ => None,
+    };
+    value.and_then(|value| value.parse().ok()).filter(|port| *port > 0).ok_or(Failure::Usage)
+}
+
+/// JSON lines on stderr.
+pub(crate) fn log() -> Result<(), Failure> {
+    let wanted = std::env::var("PGW_LOG").unwrap_or_default();
+    let wanted = if wanted.trim().is_empty() { "info" } else { wanted.trim() };
+    let filter = EnvFilter::try_new(wanted).map_err(|_unreadable| Failure::Log(wanted.to_owned()))?;
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .init();
+    Ok(())
+}
+
+/// A connection takes two files, and the usual soft limit is 1024.
+pub(crate) fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(error = %error, "cannot raise the limit of open files");
+    }
+}
+
+/// SIGTERM and SIGINT as messages, SIGHUP as a wish to look at the flag file.
+pub(crate) fn signals(reload: Arc<Notify>) -> io::Result<mpsc::Receiver<()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let (stop, stopped) = mpsc::channel(2);
+    tokio::spawn(async move {
+        loop {
+            let sent = tokio::select! {
+                _signal = hangup.recv() => {
+                    reload.notify_one();
+                    Ok(())
+                }
+                _signal = terminate.recv() => stop.try_send(()),
+                _signal = interrupt.recv() => stop.try_send(()),
+            };
+            if sent.is_err() && stop.is_closed() {
+                return;
+            }
+        }
+    });
+    Ok(stopped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_is_said_in_one_of_two_ways() {
+        for (arguments, want) in [
+            (vec!["--port", "15001"], Some(15001)),
+            (vec!["--port=15001"], Some(15001)),
+            (vec![], None),
+            (vec!["--port"], None),
+            (vec!["--port", "0"], None),
+            (vec!["--port", "65536"], None),
+            (vec!["--port", "15001", "more"], None),
+            (vec!["15001"], None),
+        ] {
+            let got = port(arguments.iter().map(OsString::from)).ok();
+            assert_eq!(got, want, "{arguments:?}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The way of a connection, on the loopback: real sockets, fake proxies, a fake answer to
+//! "where did it mean to go".
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::sync::Arc;
+use std::time::Duration;
+
+use pgw_core::dial::Dialer;
+use pgw_core::flag::{FlagFile, FlagUpstream};
+use pgw_core::ids::MappingId;
+use pgw_core::mapping::Target;
+use pgw_core::proxy::{Scheme, Upstream};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::conn::Live;
+use crate::listener;
+use crate::origdst::{Lookup, Origin};
+use crate::serve::Shared;
+
+mod fakes;
+mod lines;
+mod names;
+mod reload;
+mod stop;
+mod through;
+mod tls;
+
+pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 168, 2, 3);
+const DESTINATION: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(198, 51, 100, 7), 443);
+
+/// A flag file without upstreams.
+pub(crate) fn flag(port: u16) -> FlagFile {
+    let golden = include_bytes!("../../../core/tests/golden/flag.json");
+    let mut flag = FlagFile::read(golden, 15001).unwrap();
+    flag.port = port;
+    flag.upstreams.clear();
+    // So long that a test which waits for one of them is noticed, unless it sets its own.
+    flag.limits.connect_timeout_ms = 60_000;
+    flag.limits.peek_ms = 60_000;
+    flag.limits.drain_s = 60;
+    flag
+}
+
+fn upstream(name: &str, at: SocketAddr) -> FlagUpstream {
+    FlagUpstream {
+        mapping_id: MappingId(name.bytes().fold(uuid::Uuid::nil(), |id, byte| {
+            uuid::Uuid::from_u128(id.as_u128().wrapping_mul(31).wrapping_add(byte.into()))
+        })),
+        target: Target::Original,
+        upstream: Upstream {
+            name: name.into(),
+            scheme: Scheme::Http,
+            host: at.ip().to_string().parse().unwrap(),
+            port: at.port(),
+            credentials: None,
+        },
+    }
+}
+
+/// A running forwarder.
+struct Gateway {
+    address: SocketAddr,
+    flag: watch::Sender<Arc<FlagFile>>,
+    stop: mpsc::Sender<()>,
+    live: Arc<Live>,
+    running: JoinHandle<()>,
+}
+
+impl Gateway {
+    fn start(upstreams: Vec<FlagUpstream>) -> Self {
+        let mut flag = flag(15001);
+        flag.upstreams = upstreams;
+        Self::start_with(flag, Dialer::new(), redirected(CLIENT))
+    }
+
+    fn start_with(flag: FlagFile, dialer: Dialer, lookup: Lookup) -> Self {
+        let listener = listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (flag, receiver) = watch::channel(Arc::new(flag));
+        let live = Arc::new(Live::default());
+        let cut = CancellationToken::new();
+        let shared = Arc::new(Shared { flag: receiver, live: live.clone(), dialer, lookup, cut });
+        let (stop, stopped) = mpsc::channel(2);
+        let running = tokio::spawn(crate::forwarder::run(listener, shared, stopped));
+        Self { address, flag, stop, live, running }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut FlagFile)) {
+        self.flag.send_modify(|flag| {
+            let mut new = FlagFile::clone(flag);
+            change(&mut new);
+            *flag = Arc::new(new);
+        });
+    }
+}
+
+/// As if the connection came through the redirect.
+fn redirected(from: Ipv4Addr) -> Lookup {
+    Arc::new(move |_stream| Ok(Origin { from, to: DESTINATION }))
+}
+
+/// Where nobody listens.
+async fn nowhere() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+const SHORT: Duration = Duration::from_millis(150);
+
+type Fields = BTreeMap<String, serde_json::Value>;

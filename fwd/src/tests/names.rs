@@ -1,0 +1,82 @@
+//! `target: hostname`: the upstream is asked for the name, if there is one in time.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::fakes::{FakeProxy, echoes, origin};
+use super::*;
+
+/// A ClientHello that asks for `name`.
+fn hello(name: &str) -> Vec<u8> {
+    fn field(width: usize, content: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(content.len()).unwrap().to_be_bytes();
+        [&length[4 - width..], content].concat()
+    }
+    let names = field(2, &[&[0][..], &field(2, name.as_bytes())].concat());
+    let extensions = field(2, &[&[0, 0][..], &field(2, &names)].concat());
+    let body = [&[3, 3][..], &[7; 32], &[0], &[0, 2, 0x13, 1], &[1, 0], &extensions].concat();
+    [&[22, 3, 1][..], &field(2, &[&[1][..], &field(3, &body)].concat())].concat()
+}
+
+/// Says `pieces` one by one, each when the one before is on its way; returns what the proxy
+/// was asked for. Every byte must come back from the origin.
+async fn asked_for(pieces: Vec<&[u8]>, peek_ms: u64) -> String {
+    let proxy = FakeProxy::to(origin(echoes).await).await;
+    let mut by_name = upstream("de1", proxy.address);
+    by_name.target = Target::Hostname;
+    let gateway = Gateway::start(vec![by_name]);
+    gateway.change(|flag| flag.limits.peek_ms = peek_ms);
+    let mut client = gateway.connect().await;
+    client.set_nodelay(true).unwrap();
+    for piece in &pieces {
+        client.write_all(piece).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    client.shutdown().await.unwrap();
+    let mut heard = Vec::new();
+    client.read_to_end(&mut heard).await.unwrap();
+    assert_eq!(heard, pieces.concat());
+    proxy.asked().concat()
+}
+
+#[tokio::test]
+async fn the_upstream_is_asked_for_the_name_that_the_client_says() {
+    let hello = hello("www.example.com");
+    assert_eq!(asked_for(vec![&hello], 60_000).await, "www.example.com:443");
+    let request = b"GET / HTTP/1.1\r\nHost: a.example:80\r\n\r\n";
+    assert_eq!(asked_for(vec![request], 60_000).await, "a.example:443");
+}
+
+#[tokio::test]
+async fn a_hello_in_single_bytes_is_understood_and_passed_on_whole() {
+    let hello = hello("www.example.com");
+    assert_eq!(asked_for(hello.chunks(1).collect(), 60_000).await, "www.example.com:443");
+}
+
+#[tokio::test]
+async fn without_a_usable_name_the_upstream_is_asked_for_the_address() {
+    let address = "198.51.100.7:443";
+    let (literal, empty) = (hello("192.0.2.1"), hello(""));
+    for (what, said) in [
+        ("an address in the hello", &literal[..]),
+        ("an empty name", &empty),
+        ("another protocol", b"SSH-2.0-x\r\n"),
+        ("half a request and the end", b"GET / HT"),
+        ("nothing and the end", b""),
+    ] {
+        assert_eq!(asked_for(vec![said], 60_000).await, address, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_silent_client_is_waited_for_no_longer_than_the_bound() {
+    let greets = origin(|mut stream| async move { stream.write_all(b"220 ready").await.unwrap() }).await;
+    let proxy = FakeProxy::to(greets).await;
+    let mut by_name = upstream("de1", proxy.address);
+    by_name.target = Target::Hostname;
+    let gateway = Gateway::start(vec![by_name]);
+    gateway.change(|flag| flag.limits.peek_ms = 50);
+    let mut heard = String::new();
+    gateway.connect().await.read_to_string(&mut heard).await.unwrap();
+    assert_eq!(heard, "220 ready");
+    assert_eq!(proxy.asked(), ["198.51.100.7:443"]);
+}
