@@ -1,1 +1,99 @@
-fn main() {}
+//! The house's one command. Nothing here but what cargo brings: it runs on a fresh machine.
+#![expect(clippy::disallowed_methods, reason = "running programs is what it is for")]
+#![expect(clippy::print_stdout, reason = "it talks to the person who called it")]
+
+mod install;
+mod run;
+
+use std::process::ExitCode;
+
+use install::Package;
+use run::{Failed, cargo, step};
+
+const HELP: &str = "\
+cargo xtask <command>
+
+  up       installs what is missing, builds, and starts a whole gateway in a lab of network
+           namespaces: devices, real upstream proxies, an origin. Ctrl-C ends all of it.
+  test     installs what the tests need and runs all of them: format, lints, unit, end to end
+  check    the minute before a commit: format, lints, unit tests
+  golden   rewrites the golden rulesets and shows what changed
+";
+
+/// What the lab is made of.
+const LAB: &[Package] = &[
+    Package { name: "iproute2", why: "network namespaces" },
+    Package { name: "nftables", why: "the firewall" },
+    Package { name: "curl", why: "requests as a device makes them" },
+    Package { name: "squid", why: "an upstream that speaks HTTP CONNECT with a password" },
+    Package { name: "tinyproxy-bin", why: "the HTTP upstream behind TLS" },
+    Package { name: "stunnel4", why: "TLS in front of it" },
+    Package { name: "microsocks", why: "a SOCKS5 upstream" },
+    Package { name: "dante-server", why: "another SOCKS5 upstream" },
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["up", rest @ ..] => up(rest),
+        ["test"] => test(),
+        ["check"] => check(),
+        ["golden"] => golden(),
+        ["help" | "--help" | "-h"] | [] => {
+            println!("{HELP}");
+            Ok(())
+        }
+        [other, ..] => Err(Failed(format!("{other:?} is no command; see `cargo xtask help`"))),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failed(why)) => {
+            eprintln!("xtask: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn up(rest: &[&str]) -> Result<(), Failed> {
+    install::missing(LAB)?;
+    build()?;
+    run::foreground(&run::built("pgw-lab")?, &[&["up"], rest].concat())
+}
+
+fn test() -> Result<(), Failed> {
+    install::missing(LAB)?;
+    format_and_lints()?;
+    one_crypto_provider()?;
+    build()?;
+    step("tests: unit and end to end", || cargo(&["test", "--workspace", "--no-fail-fast"]))
+}
+
+fn check() -> Result<(), Failed> {
+    format_and_lints()?;
+    step("unit tests", || cargo(&["test", "--workspace", "--exclude", "pgw-lab"]))
+}
+
+fn golden() -> Result<(), Failed> {
+    step("golden rulesets", || {
+        run::with_env(&["test", "-p", "pgw-agent", "golden"], &[("PGW_GOLDEN", "write")])
+    })?;
+    run::foreground("git".as_ref(), &["--no-pager", "diff", "--stat", "-p", "--", "agent/tests/golden"])
+}
+
+fn build() -> Result<(), Failed> {
+    step("build", || cargo(&["build", "--workspace"]))
+}
+
+fn format_and_lints() -> Result<(), Failed> {
+    step("format", || cargo(&["fmt", "--all", "--check"]))?;
+    step("lints", || cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+}
+
+/// With two crypto providers in one program rustls panics at its first use.
+fn one_crypto_provider() -> Result<(), Failed> {
+    let found = run::output("cargo", &["tree", "--workspace", "--edges", "normal", "--prefix", "none"])?;
+    match found.lines().find(|line| line.starts_with("ring ")) {
+        Some(line) => Err(Failed(format!("{line} is in the tree beside aws-lc-rs; see `cargo tree -i ring`"))),
+        None => Ok(()),
+    }
+}
