@@ -1,1 +1,91 @@
-fn main() {}
+//! pgw-agent: run, boot, render.
+
+use std::io::{Read, Write};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use pgw_agent::nft::kernel::Nft;
+use pgw_agent::nft::plan::{Policy, plan};
+use pgw_agent::nft::render;
+use pgw_agent::restore::restore;
+use pgw_agent::saved::Saved;
+use pgw_core::active::ActiveSet;
+use pgw_core::settings::{AgentSettings, Environment};
+use tracing_subscriber::EnvFilter;
+
+mod serve;
+
+const USAGE: u8 = 64;
+const LARGEST_INPUT: u64 = 32 << 20;
+const HELP: &str = "\
+pgw-agent keeps the nftables rules of the gateway as pgw-api says.
+
+  pgw-agent          run (the same as pgw-agent run)
+  pgw-agent boot     load the saved ruleset, or close every client that is known
+  pgw-agent render   an active set (JSON) on stdin, the ruleset on stdout; changes nothing
+
+Settings are PGW_* environment variables.";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> =
+        std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
+    let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["--help" | "-h"] => say(HELP),
+        ["--version" | "-V"] => say(concat!("pgw-agent ", env!("CARGO_PKG_VERSION"))),
+        [command @ ("boot" | "render")] => with_settings(command),
+        [] | ["run"] => with_settings("run"),
+        other => {
+            eprintln!("pgw-agent: {:?} is not understood; see pgw-agent --help", other.join(" "));
+            return ExitCode::from(USAGE);
+        }
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("pgw-agent: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn with_settings(command: &str) -> anyhow::Result<ExitCode> {
+    let settings = match AgentSettings::read(&Environment) {
+        Ok(settings) => settings,
+        Err(mistakes) => {
+            eprintln!("pgw-agent: {mistakes}");
+            return Ok(ExitCode::from(USAGE));
+        }
+    };
+    if command == "render" {
+        return rendered(&settings);
+    }
+    let filter = EnvFilter::try_from_env("PGW_LOG").unwrap_or_else(|_unset| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // One thread: nft does the work.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match command {
+        "boot" => runtime.block_on(boot(&settings))?,
+        _ => runtime.block_on(serve::run(&settings))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Before the network is up: what is closed stays closed, and nothing is opened that was not.
+async fn boot(settings: &AgentSettings) -> anyhow::Result<()> {
+    let saved = Saved::new(&settings.state_dir);
+    let restored = restore(&Nft, &saved, &Policy::from(settings)).await;
+    let restored = restored.context("no rules could be loaded; registered devices are not held back")?;
+    restored.log();
+    Ok(())
+}
+
+fn rendered(settings: &AgentSettings) -> anyhow::Result<ExitCode> {
+    let mut input = String::new();
+    std::io::stdin().take(LARGEST_INPUT).read_to_string(&mut input).context("stdin cannot be read")?;
+    let set: ActiveSet = serde_json::from_str(&input).context("stdin does not hold an active set")?;
+    let ruleset = plan(&set.desired()?, &Policy::from(settings))?;
+    std::io::stdout().write_all(render::replace(&ruleset).as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn say(text: &str) -> anyhow::Result<ExitCode> {
+    writeln!(std::io::stdout(), "{text}")?;
+    Ok(ExitCode::SUCCESS)
+}

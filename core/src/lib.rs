@@ -1,5 +1,5 @@
 //! What pgw knows, as values and functions: no files, no clock, no environment, no sockets
-//! (but for `dial`, the one impure room, behind its feature).
+//! (but for `dial` and `files`, the two impure rooms, each behind its feature).
 //!
 //! Read `state` to learn what decides a mapping's state, `health` for what opens a gate,
 //! `flag`, `active` and `control` for the documents that the programs exchange.
@@ -10,6 +10,8 @@ pub mod client;
 pub mod control;
 #[cfg(feature = "dial")]
 pub mod dial;
+#[cfg(feature = "files")]
+pub mod files;
 pub mod flag;
 pub mod handshake;
 pub mod health;

@@ -1,0 +1,84 @@
+//! The agent's HTTP: a POST that wakes, three GETs that tell.
+
+mod auth;
+mod problem;
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+
+use crate::nft::kernel::Kernel;
+use crate::reconcile::Status;
+use crate::wake::Wake;
+
+pub use auth::Auth;
+use problem::Problem;
+
+pub struct Agent {
+    pub auth: Auth,
+    pub wake: Wake,
+    pub status: Status,
+    pub kernel: Arc<dyn Kernel>,
+}
+
+pub fn router(agent: Arc<Agent>) -> Router {
+    let guarded = Router::new()
+        .route("/agent/reconcile", post(reconcile))
+        .route("/agent/status", get(status))
+        .route("/agent/ruleset", get(ruleset))
+        .method_not_allowed_fallback(method_not_allowed)
+        .route_layer(from_fn_with_state(agent.clone(), guard));
+    Router::new()
+        .route("/healthz", get(healthz))
+        .method_not_allowed_fallback(method_not_allowed)
+        .merge(guarded)
+        .fallback(no_such_path)
+        .with_state(agent)
+}
+
+async fn guard(State(agent): State<Arc<Agent>>, request: Request, next: Next) -> Response {
+    let bearer = request.headers().get(header::AUTHORIZATION);
+    match agent.auth.admit(bearer, request.method()).await {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => Problem::from(refusal).into_response(),
+    }
+}
+
+async fn reconcile(State(agent): State<Arc<Agent>>) -> Response {
+    match agent.wake.reconcile().await {
+        Ok(outcome) => match outcome.as_ref() {
+            Ok(report) => Json(report).into_response(),
+            Err(error) => Problem::from(error).into_response(),
+        },
+        Err(stopping) => Problem::from(stopping).into_response(),
+    }
+}
+
+async fn status(State(agent): State<Arc<Agent>>) -> Response {
+    Json(agent.status.now()).into_response()
+}
+
+async fn ruleset(State(agent): State<Arc<Agent>>) -> Result<String, Problem> {
+    agent.kernel.text().await.map_err(|error| Problem::from(&error))
+}
+
+async fn healthz() -> Json<Value> {
+    Json(json!({"status": "ok"}))
+}
+
+async fn no_such_path() -> Problem {
+    Problem::NO_SUCH_PATH
+}
+
+async fn method_not_allowed() -> Problem {
+    Problem::METHOD_NOT_ALLOWED
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,216 @@
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::body::Body;
+use axum::http::StatusCode;
+use http_body_util::BodyExt;
+use pgw_core::active::{ActiveSet, ReconcileReport};
+use pgw_core::redact::Secret;
+use pgw_core::settings::AgentSettings;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use super::*;
+use crate::api::{ActiveSource, ApiError, Role, Voucher, internal_token_file};
+use crate::nft::fake::FakeKernel;
+use crate::nft::kernel::KernelError;
+use crate::reconcile::Reconciler;
+use crate::saved::Saved;
+use crate::testing::{active, policy};
+
+const ADMIN: &str = "the-admin-token-of-the-environment";
+const INTERNAL: &str = "the-internal-token";
+
+/// Knows the tokens `alice` (admin) and `victor` (viewer).
+struct FakeApi {
+    set: Mutex<Result<ActiveSet, ApiError>>,
+    up: bool,
+    asked: AtomicUsize,
+}
+
+#[async_trait]
+impl ActiveSource for FakeApi {
+    async fn active_set(&self) -> Result<ActiveSet, ApiError> {
+        self.set.lock().unwrap().clone()
+    }
+}
+
+#[async_trait]
+impl Voucher for FakeApi {
+    async fn role_of(&self, token: &str) -> Result<Option<Role>, ApiError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        match token {
+            _ if !self.up => Err(unreachable()),
+            "alice" => Ok(Some(Role::Admin)),
+            "victor" => Ok(Some(Role::Viewer)),
+            _ => Ok(None),
+        }
+    }
+}
+
+struct House {
+    router: Router,
+    api: Arc<FakeApi>,
+    kernel: Arc<FakeKernel>,
+    state: tempfile::TempDir,
+}
+
+struct Told {
+    status: StatusCode,
+    content_type: String,
+    challenge: Option<String>,
+    body: String,
+}
+
+fn unreachable() -> ApiError {
+    ApiError::Unreachable { url: "http://127.0.0.1:8080".to_owned(), why: "connection refused".to_owned() }
+}
+
+impl House {
+    fn new(up: bool) -> Self {
+        let state = tempfile::tempdir().unwrap();
+        std::fs::write(internal_token_file(state.path()), INTERNAL).unwrap();
+        let set = Mutex::new(if up { Ok(active(7, &[(3, 15001)], &[4])) } else { Err(unreachable()) });
+        let api = Arc::new(FakeApi { set, up, asked: AtomicUsize::new(0) });
+        let kernel = Arc::new(FakeKernel::default());
+        let status = Status::new(&AgentSettings::read(&BTreeMap::new()).unwrap());
+        let saved = Saved::new(state.path());
+        let reconciler = Reconciler::new(api.clone(), kernel.clone(), saved, policy(), status.clone());
+        let (wake, waiting) = crate::wake::channel();
+        tokio::spawn(waiting.run(reconciler, Duration::from_secs(15), CancellationToken::new()));
+        let token_file = internal_token_file(state.path());
+        let auth = Auth::new(token_file, Some(Secret::new(ADMIN)), api.clone());
+        let agent = Agent { auth, wake, status, kernel: kernel.clone() };
+        Self { router: router(Arc::new(agent)), api, kernel, state }
+    }
+
+    async fn call(&self, method: &str, path: &str, token: &str) -> Told {
+        let mut request = Request::builder().method(method).uri(path);
+        if !token.is_empty() {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let request = request.body(Body::empty()).unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let header = |name| response.headers().get(name).map(|v| v.to_str().unwrap().to_owned());
+        let (content_type, challenge) = (header("content-type"), header("www-authenticate"));
+        let status = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        Told { status, content_type: content_type.unwrap_or_default(), challenge, body }
+    }
+}
+
+impl Told {
+    fn is_problem(&self, status: u16, code: &str) {
+        assert_eq!((self.status.as_u16(), self.content_type.as_str()), (status, "application/problem+json"));
+        let problem: Value = serde_json::from_str(&self.body).unwrap();
+        assert_eq!(problem["code"], code, "{problem}");
+        assert_eq!(problem["status"], status);
+        for field in ["type", "title", "detail"] {
+            assert!(problem[field].as_str().is_some_and(|text| !text.is_empty()), "{field}: {problem}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_reconcile_answers_with_what_the_kernel_holds() {
+    let house = House::new(true);
+    let told = house.call("POST", "/agent/reconcile", INTERNAL).await;
+    assert_eq!(told.status, StatusCode::OK);
+    let report: ReconcileReport = serde_json::from_str(&told.body).unwrap();
+    assert_eq!((report.generation.0, report.clients, report.applied.len()), (7, 2, 1));
+    let told = house.call("GET", "/agent/status", "victor").await;
+    assert!(told.body.contains("\"generation\":7"), "{}", told.body);
+    let told = house.call("GET", "/agent/ruleset", "victor").await;
+    assert!(told.content_type.starts_with("text/plain"), "{}", told.content_type);
+    assert!(told.body.contains("chain forward"), "{}", told.body);
+}
+
+#[tokio::test]
+async fn who_may_do_what() {
+    let house = House::new(true);
+    for (token, read, write) in [
+        (INTERNAL, 200, 200),
+        (ADMIN, 200, 200),
+        ("alice", 200, 200),
+        ("victor", 200, 403),
+        ("mallory", 401, 401),
+        ("", 401, 401),
+        ("two words", 401, 401),
+    ] {
+        let status = house.call("GET", "/agent/status", token).await.status.as_u16();
+        let reconcile = house.call("POST", "/agent/reconcile", token).await.status.as_u16();
+        assert_eq!((status, reconcile), (read, write), "{token:?}");
+    }
+    let told = house.call("GET", "/agent/status", "").await;
+    told.is_problem(401, "unauthorized");
+    assert!(told.challenge.is_some_and(|challenge| challenge.starts_with("Bearer")));
+    house.call("POST", "/agent/reconcile", "victor").await.is_problem(403, "forbidden");
+}
+
+#[tokio::test]
+async fn without_the_api_known_tokens_are_good_and_others_are_told_why_not() {
+    let house = House::new(false);
+    for token in [INTERNAL, ADMIN] {
+        assert_eq!(house.call("GET", "/agent/status", token).await.status, StatusCode::OK);
+    }
+    let told = house.call("GET", "/agent/status", "alice").await;
+    told.is_problem(503, "api_unreachable");
+    assert!(told.body.contains("connection refused"), "{}", told.body);
+}
+
+#[tokio::test]
+async fn an_internal_token_that_was_made_anew_is_good_at_once_and_the_old_one_no_longer() {
+    let house = House::new(true);
+    assert_eq!(house.call("GET", "/agent/status", INTERNAL).await.status, StatusCode::OK);
+    std::fs::write(internal_token_file(house.state.path()), "another-token\n").unwrap();
+    assert_eq!(house.call("GET", "/agent/status", "another-token").await.status, StatusCode::OK);
+    assert_eq!(house.call("GET", "/agent/status", INTERNAL).await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_api_said_of_a_token_is_remembered_for_five_seconds() {
+    let house = House::new(true);
+    let asked = || house.api.asked.load(Ordering::SeqCst);
+    for token in ["victor", "victor", "mallory", "mallory"] {
+        house.call("GET", "/agent/status", token).await;
+    }
+    assert_eq!(asked(), 2);
+    tokio::time::advance(Duration::from_secs(6)).await;
+    house.call("GET", "/agent/status", "victor").await;
+    assert_eq!(asked(), 3);
+}
+
+#[tokio::test]
+async fn every_failure_of_a_reconcile_is_a_problem_with_its_reason() {
+    let down = House::new(false);
+    down.call("POST", "/agent/reconcile", ADMIN).await.is_problem(503, "api_unreachable");
+
+    let house = House::new(true);
+    *house.api.set.lock().unwrap() = Ok(active(8, &[(3, 80)], &[]));
+    house.call("POST", "/agent/reconcile", ADMIN).await.is_problem(502, "active_set_refused");
+    let refused = ApiError::Refused { path: "/v1/mappings/active", status: 500 };
+    *house.api.set.lock().unwrap() = Err(refused);
+    house.call("POST", "/agent/reconcile", ADMIN).await.is_problem(502, "api_answer_unusable");
+
+    *house.api.set.lock().unwrap() = Ok(active(8, &[(5, 15005)], &[]));
+    *house.kernel.failure.lock().unwrap() = Some(KernelError::NotInstalled);
+    let told = house.call("POST", "/agent/reconcile", ADMIN).await;
+    told.is_problem(500, "nft_not_installed");
+    assert!(told.body.contains("nft is not installed"), "{}", told.body);
+}
+
+#[tokio::test]
+async fn health_is_for_everybody_and_all_else_is_a_problem() {
+    let house = House::new(true);
+    let told = house.call("GET", "/healthz", "").await;
+    assert_eq!((told.status, told.body.as_str()), (StatusCode::OK, r#"{"status":"ok"}"#));
+    house.call("GET", "/", "").await.is_problem(404, "no_such_path");
+    house.call("GET", "/agent/unknown", ADMIN).await.is_problem(404, "no_such_path");
+    house.call("GET", "/agent/reconcile", ADMIN).await.is_problem(405, "method_not_allowed");
+    house.call("DELETE", "/agent/status", ADMIN).await.is_problem(405, "method_not_allowed");
+    house.call("POST", "/healthz", "").await.is_problem(405, "method_not_allowed");
+}

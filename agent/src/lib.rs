@@ -1,0 +1,15 @@
+//! pgw-agent: makes the kernel hold what the API says, and asks the kernel whether it does.
+//!
+//! Read `nft::plan` to know what pgw means, `nft::render` to know what it does to a packet, and
+//! `reconcile` for the way from the one to the other.
+
+pub mod api;
+pub mod http;
+pub mod nft;
+pub mod reconcile;
+pub mod restore;
+pub mod saved;
+pub mod wake;
+
+#[cfg(test)]
+mod testing;

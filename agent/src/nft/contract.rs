@@ -1,0 +1,124 @@
+//! What `Kernel` promises, asked of the fake and of the real one. The real one is asked in a
+//! network namespace of its own: the test starts itself again inside.
+
+use std::process::Stdio;
+
+use pgw_core::active::Desired;
+use pgw_core::ports::PortRange;
+use pgw_core::settings::{ClosedAction, Unregistered};
+
+use super::diff::changes;
+use super::fake::FakeKernel;
+use super::golden;
+use super::kernel::{Kernel, KernelError, Nft};
+use super::plan::{Policy, plan};
+use super::render;
+use super::ruleset::Ruleset;
+
+const INSIDE: &str = "PGW_TEST_INSIDE_NAMESPACE";
+
+fn ruleset(mapped: &[(u8, u16)], closed: &[u8], closed_action: ClosedAction) -> Ruleset {
+    let ip = |last: u8| [10, 0, 0, last].into();
+    let policy = Policy {
+        lan_if: "lan@0.1-a_b".to_owned(),
+        ports: PortRange::spanning(15001, 15999),
+        unregistered: Unregistered::Drop,
+        closed_action,
+    };
+    let desired = Desired {
+        mapped: mapped.iter().map(|(last, port)| (ip(*last), *port)).collect(),
+        closed: closed.iter().map(|last| ip(*last)).collect(),
+        ..Desired::default()
+    };
+    plan(&desired, &policy).unwrap()
+}
+
+async fn holds(kernel: &dyn Kernel, ruleset: &Ruleset) {
+    assert_eq!(kernel.read().await.unwrap().unwrap().elements, ruleset.elements);
+}
+
+async fn contract(kernel: &dyn Kernel) {
+    assert_eq!(kernel.read().await.unwrap(), None, "nothing is there at first");
+    assert_eq!(kernel.text().await.unwrap(), "");
+
+    let first = ruleset(&[(3, 15001), (4, 15002)], &[5], ClosedAction::Drop);
+    kernel.apply(&render::replace(&first)).await.unwrap();
+    holds(kernel, &first).await;
+    let text = kernel.text().await.unwrap();
+    assert!(text.contains("client_port") && text.contains("chain forward"), "{text}");
+
+    let printed = kernel.read().await.unwrap().unwrap().printed;
+    assert!(!printed.contains("10.0.0.3"), "elements are not part of the skeleton: {printed}");
+
+    // 3 gets another port, 4 is closed, 5 is gone, 6 is new.
+    let second = ruleset(&[(3, 15002), (6, 15001)], &[4], ClosedAction::Drop);
+    kernel.apply(&render::changes(&changes(&first.elements, &second.elements))).await.unwrap();
+    holds(kernel, &second).await;
+    assert_eq!(kernel.read().await.unwrap().unwrap().printed, printed, "elements left the rules alone");
+
+    let third = ruleset(&[], &[], ClosedAction::Reject);
+    kernel.apply(&render::replace(&third)).await.unwrap();
+    holds(kernel, &third).await;
+    assert_ne!(kernel.read().await.unwrap().unwrap().printed, printed, "other rules print otherwise");
+
+    kernel.apply(&render::replace(&first)).await.unwrap();
+    assert_eq!(kernel.read().await.unwrap().unwrap().printed, printed, "the same rules print the same");
+
+    // The last line of each is bad; none of it may be done.
+    let good = "delete element inet pgw_filter clients {\n\t10.0.0.3\n}\n";
+    for bad in [
+        "delete element ip pgw client_port {\n\t10.0.0.99\n}\n",
+        "add element ip pgw client_port {\n\t10.0.0.3 : 15009\n}\n",
+        "add element ip pgw nothing {\n\t10.0.0.3\n}\n",
+        "delete table ip nothing\n",
+        "open the gates\n",
+    ] {
+        let error = kernel.apply(&format!("{good}{bad}")).await.unwrap_err();
+        assert!(matches!(error, KernelError::Refused(_)), "{error}");
+        holds(kernel, &first).await;
+    }
+
+    kernel.apply("delete table ip pgw\n").await.unwrap();
+    assert_eq!(kernel.read().await.unwrap(), None, "half of it is not there");
+}
+
+#[tokio::test]
+async fn the_fake_kernel_keeps_the_contract() {
+    contract(&FakeKernel::default()).await;
+}
+
+#[tokio::test]
+async fn the_real_kernel_keeps_the_contract() {
+    if std::env::var_os(INSIDE).is_some() {
+        contract(&Nft).await;
+        for (case, text) in golden::texts() {
+            Nft.apply(&text).await.unwrap_or_else(|error| panic!("{}: {error}", case.display()));
+            assert!(Nft.read().await.unwrap().is_some(), "{}", case.display());
+        }
+        return;
+    }
+    again_inside("nft::contract::the_real_kernel_keeps_the_contract").await;
+}
+
+/// As root a network namespace is enough; everybody else gets it with a user namespace.
+#[expect(clippy::disallowed_methods, reason = "the test starts itself in a namespace of its own")]
+async fn again_inside(test: &str) {
+    let options = if rustix::process::geteuid().is_root() { "-n" } else { "-rn" };
+    let path = std::env::var("PATH").unwrap_or_default();
+    let output = tokio::process::Command::new("unshare")
+        .arg(options)
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(INSIDE, "1")
+        // Where nft lives is not in everybody's PATH.
+        .env("PATH", format!("{path}:/usr/sbin:/sbin"))
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .expect("unshare (package util-linux) is needed for this test");
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    // Zero tests run is a success to the test harness, not to us.
+    assert!(output.status.success() && said.contains("1 passed"), "unshare {options}: {said}");
+}

@@ -1,0 +1,187 @@
+//! What has to change in the kernel: elements when sure, everything when in doubt.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use super::ruleset::{Elements, Ruleset};
+
+/// Beyond this a full replace is as fast, and simpler to trust.
+const MOST_CHANGES: usize = 1_000;
+
+/// What the kernel holds now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Both tables without elements, as nft prints them.
+    pub printed: String,
+    pub elements: Elements,
+}
+
+/// What we left in the kernel. nft prints rules in other words than it was given, and those
+/// differ between its versions: what it printed right after our change is what it has to
+/// print as long as nobody touched the tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Left {
+    /// Our own text without elements.
+    pub rendered: String,
+    pub found: Found,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    Nothing,
+    Change(Changes),
+    Replace,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Changes {
+    pub delete: Elements,
+    pub add: Elements,
+}
+
+/// Has somebody else changed, or removed, what we left?
+pub fn drifted(left: Option<&Left>, found: Option<&Found>) -> bool {
+    left.is_some_and(|left| found != Some(&left.found))
+}
+
+/// `rendered` is `wanted`'s own text without elements.
+pub fn step(left: Option<&Left>, found: Option<&Found>, wanted: &Ruleset, rendered: &str) -> Step {
+    let (Some(left), Some(found)) = (left, found) else { return Step::Replace };
+    if left.rendered != rendered || left.found.printed != found.printed {
+        return Step::Replace;
+    }
+    let changes = changes(&found.elements, &wanted.elements);
+    match changes.delete.len() + changes.add.len() {
+        0 => Step::Nothing,
+        1..=MOST_CHANGES => Step::Change(changes),
+        _ => Step::Replace,
+    }
+}
+
+pub fn changes(from: &Elements, to: &Elements) -> Changes {
+    Changes { delete: minus(from, to), add: minus(to, from) }
+}
+
+/// A map entry whose value differs is in both directions: deleted and added.
+fn minus(a: &Elements, b: &Elements) -> Elements {
+    let addresses = |a: &BTreeSet<Ipv4Addr>, b| a.difference(b).copied().collect();
+    Elements {
+        client_port: a
+            .client_port
+            .iter()
+            .filter(|(ip, port)| b.client_port.get(ip) != Some(port))
+            .map(|(ip, port)| (*ip, *port))
+            .collect(),
+        client_ports: a.client_ports.difference(&b.client_ports).copied().collect(),
+        clients: addresses(&a.clients, &b.clients),
+        open: addresses(&a.open, &b.open),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pgw_core::active::Desired;
+    use pgw_core::ports::PortRange;
+    use proptest::collection::{btree_map, btree_set};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::nft::fake::Model;
+    use crate::nft::plan::{Policy, plan};
+    use crate::nft::render;
+    use crate::testing::policy;
+
+    fn ruleset(desired: &Desired) -> Ruleset {
+        let policy = Policy { ports: PortRange::spanning(1, 65535), ..policy() };
+        plan(desired, &policy).unwrap()
+    }
+
+    fn left(ruleset: &Ruleset) -> Left {
+        let mut model = Model::default();
+        model.apply(&render::replace(ruleset)).unwrap();
+        Left { rendered: render::skeleton(&ruleset.skeleton), found: model.found().unwrap() }
+    }
+
+    /// Few addresses and ports, so that two sets have much in common.
+    fn desired() -> impl Strategy<Value = Desired> {
+        let address = || (0u8..24).prop_map(|last| Ipv4Addr::new(10, 0, 0, last));
+        (btree_map(address(), 1u16..40, 0..12), btree_set(address(), 0..12)).prop_map(
+            |(mapped, mut closed)| {
+                closed.retain(|ip| !mapped.contains_key(ip));
+                Desired { mapped, closed, ..Desired::default() }
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn from_any_ruleset_the_changes_lead_to_any_other(a in desired(), b in desired()) {
+            let (a, b) = (ruleset(&a), ruleset(&b));
+            let mut model = Model::default();
+            model.apply(&render::replace(&a)).unwrap();
+            let batch = match step(Some(&left(&a)), model.found().as_ref(), &b, &left(&b).rendered) {
+                Step::Nothing => String::new(),
+                Step::Change(changes) => render::changes(&changes),
+                Step::Replace => return Err(TestCaseError::fail("so few changes need no replace")),
+            };
+            model.apply(&batch).unwrap();
+            prop_assert_eq!(model.found(), Some(left(&b).found));
+        }
+
+        #[test]
+        fn a_replace_leads_from_anything_to_any_ruleset(a in desired(), b in desired()) {
+            let (a, b) = (ruleset(&a), ruleset(&b));
+            let mut model = Model::default();
+            model.apply(&render::replace(&a)).unwrap();
+            model.apply(&render::replace(&b)).unwrap();
+            prop_assert_eq!(model.found(), Some(left(&b).found));
+        }
+
+        #[test]
+        fn what_is_as_wanted_is_not_touched(a in desired()) {
+            let a = ruleset(&a);
+            let left = left(&a);
+            prop_assert_eq!(step(Some(&left), Some(&left.found), &a, &left.rendered), Step::Nothing);
+        }
+    }
+
+    fn many(clients: u32) -> Desired {
+        let closed = (0..clients).map(|n| Ipv4Addr::from(0x0a00_0000 + n)).collect();
+        Desired { closed, ..Desired::default() }
+    }
+
+    #[test]
+    fn in_doubt_everything_is_replaced() {
+        let wanted = ruleset(&many(1));
+        let ours = left(&wanted);
+        let replaced = |left: Option<&Left>, found: Option<&Found>, rendered: &str| {
+            step(left, found, &wanted, rendered) == Step::Replace
+        };
+        let touched = Found { printed: format!("{}\n# more", ours.found.printed), ..ours.found.clone() };
+        assert!(!replaced(Some(&ours), Some(&ours.found), &ours.rendered));
+        assert!(replaced(None, Some(&ours.found), &ours.rendered), "we do not know who wrote it");
+        assert!(replaced(Some(&ours), None, &ours.rendered), "the tables are gone");
+        assert!(replaced(Some(&ours), Some(&touched), &ours.rendered), "somebody changed the rules");
+        assert!(replaced(Some(&ours), Some(&ours.found), "other"), "the settings have changed");
+    }
+
+    #[test]
+    fn more_than_a_thousand_changes_are_a_replace() {
+        let (none, some, more) = (ruleset(&many(0)), ruleset(&many(1_000)), ruleset(&many(1_001)));
+        let empty = left(&none);
+        let go = |to| step(Some(&empty), Some(&empty.found), to, &empty.rendered);
+        assert!(matches!(go(&some), Step::Change(changes) if changes.add.len() == 1_000));
+        assert_eq!(go(&more), Step::Replace);
+    }
+
+    #[test]
+    fn only_what_others_did_is_drift() {
+        let ours = left(&ruleset(&many(1)));
+        let fewer = Found { elements: Elements::default(), ..ours.found.clone() };
+        assert!(!drifted(None, None));
+        assert!(!drifted(None, Some(&ours.found)), "what an earlier process left is not drift");
+        assert!(!drifted(Some(&ours), Some(&ours.found)));
+        assert!(drifted(Some(&ours), Some(&fewer)));
+        assert!(drifted(Some(&ours), None));
+    }
+}

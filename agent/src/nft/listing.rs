@@ -1,0 +1,125 @@
+//! Reads elements back from `nft -j list table`. Own small structs: whatever else is listed is
+//! skipped, and an element that we would not have written makes the listing unreadable.
+
+use std::net::Ipv4Addr;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::ruleset::{Elements, Set, Table};
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ListingError {
+    #[error("what nft lists is not the JSON that was expected: {0}")]
+    Json(String),
+    #[error("the set {set} holds an element that is not pgw's: {element}")]
+    Foreign { set: &'static str, element: String },
+}
+
+#[derive(Deserialize)]
+struct Listing {
+    nftables: Vec<Object>,
+}
+
+#[derive(Deserialize)]
+struct Object {
+    #[serde(alias = "map")]
+    set: Option<Listed>,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    name: String,
+    #[serde(default)]
+    elem: Vec<Element>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Element {
+    Address(Ipv4Addr),
+    Concat { concat: (Ipv4Addr, u16) },
+    Entry(Ipv4Addr, u16),
+    Other(Value),
+}
+
+/// Adds what one table's listing holds.
+pub fn read(table: Table, json: &[u8], into: &mut Elements) -> Result<(), ListingError> {
+    let listing: Listing =
+        serde_json::from_slice(json).map_err(|error| ListingError::Json(error.to_string()))?;
+    for listed in listing.nftables.into_iter().filter_map(|object| object.set) {
+        let ours = Set::ALL.into_iter().find(|set| set.table() == table && set.name() == listed.name);
+        if let Some(set) = ours {
+            for element in listed.elem {
+                put(set, element, into)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn put(set: Set, element: Element, into: &mut Elements) -> Result<(), ListingError> {
+    match (set, element) {
+        (Set::ClientPort, Element::Entry(ip, port)) => {
+            into.client_port.insert(ip, port);
+        }
+        (Set::ClientPorts, Element::Concat { concat }) => {
+            into.client_ports.insert(concat);
+        }
+        (Set::Clients, Element::Address(ip)) => {
+            into.clients.insert(ip);
+        }
+        (Set::Open, Element::Address(ip)) => {
+            into.open.insert(ip);
+        }
+        (set, Element::Other(value)) => {
+            return Err(ListingError::Foreign { set: set.name(), element: value.to_string() });
+        }
+        (set, Element::Address(_) | Element::Concat { .. } | Element::Entry(..)) => {
+            let element = "of another type".to_owned();
+            return Err(ListingError::Foreign { set: set.name(), element });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn elements(table: Table, json: &str) -> Result<Elements, ListingError> {
+        let mut elements = Elements::default();
+        read(table, json.as_bytes(), &mut elements).map(|()| elements)
+    }
+
+    #[test]
+    fn the_elements_of_our_own_sets_are_read_and_all_else_is_skipped() {
+        let nat = r#"{"nftables": [{"metainfo": {"version": "1.0.6"}}, {"table": {"name": "pgw"}},
+            {"map": {"name": "client_port", "table": "pgw", "elem": [["10.0.0.3", 15001]]}},
+            {"map": {"name": "foreign", "elem": [["10.0.0.3", {"drop": null}]]}},
+            {"chain": {"name": "prerouting"}}, {"rule": {"expr": []}}]}"#;
+        let nat = elements(Table::Nat, nat).unwrap();
+        assert_eq!(nat.client_port, [([10, 0, 0, 3].into(), 15001)].into());
+        let filter = r#"{"nftables": [
+            {"set": {"name": "client_ports", "elem": [{"concat": ["10.0.0.3", 15001]}]}},
+            {"set": {"name": "clients", "elem": ["10.0.0.3", "10.0.0.4"]}}, {"set": {"name": "open"}}]}"#;
+        let filter = elements(Table::Filter, filter).unwrap();
+        assert_eq!(filter.client_ports, [([10, 0, 0, 3].into(), 15001)].into());
+        assert_eq!((filter.clients.len(), filter.open.len()), (2, 0));
+    }
+
+    #[test]
+    fn an_element_that_we_would_not_have_written_makes_the_listing_unreadable() {
+        for element in [
+            r#"{"prefix": {"addr": "10.0.0.0", "len": 8}}"#,
+            r#"{"elem": {"val": "10.0.0.3", "timeout": 60}}"#,
+            r#"["10.0.0.3", 1]"#,
+            r#""eth0""#,
+            "7",
+        ] {
+            let json = format!(r#"{{"nftables": [{{"set": {{"name": "clients", "elem": [{element}]}}}}]}}"#);
+            assert!(matches!(elements(Table::Filter, &json), Err(ListingError::Foreign { .. })), "{element}");
+        }
+        assert!(matches!(elements(Table::Filter, "Segmentation"), Err(ListingError::Json(_))));
+    }
+}

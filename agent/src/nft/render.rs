@@ -1,0 +1,185 @@
+//! What pgw does to a packet, in nft's words. Each batch is one transaction: nft loads all of
+//! it or nothing.
+
+use std::fmt::Write;
+
+use pgw_core::ports::PortRange;
+
+use super::diff::Changes;
+use super::ruleset::{Counter, Elements, Match, Rule, Ruleset, Set, Skeleton, Table, Verdict};
+
+/// A batch that replaces both tables whatever is there. `add` first, because `delete` of what
+/// is absent fails, and the nft of Debian 12 has no `destroy`.
+pub fn replace(ruleset: &Ruleset) -> String {
+    let mut out = String::new();
+    for table in Table::ALL {
+        let name = full_name(table);
+        line(&mut out, 0, &format!("add table {name}"));
+        line(&mut out, 0, &format!("delete table {name}"));
+        line(&mut out, 0, &format!("table {name} {{"));
+        table_body(&mut out, table, ruleset);
+        line(&mut out, 0, "}");
+    }
+    out
+}
+
+/// A batch that deletes and adds elements. Deletes come first: adding a key that is there with
+/// another value is refused.
+pub fn changes(changes: &Changes) -> String {
+    let mut out = String::new();
+    for (verb, elements) in [("delete", &changes.delete), ("add", &changes.add)] {
+        for set in Set::ALL {
+            let written = match verb {
+                "delete" => keys(elements, set),
+                _ => entries(elements, set),
+            };
+            if !written.is_empty() {
+                let table = full_name(set.table());
+                line(&mut out, 0, &format!("{verb} element {table} {} {{", set.name()));
+                line(&mut out, 1, &written.join(",\n\t"));
+                line(&mut out, 0, "}");
+            }
+        }
+    }
+    out
+}
+
+/// The text without elements: what is compared to know whether the rules themselves changed.
+pub fn skeleton(skeleton: &Skeleton) -> String {
+    replace(&Ruleset { skeleton: skeleton.clone(), elements: Elements::default() })
+}
+
+pub fn full_name(table: Table) -> String {
+    format!("{} {}", table.family(), table.name())
+}
+
+fn line(out: &mut String, depth: usize, text: &str) {
+    for _ in 0..depth {
+        out.push('\t');
+    }
+    out.push_str(text);
+    out.push('\n');
+}
+
+fn table_body(out: &mut String, table: Table, Ruleset { skeleton, elements }: &Ruleset) {
+    for set in Set::ALL.into_iter().filter(|set| set.table() == table) {
+        let (kind, types, about) = declaration(set);
+        line(out, 1, &format!("{kind} {} {{", set.name()));
+        line(out, 2, &format!("type {types}"));
+        line(out, 2, &format!("comment {about:?}"));
+        let entries = entries(elements, set);
+        if !entries.is_empty() {
+            line(out, 2, "elements = {");
+            line(out, 3, &entries.join(",\n\t\t\t"));
+            line(out, 2, "}");
+        }
+        line(out, 1, "}");
+    }
+    match table {
+        Table::Nat => {
+            let hook = "type nat hook prerouting priority dstnat; policy accept;";
+            chain(out, "prerouting", Some(hook), &skeleton.prerouting);
+        }
+        Table::Filter => {
+            for counter in Counter::ALL {
+                line(out, 1, &format!("counter {} {{ }}", counter.name()));
+            }
+            // Before the chains that go to it.
+            chain(out, "closed", None, &skeleton.closed);
+            let hook = |name| format!("type filter hook {name} priority filter; policy accept;");
+            chain(out, "input", Some(&hook("input")), &skeleton.input);
+            chain(out, "forward", Some(&hook("forward")), &skeleton.forward);
+        }
+    }
+}
+
+fn declaration(set: Set) -> (&'static str, &'static str, &'static str) {
+    match set {
+        Set::ClientPort => ("map", "ipv4_addr : inet_service", "mapped device to the port of its forwarder"),
+        Set::ClientPorts => ("set", "ipv4_addr . inet_service", "which forwarder a mapped device may reach"),
+        Set::Clients => ("set", "ipv4_addr", "every registered device, open or closed"),
+        Set::Open => ("set", "ipv4_addr", "the mapped ones among the registered devices"),
+    }
+}
+
+fn entries(elements: &Elements, set: Set) -> Vec<String> {
+    match set {
+        Set::ClientPort => elements.client_port.iter().map(|(ip, port)| format!("{ip} : {port}")).collect(),
+        Set::ClientPorts | Set::Clients | Set::Open => keys(elements, set),
+    }
+}
+
+fn keys(elements: &Elements, set: Set) -> Vec<String> {
+    match set {
+        Set::ClientPort => elements.client_port.keys().map(ToString::to_string).collect(),
+        Set::ClientPorts => elements.client_ports.iter().map(|(ip, port)| format!("{ip} . {port}")).collect(),
+        Set::Clients => elements.clients.iter().map(ToString::to_string).collect(),
+        Set::Open => elements.open.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn chain(out: &mut String, name: &str, hook: Option<&str>, rules: &[Rule]) {
+    line(out, 1, &format!("chain {name} {{"));
+    if let Some(hook) = hook {
+        line(out, 2, hook);
+    }
+    for rule in rules {
+        line(out, 2, &sentence(rule));
+    }
+    line(out, 1, "}");
+}
+
+fn sentence(rule: &Rule) -> String {
+    let mut out = String::new();
+    for matched in &rule.matches {
+        out.push_str(&phrase(matched));
+        out.push(' ');
+    }
+    if let Some(counter) = rule.counter {
+        // Writing to a String cannot fail.
+        let _infallible = write!(out, "counter name {:?} ", counter.name());
+    }
+    out.push_str(verdict(rule.verdict));
+    let _infallible = write!(out, " comment {:?}", rule.why);
+    out
+}
+
+fn phrase(matched: &Match) -> String {
+    match matched {
+        Match::From(interface) => format!("iifname {interface:?}"),
+        Match::NotFromLoopback => "iifname != \"lo\"".to_owned(),
+        Match::LeavesBesides(interface) => format!("oifname != {interface:?}"),
+        Match::Ipv6 => "meta nfproto ipv6".to_owned(),
+        Match::Tcp => "meta l4proto tcp".to_owned(),
+        Match::Udp => "meta l4proto udp".to_owned(),
+        Match::Dns => "meta l4proto { tcp, udp } th dport 53".to_owned(),
+        Match::ForwarderRange(range) => format!("meta l4proto {{ tcp, udp }} th dport {}", ports(range)),
+        Match::Web => "tcp dport { 80, 443 }".to_owned(),
+        Match::ToGateway => "fib daddr type local".to_owned(),
+        Match::SourceIn(set) => format!("ip saddr @{}", set.name()),
+        Match::OwnForwarder => format!("ip saddr . tcp dport @{}", Set::ClientPorts.name()),
+        Match::CameByRedirect => "ct status dnat".to_owned(),
+        Match::ReplyDirection => "ct direction reply".to_owned(),
+        Match::Established => "ct state established,related".to_owned(),
+    }
+}
+
+fn ports(range: &PortRange) -> String {
+    if range.base() == range.max() {
+        range.base().to_string()
+    } else {
+        format!("{}-{}", range.base(), range.max())
+    }
+}
+
+fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Accept => "accept",
+        Verdict::Drop => "drop",
+        Verdict::Return => "return",
+        Verdict::Closed => "goto closed",
+        Verdict::RedirectToOwnForwarder => "redirect to :ip saddr map @client_port",
+        Verdict::TcpReset => "reject with tcp reset",
+        Verdict::Prohibited => "reject with icmpx admin-prohibited",
+    }
+}

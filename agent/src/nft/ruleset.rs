@@ -1,0 +1,194 @@
+//! The vocabulary of a ruleset: only what pgw says to a packet, nothing that nft could say.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use pgw_core::active::Desired;
+use pgw_core::ports::PortRange;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ruleset {
+    pub skeleton: Skeleton,
+    pub elements: Elements,
+}
+
+/// Everything but the elements: it depends on the settings, never on who is registered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skeleton {
+    pub prerouting: Vec<Rule>,
+    pub input: Vec<Rule>,
+    pub forward: Vec<Rule>,
+    /// Where the packets of closed devices end.
+    pub closed: Vec<Rule>,
+}
+
+/// What the sets and the map hold. They are written from one `Desired`, but read back one by
+/// one: somebody may have changed just one of them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Elements {
+    pub client_port: BTreeMap<Ipv4Addr, u16>,
+    pub client_ports: BTreeSet<(Ipv4Addr, u16)>,
+    pub clients: BTreeSet<Ipv4Addr>,
+    pub open: BTreeSet<Ipv4Addr>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Table {
+    /// `ip pgw`: where a device's web traffic is sent.
+    Nat,
+    /// `inet pgw_filter`: what is closed.
+    Filter,
+}
+
+/// A set or map of elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Set {
+    /// Map: mapped device to its forwarder's port.
+    ClientPort,
+    /// The same pairs, for the table that cannot see the map.
+    ClientPorts,
+    /// All registered devices.
+    Clients,
+    /// The mapped ones among them.
+    Open,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Counter {
+    ForwarderRange,
+    ClosedDns,
+    LanIpv6,
+    ClosedUdp,
+    ClosedOther,
+    Unregistered,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// All of them; in nft's own order of speech.
+    pub matches: Vec<Match>,
+    pub counter: Option<Counter>,
+    pub verdict: Verdict,
+    /// Kept by the kernel as the rule's comment.
+    pub why: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Match {
+    From(String),
+    NotFromLoopback,
+    /// Leaves by any interface but this one.
+    LeavesBesides(String),
+    Ipv6,
+    Tcp,
+    Udp,
+    /// TCP or UDP.
+    Dns,
+    /// TCP or UDP.
+    ForwarderRange(PortRange),
+    /// TCP 80 or 443.
+    Web,
+    /// To any address of the gateway.
+    ToGateway,
+    SourceIn(Set),
+    /// Source address and destination port are a pair of `client_ports`; TCP only.
+    OwnForwarder,
+    CameByRedirect,
+    ReplyDirection,
+    Established,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Accept,
+    Drop,
+    /// Ends this chain; the chain's policy is accept.
+    Return,
+    /// Goes on in `closed` and does not come back.
+    Closed,
+    /// To the port that `client_port` has for the source; without an entry the rule is not met.
+    RedirectToOwnForwarder,
+    TcpReset,
+    /// An ICMP or ICMPv6 error: prohibited by the administrator.
+    Prohibited,
+}
+
+impl Elements {
+    pub fn of(desired: &Desired) -> Self {
+        let open: BTreeSet<_> = desired.mapped.keys().copied().collect();
+        Self {
+            client_port: desired.mapped.clone(),
+            client_ports: desired.mapped.iter().map(|(ip, port)| (*ip, *port)).collect(),
+            clients: open.union(&desired.closed).copied().collect(),
+            open,
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.client_port.len() + self.client_ports.len() + self.clients.len() + self.open.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Table {
+    pub const ALL: [Self; 2] = [Self::Nat, Self::Filter];
+
+    pub fn family(self) -> &'static str {
+        match self {
+            Self::Nat => "ip",
+            Self::Filter => "inet",
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nat => "pgw",
+            Self::Filter => "pgw_filter",
+        }
+    }
+}
+
+impl Set {
+    pub const ALL: [Self; 4] = [Self::ClientPort, Self::ClientPorts, Self::Clients, Self::Open];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ClientPort => "client_port",
+            Self::ClientPorts => "client_ports",
+            Self::Clients => "clients",
+            Self::Open => "open",
+        }
+    }
+
+    pub fn table(self) -> Table {
+        match self {
+            Self::ClientPort => Table::Nat,
+            Self::ClientPorts | Self::Clients | Self::Open => Table::Filter,
+        }
+    }
+}
+
+impl Counter {
+    pub const ALL: [Self; 6] = [
+        Self::ForwarderRange,
+        Self::ClosedDns,
+        Self::LanIpv6,
+        Self::ClosedUdp,
+        Self::ClosedOther,
+        Self::Unregistered,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ForwarderRange => "forwarder_range",
+            Self::ClosedDns => "closed_dns",
+            Self::LanIpv6 => "lan_ipv6",
+            Self::ClosedUdp => "closed_udp",
+            Self::ClosedOther => "closed_other",
+            Self::Unregistered => "unregistered",
+        }
+    }
+}

@@ -1,0 +1,204 @@
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use async_trait::async_trait;
+
+use pgw_core::active::ActiveSet;
+
+use super::*;
+use crate::nft::fake::FakeKernel;
+use crate::nft::ruleset::Table;
+use crate::testing::{active, policy};
+
+/// Answers what it was last told to.
+struct FakeApi(Mutex<Result<ActiveSet, ApiError>>);
+
+#[async_trait]
+impl ActiveSource for FakeApi {
+    async fn active_set(&self) -> Result<ActiveSet, ApiError> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+struct House {
+    api: Arc<FakeApi>,
+    kernel: Arc<FakeKernel>,
+    state: tempfile::TempDir,
+    status: Status,
+    reconciler: Reconciler,
+}
+
+impl House {
+    fn new() -> Self {
+        let state = tempfile::tempdir().unwrap();
+        let settings = AgentSettings::read(&BTreeMap::new()).unwrap();
+        let (api, kernel) =
+            (Arc::new(FakeApi(Mutex::new(Err(unreachable())))), Arc::new(FakeKernel::default()));
+        let (saved, status) = (Saved::new(state.path()), Status::new(&settings));
+        let reconciler = Reconciler::new(api.clone(), kernel.clone(), saved, policy(), status.clone());
+        Self { api, kernel, state, status, reconciler }
+    }
+
+    async fn reconcile(
+        &mut self,
+        set: Result<ActiveSet, ApiError>,
+    ) -> Result<ReconcileReport, ReconcileError> {
+        *self.api.0.lock().unwrap() = set;
+        self.reconciler.reconcile().await
+    }
+
+    fn ports(&self) -> Vec<u16> {
+        let found = self.kernel.model().found();
+        found.map(|found| found.elements.client_port.into_values().collect()).unwrap_or_default()
+    }
+
+    fn drift(&self) -> u64 {
+        self.status.now().drift_repaired
+    }
+}
+
+fn unreachable() -> ApiError {
+    ApiError::Unreachable { url: "http://127.0.0.1:8080".to_owned(), why: "connection refused".to_owned() }
+}
+
+#[tokio::test]
+async fn what_the_api_says_is_in_the_kernel_and_reported_from_there() {
+    let mut house = House::new();
+    let report = house.reconcile(Ok(active(7, &[(3, 15001)], &[4]))).await.unwrap();
+    assert_eq!((report.generation, report.changed, report.clients), (Generation(7), true, 2));
+    let applied = AppliedRule { ip_cidr: "10.0.0.3".parse().unwrap(), port: 15001 };
+    assert_eq!(report.applied, vec![applied]);
+    let status = house.status.now();
+    assert_eq!((status.generation, status.clients, status.applied), (Some(Generation(7)), 2, 1));
+    assert!(status.last_error.is_none() && status.last_reconcile_at.is_some());
+}
+
+#[tokio::test]
+async fn the_same_again_changes_nothing() {
+    let mut house = House::new();
+    house.reconcile(Ok(active(7, &[(3, 15001)], &[4]))).await.unwrap();
+    let report = house.reconcile(Ok(active(8, &[(3, 15001)], &[4]))).await.unwrap();
+    assert_eq!((report.generation, report.changed), (Generation(8), false));
+    assert_eq!((house.kernel.times_applied(), house.drift()), (1, 0));
+}
+
+#[tokio::test]
+async fn one_client_more_changes_elements_and_is_no_drift() {
+    let mut house = House::new();
+    house.reconcile(Ok(active(1, &[(3, 15001)], &[]))).await.unwrap();
+    let report = house.reconcile(Ok(active(2, &[(3, 15001), (4, 15002)], &[5]))).await.unwrap();
+    assert!(report.changed);
+    assert_eq!((house.ports(), report.clients, house.drift()), (vec![15001, 15002], 3, 0));
+}
+
+#[tokio::test]
+async fn an_api_that_is_silent_or_talks_nonsense_leaves_the_rules_as_they_are() {
+    let mut house = House::new();
+    house.reconcile(Ok(active(1, &[(3, 15001)], &[4]))).await.unwrap();
+    let cut_short = ActiveSet { count: 9, ..active(2, &[], &[]) };
+    let outside = active(2, &[(3, 80)], &[]);
+    for bad in [Err(unreachable()), Ok(cut_short), Ok(outside)] {
+        let error = house.reconcile(bad).await.unwrap_err();
+        let status = house.status.now();
+        assert_eq!(status.last_error, Some(error.to_string()));
+        assert_eq!(status.generation, Some(Generation(1)), "of what the kernel holds");
+        assert_eq!((house.ports(), house.kernel.times_applied()), (vec![15001], 1));
+    }
+    house.reconcile(Ok(active(3, &[], &[3]))).await.unwrap();
+    assert_eq!((house.ports(), house.status.now().last_error), (vec![], None));
+}
+
+#[tokio::test]
+async fn whatever_somebody_else_changed_is_made_right_and_counted() {
+    let set = || Ok(active(1, &[(3, 15001)], &[4]));
+    let tampers: [fn(&FakeKernel); 4] = [
+        |kernel| kernel.model().forget(Table::Filter),
+        |kernel| kernel.model().tamper(Table::Filter, |text| text.push_str("chain more { }\n")),
+        |kernel| kernel.model().apply("delete element inet pgw_filter clients {\n10.0.0.4\n}\n").unwrap(),
+        |kernel| kernel.model().apply("add element inet pgw_filter open {\n10.0.0.4\n}\n").unwrap(),
+    ];
+    for tamper in tampers {
+        let mut house = House::new();
+        house.reconcile(set()).await.unwrap();
+        let before = house.kernel.model().found();
+        tamper(&house.kernel);
+        assert_ne!(house.kernel.model().found(), before);
+        assert!(house.reconcile(set()).await.unwrap().changed);
+        assert_eq!((house.kernel.model().found(), house.drift()), (before, 1));
+        assert!(!house.reconcile(set()).await.unwrap().changed);
+        assert_eq!(house.drift(), 1, "it is counted once");
+    }
+}
+
+#[tokio::test]
+async fn what_somebody_else_took_away_comes_back_without_the_api() {
+    let mut house = House::new();
+    house.reconcile(Ok(active(1, &[(3, 15001)], &[4]))).await.unwrap();
+    let before = house.kernel.model().found();
+    house.kernel.model().forget(Table::Filter);
+    house.reconcile(Err(unreachable())).await.unwrap_err();
+    assert_eq!((house.kernel.model().found(), house.drift()), (before.clone(), 1));
+
+    // The same for an agent that has just been started and confirmed nothing yet.
+    house.reconciler.left = None;
+    house.reconciler.confirmed = None;
+    house.kernel.model().forget(Table::Filter);
+    house.reconcile(Err(unreachable())).await.unwrap_err();
+    assert_eq!(house.kernel.model().found(), before, "what was saved");
+}
+
+#[tokio::test]
+async fn elements_that_cannot_be_changed_are_replaced_with_everything() {
+    let mut house = House::new();
+    house.reconcile(Ok(active(1, &[(3, 15001)], &[]))).await.unwrap();
+    *house.kernel.failure.lock().unwrap() = Some(KernelError::Refused("File exists".to_owned()));
+    house.reconcile(Ok(active(2, &[(3, 15002)], &[]))).await.unwrap();
+    assert_eq!(house.ports(), vec![15002]);
+}
+
+#[tokio::test]
+async fn success_is_said_only_when_the_kernel_holds_it() {
+    let mut house = House::new();
+    house.kernel.ignores.store(1, Ordering::SeqCst);
+    let error = house.reconcile(Ok(active(1, &[(3, 15001)], &[]))).await.unwrap_err();
+    assert!(matches!(error, ReconcileError::NotConfirmed));
+    assert_eq!(house.status.now().generation, None);
+    house.reconcile(Ok(active(1, &[(3, 15001)], &[]))).await.unwrap();
+    assert_eq!(house.ports(), vec![15001]);
+}
+
+#[tokio::test]
+async fn a_kernel_that_refuses_is_told_and_nothing_is_saved() {
+    let mut house = House::new();
+    *house.kernel.failure.lock().unwrap() = Some(KernelError::NotInstalled);
+    let error = house.reconcile(Ok(active(1, &[(3, 15001)], &[]))).await.unwrap_err();
+    assert!(error.to_string().contains("nft is not installed"), "{error}");
+    assert!(!house.state.path().join("agent").exists());
+}
+
+#[tokio::test]
+async fn what_was_confirmed_is_what_the_next_boot_loads() {
+    let mut house = House::new();
+    house.reconcile(Ok(active(1, &[(3, 15001)], &[4]))).await.unwrap();
+    let booted = FakeKernel::default();
+    let restored = restore(&booted, &Saved::new(house.state.path()), &policy()).await.unwrap();
+    assert_eq!(restored, Restored::Saved);
+    assert_eq!(booted.model().found(), house.kernel.model().found());
+}
+
+#[tokio::test]
+async fn a_disk_that_cannot_be_written_keeps_nobody_open_and_is_told_until_it_can() {
+    let mut house = House::new();
+    house.reconcile(Ok(active(1, &[(3, 15001)], &[]))).await.unwrap();
+    let in_the_way = house.state.path().join("agent/.ruleset.nft.new/full");
+    std::fs::create_dir_all(&in_the_way).unwrap();
+    for _interval in 0..2 {
+        house.reconcile(Ok(active(2, &[], &[3]))).await.unwrap();
+        assert_eq!(house.ports(), Vec::<u16>::new());
+        let told = house.status.now().last_error.unwrap();
+        assert!(told.contains("not saved for the next boot"), "{told}");
+    }
+    std::fs::remove_dir_all(in_the_way.parent().unwrap()).unwrap();
+    house.reconcile(Ok(active(2, &[], &[3]))).await.unwrap();
+    assert_eq!(house.status.now().last_error, None);
+}

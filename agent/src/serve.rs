@@ -1,0 +1,65 @@
+//! The running agent: rules first, then the API, then until told to stop. The rules stay.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use pgw_core::settings::AgentSettings;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use pgw_agent::api::{HttpApi, internal_token_file};
+use pgw_agent::http::{self, Agent, Auth};
+use pgw_agent::nft::kernel::Nft;
+use pgw_agent::nft::plan::Policy;
+use pgw_agent::reconcile::{Reconciler, Status};
+use pgw_agent::restore::restore;
+use pgw_agent::saved::Saved;
+use pgw_agent::wake;
+
+/// A reconcile and the calls that wait for it have this long to end.
+const DRAIN: Duration = Duration::from_secs(5);
+
+pub(crate) async fn run(settings: &AgentSettings) -> anyhow::Result<()> {
+    let (saved, policy, kernel) = (Saved::new(&settings.state_dir), Policy::from(settings), Arc::new(Nft));
+    let listener = TcpListener::bind(settings.listen)
+        .await
+        .with_context(|| format!("PGW_AGENT_LISTEN={} cannot be listened on", settings.listen))?;
+    match restore(kernel.as_ref(), &saved, &policy).await {
+        Ok(restored) => restored.log(),
+        // Told by every reconcile, too: the agent is there to say it.
+        Err(error) => tracing::error!(%error, "no rules could be loaded"),
+    }
+
+    let api = Arc::new(HttpApi::new(&settings.api_url, &settings.state_dir)?);
+    let status = Status::new(settings);
+    let reconciler = Reconciler::new(api.clone(), kernel.clone(), saved, policy, status.clone());
+    let (wake, waiting) = wake::channel();
+    let auth = Auth::new(internal_token_file(&settings.state_dir), settings.admin_token.clone(), api);
+    let agent = Arc::new(Agent { auth, wake, status, kernel });
+
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    tasks.spawn(waiting.run(reconciler, settings.reconcile_interval, stop.clone()));
+    let server =
+        axum::serve(listener, http::router(agent)).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let server = tasks.spawn(async move { server.await });
+    tracing::info!(listen = %settings.listen, version = env!("CARGO_PKG_VERSION"), "pgw-agent listens");
+    sd_notify::notify(&[sd_notify::NotifyState::Ready])?;
+
+    let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = interrupt.recv() => {}
+        ended = server => ended.context("the server ended")?.context("the server failed")?,
+    }
+    tracing::info!("stopping; the rules stay in place");
+    sd_notify::notify(&[sd_notify::NotifyState::Stopping])?;
+    stop.cancel();
+    tasks.close();
+    if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
+        tracing::warn!("some calls did not end in time");
+    }
+    Ok(())
+}
