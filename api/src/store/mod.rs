@@ -5,6 +5,11 @@
 //! REST API sees them; the row itself, and the port with it, goes in `finish_removal`, once
 //! rule and forwarder are gone. A process that dies in between finds the mark again.
 
+pub mod crypt;
+pub mod sqlite;
+#[cfg(test)]
+mod suite;
+
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
@@ -31,6 +36,8 @@ pub trait Store: Send + Sync + 'static {
     /// Every proxy that is not going, with what is needed to dial it.
     async fn upstreams(&self) -> Result<Vec<ProxyDial>, StoreError>;
     async fn upstream(&self, id: ProxyId) -> Result<ProxyDial, StoreError>;
+    /// Whose mappings lead through it, going ones included.
+    async fn clients_of_proxy(&self, id: ProxyId) -> Result<Vec<ClientId>, StoreError>;
 
     async fn create_client(&self, new: NewClient) -> Result<Client, StoreError>;
     async fn clients(&self, query: &ListQuery) -> Result<Page<Client>, StoreError>;
@@ -39,6 +46,8 @@ pub trait Store: Send + Sync + 'static {
     async fn remove_client(&self, id: ClientId, cascade: bool) -> Result<(), StoreError>;
 
     async fn create_mapping(&self, new: NewMapping, ports: &PortRange) -> Result<Mapping, StoreError>;
+    /// At the start: nobody keeps a port of a range that was configured before.
+    async fn keep_ports_within(&self, ports: &PortRange) -> Result<(), StoreError>;
     async fn mappings(&self, query: &ListQuery) -> Result<Page<Mapping>, StoreError>;
     async fn mapping(&self, id: MappingId) -> Result<Mapping, StoreError>;
     async fn update_mapping(&self, id: MappingId, patch: MappingPatch) -> Result<Mapping, StoreError>;
@@ -72,7 +81,11 @@ pub enum StoreError {
     Conflict(Conflict),
     /// Busy, full, read-only, gone: nothing was changed, and trying again may help.
     #[error("the database cannot be used now: {reason}")]
-    Unavailable { reason: String, #[source] source: sqlx::Error },
+    Unavailable {
+        reason: String,
+        #[source]
+        source: sqlx::Error,
+    },
     #[error("the database failed")]
     Database(#[source] sqlx::Error),
     #[error("a stored secret of {what} cannot be opened; was the key file replaced?")]
@@ -90,11 +103,13 @@ pub enum Conflict {
     PairTaken,
     #[error("every port of {range} is taken; remove a mapping or widen PGW_FWD_BASE_PORT..PGW_FWD_MAX_PORT")]
     PortsExhausted { range: String },
-    #[error("the {what} still has {mappings} mappings; delete them first, or use ?cascade=true")]
+    #[error("the {what} still has mappings ({mappings} of them); delete them first, or use ?cascade=true")]
     InUse { what: &'static str, mappings: i64 },
     /// The mapping names a client or a proxy that does not exist.
     #[error("there is no {0} with this id")]
     Missing(&'static str),
+    #[error("a password needs a user name")]
+    PasswordAlone,
 }
 
 #[derive(Debug, Clone)]

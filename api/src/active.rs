@@ -1,0 +1,203 @@
+//! What shall be in the kernel: read off the database's plans and the board's facts.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use jiff::Timestamp;
+use pgw_core::active::{ACTIVE_VERSION, ActiveMapping, ActiveSet, ClosedClient};
+use pgw_core::ids::{ClientIp, Generation};
+
+use crate::activate::facts;
+use crate::board::Board;
+use crate::store::ClientPlan;
+
+/// Counts the different sets that were given out. It starts at the clock's seconds, so that a
+/// new process goes on above the old one's numbers without writing anything down.
+pub struct Generations {
+    last: Mutex<(Generation, Option<ActiveSet>)>,
+}
+
+impl Generations {
+    pub fn new(now: Timestamp) -> Self {
+        let start = Generation(u64::try_from(now.as_second()).unwrap_or(0));
+        Self { last: Mutex::new((start, None)) }
+    }
+
+    fn number(&self, mut set: ActiveSet) -> ActiveSet {
+        let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (generation, known) = &mut *last;
+        set.generation = *generation;
+        if known.as_ref() != Some(&set) {
+            *generation = Generation(generation.0 + 1);
+            set.generation = *generation;
+            *known = Some(set.clone());
+        }
+        set
+    }
+
+    pub fn active_set(&self, plans: &[ClientPlan], board: &Board) -> ActiveSet {
+        // A client that is going and a new one may have the same address: the new one decides,
+        // and the address is registered until the old one is gone.
+        let mut by_address: BTreeMap<ClientIp, &ClientPlan> = BTreeMap::new();
+        for plan in plans {
+            let entry = by_address.entry(plan.client.ip_cidr).or_insert(plan);
+            if entry.going {
+                *entry = plan;
+            }
+        }
+        let mut items = Vec::new();
+        let mut closed = Vec::new();
+        for plan in by_address.values() {
+            let open = open_mappings(plan, board);
+            if open.is_empty() {
+                closed.push(ClosedClient { client_id: plan.client.id, ip_cidr: plan.client.ip_cidr });
+            }
+            items.extend(open);
+        }
+        let count = by_address.len();
+        self.number(ActiveSet { version: ACTIVE_VERSION, generation: Generation(0), count, items, closed })
+    }
+}
+
+fn open_mappings(plan: &ClientPlan, board: &Board) -> Vec<ActiveMapping> {
+    let Some(port) = plan.port else { return Vec::new() };
+    let routes = plan.routes.iter().filter(|route| {
+        !plan.going
+            && !route.going
+            && facts(plan, route, board).wanted()
+            && board.forwarder_serves(port, route.mapping.id)
+    });
+    routes
+        .map(|route| ActiveMapping {
+            id: route.mapping.id,
+            client_id: plan.client.id,
+            proxy_id: route.proxy.id,
+            ip_cidr: plan.client.ip_cidr,
+            port,
+            priority: route.mapping.priority,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    use pgw_core::client::Client;
+    use pgw_core::health::{Health, HealthStatus};
+    use pgw_core::ids::{ClientId, MappingId, ProxyId};
+    use pgw_core::mapping::{Mapping, Target};
+    use pgw_core::proxy::{Scheme, Upstream};
+    use pgw_core::state::MappingState;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::store::{ProxyDial, Route};
+
+    fn client(id: u128, ip: &str, port: Option<u16>, routes: Vec<Route>) -> ClientPlan {
+        let now = Timestamp::UNIX_EPOCH;
+        let client = Client {
+            id: ClientId(Uuid::from_u128(id)),
+            name: format!("client {id}"),
+            ip_cidr: ip.parse().unwrap(),
+            note: String::new(),
+            created_at: now,
+            updated_at: now,
+        };
+        ClientPlan { client, going: false, port, routes }
+    }
+
+    fn route(id: u128) -> Route {
+        let now = Timestamp::UNIX_EPOCH;
+        let mapping = Mapping {
+            id: MappingId(Uuid::from_u128(id)),
+            client_id: ClientId(Uuid::nil()),
+            proxy_id: ProxyId(Uuid::from_u128(id)),
+            priority: 100,
+            target: Target::Original,
+            enabled: true,
+            port: 15001,
+            state: MappingState::Pending,
+            reason: String::new(),
+            applied_at: None,
+            created_at: now,
+            updated_at: now,
+        };
+        let upstream = Upstream {
+            name: "de1".into(),
+            scheme: Scheme::Http,
+            host: "proxy.example".parse().unwrap(),
+            port: 3128,
+            credentials: None,
+        };
+        let proxy = ProxyDial { id: mapping.proxy_id, enabled: true, health: Health::default(), upstream };
+        Route { mapping, going: false, proxy }
+    }
+
+    /// A board on which proxy and forwarder of mapping `id` are fine.
+    fn fine(id: u128) -> Board {
+        let board = Board::new(Duration::from_secs(45));
+        board.set_health(
+            ProxyId(Uuid::from_u128(id)),
+            Health { status: HealthStatus::Ok, ..Health::default() },
+        );
+        board.forwarder_ready(15001, BTreeSet::from([MappingId(Uuid::from_u128(id))]));
+        board
+    }
+
+    fn lists(plans: &[ClientPlan], board: &Board) -> (Vec<u16>, usize) {
+        let set = Generations::new(Timestamp::UNIX_EPOCH).active_set(plans, board);
+        set.desired().unwrap();
+        (set.items.iter().map(|item| item.port).collect(), set.closed.len())
+    }
+
+    #[test]
+    fn a_client_is_open_only_when_everything_about_its_mapping_is_fine() {
+        let plan = |edit: fn(&mut ClientPlan)| {
+            let mut plan = client(1, "10.0.0.3", Some(15001), vec![route(7)]);
+            edit(&mut plan);
+            lists(&[plan], &fine(7))
+        };
+        assert_eq!(plan(|_| {}), (vec![15001], 0));
+        assert_eq!(plan(|plan| plan.going = true), (vec![], 1), "a client that is going");
+        assert_eq!(plan(|plan| plan.routes[0].going = true), (vec![], 1), "a mapping that is going");
+        assert_eq!(plan(|plan| plan.routes[0].proxy.enabled = false), (vec![], 1), "a disabled proxy");
+        assert_eq!(plan(|plan| plan.routes[0].mapping.enabled = false), (vec![], 1), "a disabled mapping");
+        assert_eq!(plan(|plan| plan.routes.clear()), (vec![], 1), "no mapping");
+        assert_eq!(plan(|plan| plan.port = None), (vec![], 1), "no port");
+
+        let open = [client(1, "10.0.0.3", Some(15001), vec![route(7)])];
+        let no_forwarder = fine(7);
+        no_forwarder.forwarder_gone(15001);
+        assert_eq!(lists(&open, &no_forwarder), (vec![], 1), "no forwarder");
+        let down = fine(7);
+        down.set_health(
+            ProxyId(Uuid::from_u128(7)),
+            Health { status: HealthStatus::Down, ..Health::default() },
+        );
+        assert_eq!(lists(&open, &down), (vec![], 1), "a proxy that is down");
+    }
+
+    #[test]
+    fn an_address_that_is_going_and_coming_back_is_listed_once() {
+        let mut old = client(1, "10.0.0.3", Some(15002), vec![]);
+        old.going = true;
+        let new = client(2, "10.0.0.3", Some(15001), vec![route(7)]);
+        assert_eq!(lists(&[old.clone(), new.clone()], &fine(7)), (vec![15001], 0));
+        assert_eq!(lists(&[new, old.clone()], &fine(7)), (vec![15001], 0));
+        assert_eq!(lists(&[old], &fine(7)), (vec![], 1));
+    }
+
+    #[test]
+    fn a_generation_stands_for_one_content() {
+        let generations = Generations::new(Timestamp::from_second(1_000).unwrap());
+        let plans = [client(1, "10.0.0.3", Some(15001), vec![route(7)])];
+        let (open, shut) = (fine(7), Board::new(Duration::from_secs(1)));
+        let first = generations.active_set(&plans, &open).generation;
+        assert_eq!(first, Generation(1_001));
+        assert_eq!(generations.active_set(&plans, &open).generation, first);
+        assert_eq!(generations.active_set(&plans, &shut).generation, Generation(1_002));
+        assert_eq!(generations.active_set(&plans, &shut).generation, Generation(1_002));
+    }
+}

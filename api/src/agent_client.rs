@@ -1,0 +1,191 @@
+//! The API's side of the conversation with the agent.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pgw_core::active::ReconcileReport;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::board::Board;
+
+/// A full load of thousands of clients takes well under a second; what is slower is stuck.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Why there is no report, in words for `reason`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct AgentError(pub String);
+
+type Outcome = Result<Arc<ReconcileReport>, AgentError>;
+
+/// Asks for reconciles. Requests that arrive while one is under way share the next one: it
+/// began after all of them, so it has seen what they want to see.
+#[derive(Clone)]
+pub struct AgentClient {
+    requests: mpsc::UnboundedSender<oneshot::Sender<Outcome>>,
+}
+
+pub struct AgentTask {
+    requests: mpsc::UnboundedReceiver<oneshot::Sender<Outcome>>,
+    transport: Arc<dyn Transport>,
+    board: Arc<Board>,
+}
+
+/// One reconcile over the wire.
+#[async_trait::async_trait]
+pub trait Transport: Send + Sync {
+    async fn reconcile(&self) -> Result<ReconcileReport, AgentError>;
+}
+
+pub fn connect(transport: Arc<dyn Transport>, board: Arc<Board>) -> (AgentClient, AgentTask) {
+    let (send, receive) = mpsc::unbounded_channel();
+    (AgentClient { requests: send }, AgentTask { requests: receive, transport, board })
+}
+
+impl AgentClient {
+    pub async fn reconcile(&self) -> Outcome {
+        let (send, receive) = oneshot::channel();
+        let stopping = || AgentError("pgw-api is stopping".to_owned());
+        self.requests.send(send).map_err(|_closed| stopping())?;
+        receive.await.unwrap_or_else(|_dropped| Err(stopping()))
+    }
+}
+
+impl AgentTask {
+    pub async fn run(mut self, stop: CancellationToken) {
+        while let Some(Some(first)) = stop.run_until_cancelled(self.requests.recv()).await {
+            let mut waiting = vec![first];
+            while let Ok(more) = self.requests.try_recv() {
+                waiting.push(more);
+            }
+            let Some(outcome) = stop.run_until_cancelled(self.transport.reconcile()).await else { return };
+            match &outcome {
+                Ok(report) if self.board.kernel_reported(report) => {
+                    tracing::info!(generation = %report.generation, clients = report.clients, "the agent answers");
+                }
+                Err(AgentError(why)) if self.board.kernel_unanswered(why) => {
+                    tracing::warn!(error = why, "the agent did not reconcile");
+                }
+                Ok(_) | Err(_) => {}
+            }
+            let outcome = outcome.map(Arc::new);
+            for waiter in waiting {
+                // A caller that has gone away needs no answer.
+                let _gone = waiter.send(outcome.clone());
+            }
+        }
+    }
+}
+
+pub struct Http {
+    client: reqwest::Client,
+    url: String,
+    token_file: PathBuf,
+}
+
+impl Http {
+    pub fn new(agent_url: &str, token_file: PathBuf) -> Result<Self, reqwest::Error> {
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .connect_timeout(Duration::from_secs(2))
+            .timeout(PATIENCE)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?;
+        Ok(Self { client, url: format!("{agent_url}/agent/reconcile"), token_file })
+    }
+}
+
+#[async_trait::async_trait]
+impl Transport for Http {
+    async fn reconcile(&self) -> Result<ReconcileReport, AgentError> {
+        let token = tokio::fs::read_to_string(&self.token_file)
+            .await
+            .map_err(|error| AgentError(format!("the internal token cannot be read: {error}")))?;
+        let answer = self
+            .client
+            .post(&self.url)
+            .bearer_auth(token.trim())
+            .send()
+            .await
+            .map_err(|error| AgentError(format!("the agent does not answer: {}", root_cause(&error))))?;
+        let status = answer.status();
+        let body = answer
+            .bytes()
+            .await
+            .map_err(|error| AgentError(format!("the agent's answer broke off: {}", root_cause(&error))))?;
+        if status.is_success() {
+            serde_json::from_slice(&body)
+                .map_err(|error| AgentError(format!("the agent's report cannot be read: {error}")))
+        } else {
+            let problem: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
+            let detail = problem.as_ref().and_then(|p| p.get("detail")).and_then(|d| d.as_str());
+            Err(AgentError(format!(
+                "the agent answered {}: {}",
+                status.as_u16(),
+                detail.unwrap_or("no reason given")
+            )))
+        }
+    }
+}
+
+/// reqwest wraps what happened in where it happened; operators need the former.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use pgw_core::ids::Generation;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    struct Counting {
+        calls: AtomicUsize,
+        gate: Semaphore,
+    }
+
+    #[async_trait::async_trait]
+    impl Transport for Counting {
+        async fn reconcile(&self) -> Result<ReconcileReport, AgentError> {
+            let generation = Generation(self.calls.fetch_add(1, Ordering::SeqCst) as u64);
+            self.gate.acquire().await.unwrap().forget();
+            Ok(ReconcileReport { generation, changed: false, took_ms: 0, clients: 0, applied: vec![] })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_made_during_a_reconcile_gets_one_that_began_after_it() {
+        let transport = Arc::new(Counting { calls: AtomicUsize::new(0), gate: Semaphore::new(0) });
+        let (client, task) = connect(transport.clone(), Arc::new(Board::new(Duration::from_secs(1))));
+        tokio::spawn(task.run(CancellationToken::new()));
+
+        let ask = || {
+            tokio::spawn({
+                let client = client.clone();
+                async move { client.reconcile().await.unwrap().generation }
+            })
+        };
+        let first = ask();
+        while transport.calls.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        let late = [ask(), ask(), ask()];
+        tokio::task::yield_now().await;
+        transport.gate.add_permits(2);
+
+        assert_eq!(first.await.unwrap(), Generation(0));
+        for one in late {
+            assert_eq!(one.await.unwrap(), Generation(1), "all that came late share the second reconcile");
+        }
+        assert_eq!(transport.calls.load(Ordering::SeqCst), 2);
+    }
+}

@@ -1,0 +1,149 @@
+//! Builds the parts and starts them in order; the only place that spawns what lasts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use pgw_core::active::ActiveSet;
+use pgw_core::dial::Dialer;
+use pgw_core::health::Health;
+use pgw_core::ids::{ClientId, ProxyId};
+use pgw_core::settings::ApiSettings;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::activate::Activator;
+use crate::active::Generations;
+use crate::agent_client::{self, AgentClient, Http};
+use crate::board::Board;
+use crate::converge::{ConvergeTask, Converger};
+use crate::credentials::internal_token_file;
+use crate::engine::{Engine, Readiness};
+use crate::flags::Flags;
+use crate::health::probe::HttpProbe;
+use crate::health::scheduler::{HealthChecks, Scheduler};
+use crate::store::{Store, StoreError};
+use crate::units::{self, Units};
+
+/// How long a DELETE waits for rule and forwarder to be gone.
+const SETTLE: Duration = Duration::from_secs(8);
+/// An agent may miss this many intervals before what it said last is worth nothing.
+const BELIEVED_INTERVALS: u32 = 3;
+
+/// Everything behind the handlers.
+pub struct Machinery {
+    store: Arc<dyn Store>,
+    board: Arc<Board>,
+    converger: Converger,
+    health: HealthChecks,
+    generations: Generations,
+    units: Arc<dyn Units>,
+}
+
+/// What is built but not yet running.
+pub struct Parts {
+    pub engine: Arc<Machinery>,
+    agent: agent_client::AgentTask,
+    converge: ConvergeTask,
+    scheduler: Scheduler,
+    deaths: tokio::sync::mpsc::UnboundedReceiver<u16>,
+}
+
+pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Result<Parts> {
+    store.keep_ports_within(&settings.ports).await?;
+    let board = Arc::new(Board::new(settings.reconcile_interval * BELIEVED_INTERVALS));
+    let transport = Arc::new(Http::new(&settings.agent_url, internal_token_file(&settings.state_dir))?);
+    let (agent, agent_task): (AgentClient, _) = agent_client::connect(transport, board.clone());
+    let (told, deaths) = tokio::sync::mpsc::unbounded_channel();
+    let units = units::choose(settings.units, &settings.state_dir, &settings.run_dir, told).await?;
+    let activator = Arc::new(Activator {
+        store: store.clone(),
+        board: board.clone(),
+        flags: Flags::new(&settings.state_dir)?,
+        units: units.clone(),
+        agent,
+        run_dir: settings.run_dir.clone(),
+        sni_log: settings.sni_log,
+    });
+    activator.adopt().await?;
+    let (converger, converge) = Converger::new(activator, settings.reconcile_interval);
+    let probe = HttpProbe {
+        dialer: Dialer::new(),
+        url: settings.health.url.clone(),
+        timeout: settings.health.timeout,
+    };
+    let waking = converger.clone();
+    let (health, mut scheduler) = Scheduler::new(
+        store.clone(),
+        board.clone(),
+        Box::new(move |proxy| waking.wake_proxy(proxy)),
+        Arc::new(probe),
+        settings.health.interval,
+        settings.health.thresholds,
+    );
+    scheduler.load().await?;
+    let generations = Generations::new(Timestamp::now());
+    let engine = Arc::new(Machinery { store, board, converger, health, generations, units });
+    Ok(Parts { engine, agent: agent_task, converge, scheduler, deaths })
+}
+
+impl Parts {
+    pub fn start(self, tasks: &TaskTracker, stop: &CancellationToken) {
+        tasks.spawn(self.agent.run(stop.clone()));
+        tasks.spawn(self.converge.run(stop.clone()));
+        tasks.spawn(self.scheduler.run(stop.clone()));
+        let (mut deaths, converger, stop) = (self.deaths, self.engine.converger.clone(), stop.clone());
+        tasks.spawn(async move {
+            while let Some(Some(port)) = stop.run_until_cancelled(deaths.recv()).await {
+                converger.wake_port(port);
+            }
+        });
+    }
+}
+
+#[async_trait]
+impl Engine for Machinery {
+    fn wake(&self, client: ClientId) {
+        self.converger.wake(client);
+    }
+
+    async fn settle(&self, client: ClientId) {
+        if tokio::time::timeout(SETTLE, self.converger.settle(client)).await.is_err() {
+            tracing::warn!(client = %client, "a change takes longer than its caller waits; it goes on");
+        }
+    }
+
+    fn proxy_changed(&self, proxy: ProxyId) {
+        self.health.changed(proxy);
+    }
+
+    async fn check_now(&self, proxy: ProxyId) -> Result<Health, StoreError> {
+        self.health.check_now(proxy).await
+    }
+
+    async fn active_set(&self) -> Result<ActiveSet, StoreError> {
+        let plans = self.store.plans().await?;
+        Ok(self.generations.active_set(&plans, &self.board))
+    }
+
+    async fn readiness(&self) -> Vec<Readiness> {
+        let entry = |name, trouble: Option<String>, fine: &str| Readiness {
+            name,
+            ok: trouble.is_none(),
+            detail: trouble.unwrap_or_else(|| fine.to_owned()),
+        };
+        let first_look =
+            (!self.converger.has_swept()).then(|| "the first look at every client is under way".to_owned());
+        let units = self.units.running().await;
+        let forwarders = match &units {
+            Ok(running) => format!("{} running, kept by {}", running.len(), self.units.kind()),
+            Err(_) => String::new(),
+        };
+        vec![
+            entry("agent", self.board.agent_error(), "it answers, and the kernel holds what it said"),
+            entry("forwarders", units.err().map(|error| error.to_string()), &forwarders),
+            entry("start", first_look, "every client has been looked at"),
+        ]
+    }
+}

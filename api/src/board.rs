@@ -1,0 +1,157 @@
+//! What is true right now, as far as this process has seen it: health by proxy, forwarders by
+//! port, the kernel by the agent's last report. Facts are never read from the database, where
+//! they would be memories.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::Ipv4Addr;
+use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
+
+use pgw_core::active::ReconcileReport;
+use pgw_core::health::Health;
+use pgw_core::ids::{MappingId, ProxyId};
+use pgw_core::state::Rule;
+use tokio::time::Instant;
+
+pub struct Board {
+    health: RwLock<HashMap<ProxyId, Health>>,
+    forwarders: RwLock<HashMap<u16, BTreeSet<MappingId>>>,
+    kernel: RwLock<Kernel>,
+    /// How long a confirmation is believed while the agent does not answer.
+    believed_for: Duration,
+}
+
+struct Kernel {
+    redirects: BTreeMap<Ipv4Addr, u16>,
+    confirmed_at: Instant,
+    /// Why the last attempt to ask failed.
+    error: Option<String>,
+}
+
+impl Board {
+    pub fn new(believed_for: Duration) -> Self {
+        let kernel = Kernel {
+            redirects: BTreeMap::new(),
+            confirmed_at: Instant::now(),
+            error: Some("the agent has not been asked yet".to_owned()),
+        };
+        Self {
+            health: RwLock::default(),
+            forwarders: RwLock::default(),
+            kernel: RwLock::new(kernel),
+            believed_for,
+        }
+    }
+
+    pub fn set_health(&self, proxy: ProxyId, health: Health) {
+        write(&self.health).insert(proxy, health);
+    }
+
+    pub fn forget_health(&self, proxy: ProxyId) {
+        write(&self.health).remove(&proxy);
+    }
+
+    /// A proxy that nobody has looked at is UNKNOWN, and so closed.
+    pub fn health(&self, proxy: ProxyId) -> Health {
+        read(&self.health).get(&proxy).cloned().unwrap_or_default()
+    }
+
+    /// The forwarder on this port listens, and has loaded these mappings.
+    pub fn forwarder_ready(&self, port: u16, mappings: BTreeSet<MappingId>) {
+        write(&self.forwarders).insert(port, mappings);
+    }
+
+    /// Answers whether it was ready until now.
+    pub fn forwarder_gone(&self, port: u16) -> bool {
+        write(&self.forwarders).remove(&port).is_some()
+    }
+
+    pub fn forwarder_serves(&self, port: u16, mapping: MappingId) -> bool {
+        read(&self.forwarders).get(&port).is_some_and(|loaded| loaded.contains(&mapping))
+    }
+
+    pub fn forwarder_known(&self, port: u16) -> bool {
+        read(&self.forwarders).contains_key(&port)
+    }
+
+    /// Answers whether it is news that the agent answers.
+    pub fn kernel_reported(&self, report: &ReconcileReport) -> bool {
+        let redirects = report.applied.iter().map(|rule| (rule.ip_cidr.addr(), rule.port)).collect();
+        let now = Kernel { redirects, confirmed_at: Instant::now(), error: None };
+        std::mem::replace(&mut *write(&self.kernel), now).error.is_some()
+    }
+
+    /// Answers whether this is news.
+    pub fn kernel_unanswered(&self, why: &str) -> bool {
+        let before = write(&self.kernel).error.replace(why.to_owned());
+        before.as_deref() != Some(why)
+    }
+
+    /// Why the agent's last answer was none.
+    pub fn agent_error(&self) -> Option<String> {
+        read(&self.kernel).error.clone()
+    }
+
+    pub fn rule(&self, client: Ipv4Addr, port: u16) -> Rule {
+        let kernel = read(&self.kernel);
+        match &kernel.error {
+            None if kernel.redirects.get(&client) == Some(&port) => Rule::Confirmed,
+            None => Rule::Absent("the agent reports it as missing".to_owned()),
+            Some(why) if kernel.confirmed_at.elapsed() < self.believed_for => Rule::Unanswered(why.clone()),
+            Some(why) => Rule::Stale(why.clone()),
+        }
+    }
+}
+
+/// A panic elsewhere leaves these maps whole: each change is one insert or remove.
+fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use pgw_core::active::AppliedRule;
+    use pgw_core::ids::Generation;
+
+    use super::*;
+
+    fn report(applied: &[(&str, u16)]) -> ReconcileReport {
+        let rule = |(ip, port): &(&str, u16)| AppliedRule { ip_cidr: ip.parse().unwrap(), port: *port };
+        ReconcileReport {
+            generation: Generation(1),
+            changed: true,
+            took_ms: 1,
+            clients: applied.len(),
+            applied: applied.iter().map(rule).collect(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rule_is_confirmed_only_by_a_report_that_names_it_and_an_old_report_expires() {
+        let board = Board::new(Duration::from_secs(45));
+        let ip = Ipv4Addr::new(10, 0, 0, 3);
+        assert!(matches!(board.rule(ip, 15001), Rule::Unanswered(_)));
+
+        board.kernel_reported(&report(&[("10.0.0.3", 15001)]));
+        assert_eq!(board.rule(ip, 15001), Rule::Confirmed);
+        assert!(matches!(board.rule(ip, 15002), Rule::Absent(_)));
+        assert!(matches!(board.rule(Ipv4Addr::new(10, 0, 0, 4), 15001), Rule::Absent(_)));
+
+        board.kernel_unanswered("it is down");
+        assert_eq!(board.rule(ip, 15001), Rule::Unanswered("it is down".into()));
+        tokio::time::advance(Duration::from_secs(46)).await;
+        assert_eq!(board.rule(ip, 15001), Rule::Stale("it is down".into()));
+        board.kernel_reported(&report(&[("10.0.0.3", 15001)]));
+        assert_eq!(board.rule(ip, 15001), Rule::Confirmed);
+    }
+
+    #[test]
+    fn a_proxy_that_nobody_looked_at_is_unknown() {
+        let board = Board::new(Duration::from_secs(1));
+        assert!(!board.health(ProxyId(uuid::Uuid::nil())).status.is_up());
+    }
+}

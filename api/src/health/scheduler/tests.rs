@@ -1,0 +1,158 @@
+//! The scheduler with a scripted probe and a real database.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use pgw_core::health::CheckFailure;
+use pgw_core::proxy::{Scheme, Upstream};
+
+use super::*;
+use crate::store::sqlite::{PATIENCE, SqliteStore};
+use crate::store::{NewProxy, ProxyPatch};
+
+/// Answers as told by the test, and tells the test whom it was asked about.
+struct Scripted {
+    asked: mpsc::UnboundedSender<u16>,
+    answers: tokio::sync::Mutex<mpsc::UnboundedReceiver<Result<Answered, NotAnswered>>>,
+}
+
+#[async_trait]
+impl Probe for Scripted {
+    async fn check(&self, upstream: &Upstream) -> Result<Answered, NotAnswered> {
+        self.asked.send(upstream.port).unwrap();
+        self.answers.lock().await.recv().await.unwrap()
+    }
+}
+
+struct Bench {
+    _dir: tempfile::TempDir,
+    store: Arc<dyn Store>,
+    board: Arc<Board>,
+    checks: HealthChecks,
+    proxy: ProxyId,
+    asked: mpsc::UnboundedReceiver<u16>,
+    answer: mpsc::UnboundedSender<Result<Answered, NotAnswered>>,
+    told: Arc<Mutex<usize>>,
+}
+
+impl Bench {
+    /// One proxy, known before the start, and the scheduler running.
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", dir.path().join("pgw.db").display());
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&url, dir.path(), PATIENCE).await.unwrap());
+        let new = NewProxy {
+            name: "de1".into(),
+            scheme: Scheme::Http,
+            host: "proxy.example".parse().unwrap(),
+            port: 1,
+            username: None,
+            password: None,
+            enabled: true,
+            note: String::new(),
+            labels: BTreeMap::new(),
+        };
+        let proxy = store.create_proxy(new).await.unwrap().id;
+        let board = Arc::new(Board::new(Duration::from_secs(1)));
+        let (told_asked, asked) = mpsc::unbounded_channel();
+        let (answer, answers) = mpsc::unbounded_channel();
+        let probe = Scripted { asked: told_asked, answers: tokio::sync::Mutex::new(answers) };
+        let told = Arc::new(Mutex::new(0));
+        let count = told.clone();
+        let (checks, mut scheduler) = Scheduler::new(
+            store.clone(),
+            board.clone(),
+            Box::new(move |_proxy| *count.lock().unwrap() += 1),
+            Arc::new(probe),
+            Duration::from_millis(5),
+            Thresholds { degraded_ms: 1500, failures: 3 },
+        );
+        scheduler.load().await.unwrap();
+        tokio::spawn(scheduler.run(CancellationToken::new()));
+        Self { _dir: dir, store, board, checks, proxy, asked, answer, told }
+    }
+
+    fn status(&self) -> HealthStatus {
+        self.board.health(self.proxy).status
+    }
+
+    /// Answers the check that is under way; returns when the next one begins, by which time
+    /// the answer has been judged and written down.
+    async fn answers(&mut self, outcome: Result<Answered, NotAnswered>) -> HealthStatus {
+        self.answer.send(outcome).unwrap();
+        self.asked.recv().await.unwrap();
+        self.status()
+    }
+}
+
+fn fine() -> Result<Answered, NotAnswered> {
+    Ok(Answered { latency: Duration::from_millis(20), exit_ip: Some([192, 0, 2, 7].into()) })
+}
+
+fn refused() -> Result<Answered, NotAnswered> {
+    Err(NotAnswered { kind: CheckFailure::Refused, detail: "connecting".into() })
+}
+
+#[tokio::test]
+async fn an_upstream_is_checked_at_once_and_all_the_time_and_its_changes_are_told() {
+    let mut bench = Bench::new().await;
+    bench.asked.recv().await.unwrap();
+    assert_eq!(bench.status(), HealthStatus::Unknown, "closed until the first answer");
+    assert_eq!(bench.answers(fine()).await, HealthStatus::Ok);
+    assert_eq!(bench.answers(fine()).await, HealthStatus::Ok);
+    assert_eq!(*bench.told.lock().unwrap(), 1, "told once, not with every check");
+    assert_eq!(bench.answers(refused()).await, HealthStatus::Degraded);
+    assert_eq!(bench.answers(refused()).await, HealthStatus::Degraded);
+    assert_eq!(bench.answers(refused()).await, HealthStatus::Down);
+    let written = bench.store.proxy(bench.proxy).await.unwrap().health;
+    assert_eq!(written.status, HealthStatus::Down);
+    assert_eq!(written.error.as_deref(), Some("the connection was refused (connecting)"));
+    assert_eq!(written.exit_ip.as_deref(), Some("192.0.2.7"), "the last known exit is kept");
+    assert_eq!(bench.answers(fine()).await, HealthStatus::Degraded, "one answer opens again");
+}
+
+#[tokio::test]
+async fn an_answer_to_a_former_address_is_thrown_away() {
+    let mut bench = Bench::new().await;
+    assert_eq!(bench.asked.recv().await, Some(1));
+    let patch = ProxyPatch { port: Some(2), ..ProxyPatch::default() };
+    bench.store.update_proxy(bench.proxy, patch).await.unwrap();
+    bench.checks.changed(bench.proxy);
+    // The old check answers well, but not for what is dialled now.
+    bench.answer.send(fine()).unwrap();
+    assert_eq!(bench.asked.recv().await, Some(2));
+    assert_eq!(bench.status(), HealthStatus::Unknown);
+    assert_eq!(bench.answers(refused()).await, HealthStatus::Down, "a first failure closes at once");
+}
+
+#[tokio::test]
+async fn a_check_that_is_asked_for_answers_with_the_new_health() {
+    let mut bench = Bench::new().await;
+    bench.asked.recv().await.unwrap();
+    let checks = bench.checks.clone();
+    let proxy = bench.proxy;
+    let asked = tokio::spawn(async move { checks.check_now(proxy).await });
+    // It is answered by the check under way, or by the next, whichever it came before.
+    bench.answers(fine()).await;
+    bench.answer.send(fine()).unwrap();
+    assert_eq!(asked.await.unwrap().unwrap().status, HealthStatus::Ok);
+    let stranger = ProxyId(uuid::Uuid::from_u128(9));
+    assert!(matches!(bench.checks.check_now(stranger).await, Err(StoreError::NotFound(_))));
+}
+
+#[test]
+fn checks_come_sooner_after_a_failure_and_never_in_step() {
+    let half_minute = Duration::from_secs(30);
+    for (status, failed, interval, want_ms) in [
+        (HealthStatus::Ok, false, half_minute, 30_000),
+        (HealthStatus::Degraded, false, half_minute, 30_000),
+        (HealthStatus::Degraded, true, half_minute, 1_000),
+        (HealthStatus::Down, true, half_minute, 10_000),
+        (HealthStatus::Down, true, Duration::from_millis(200), 200),
+        (HealthStatus::Degraded, true, Duration::from_millis(200), 200),
+    ] {
+        assert_eq!(next_check(status, failed, interval, 0.5).as_millis(), want_ms, "{status:?} {failed}");
+        assert!(next_check(status, failed, interval, 0.0) < next_check(status, failed, interval, 1.0));
+    }
+}

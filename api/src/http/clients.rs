@@ -1,0 +1,132 @@
+//! `/v1/clients`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use pgw_core::client::Client;
+use pgw_core::ids::ClientId;
+use serde::Deserialize;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::error::Error;
+use super::fields::Fields;
+use super::input::{Body, Id, Params};
+use super::openapi::ListParams;
+use super::{Api, List, created, values};
+use crate::store::{ClientPatch, NewClient};
+
+pub(super) fn router() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, update, remove))
+}
+
+/// A device by its one IPv4 address.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "the shape as documented; `new_client` reads it and tells every mistake at once"
+)]
+struct ClientCreate {
+    #[schema(min_length = 1, max_length = 100)]
+    name: String,
+    /// With or without /32.
+    #[schema(example = "192.168.2.3")]
+    ip_cidr: String,
+    #[schema(max_length = 1000, nullable = false)]
+    note: Option<String>,
+}
+
+/// What is left out stays.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "the shape as documented; `client_patch` reads it and tells every mistake at once"
+)]
+struct ClientUpdate {
+    #[schema(min_length = 1, max_length = 100, nullable = false)]
+    name: Option<String>,
+    #[schema(example = "192.168.2.3", nullable = false)]
+    ip_cidr: Option<String>,
+    #[schema(max_length = 1000, nullable = false)]
+    note: Option<String>,
+}
+
+/// Every registered client, oldest first.
+#[utoipa::path(get, path = "/v1/clients", tag = "clients", params(ListParams),
+    responses((status = 200, body = List<Client>)))]
+async fn list(State(api): State<Arc<Api>>, params: Params) -> Result<Json<List<Client>>, Error> {
+    Ok(Json(api.store.clients(&params.plain_list()?).await?.into()))
+}
+
+/// Registers a client. From then on it is closed until a mapping opens it, and the answer
+/// means that it is.
+#[utoipa::path(post, path = "/v1/clients", tag = "clients", request_body = ClientCreate,
+    responses((status = 201, body = Client)))]
+async fn create(State(api): State<Arc<Api>>, Body(fields): Body) -> Result<impl IntoResponse, Error> {
+    let client = api.store.create_client(new_client(fields)?).await?;
+    api.engine.settle(client.id).await;
+    Ok(created(format!("/v1/clients/{}", client.id), client))
+}
+
+#[utoipa::path(get, path = "/v1/clients/{id}", tag = "clients", params(("id" = ClientId, Path)),
+    responses((status = 200, body = Client)))]
+async fn get(State(api): State<Arc<Api>>, Id(id): Id<ClientId>) -> Result<Json<Client>, Error> {
+    Ok(Json(api.store.client(id).await?))
+}
+
+/// Changes a client. A new address is closed when the answer comes; the old one is no longer
+/// registered.
+#[utoipa::path(patch, path = "/v1/clients/{id}", tag = "clients", params(("id" = ClientId, Path)),
+    request_body = ClientUpdate, responses((status = 200, body = Client)))]
+async fn update(
+    State(api): State<Arc<Api>>,
+    Id(id): Id<ClientId>,
+    Body(fields): Body,
+) -> Result<Json<Client>, Error> {
+    let patch = client_patch(fields)?;
+    let may_move = patch.ip_cidr.is_some();
+    let client = api.store.update_client(id, patch).await?;
+    if may_move {
+        api.engine.settle(id).await;
+    } else {
+        api.engine.wake(id);
+    }
+    Ok(Json(client))
+}
+
+/// Unregisters a client: the gateway no longer touches its traffic. With ?cascade=true its
+/// mappings go too.
+#[utoipa::path(delete, path = "/v1/clients/{id}", tag = "clients",
+    params(("id" = ClientId, Path), ("cascade" = Option<bool>, Query)), responses((status = 204)))]
+async fn remove(
+    State(api): State<Arc<Api>>,
+    Id(id): Id<ClientId>,
+    params: Params,
+) -> Result<StatusCode, Error> {
+    api.store.remove_client(id, params.cascade()?).await?;
+    api.engine.settle(id).await;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn new_client(mut fields: Fields) -> Result<NewClient, Error> {
+    let name = fields.required("name", values::name);
+    let ip_cidr = fields.required("ip_cidr", values::client_ip);
+    let note = fields.optional("note", values::note).unwrap_or_default();
+    let (name, ip_cidr) = fields.finish_with(name.zip(ip_cidr))?;
+    Ok(NewClient { name, ip_cidr, note })
+}
+
+fn client_patch(mut fields: Fields) -> Result<ClientPatch, Error> {
+    let patch = ClientPatch {
+        name: fields.optional("name", values::name),
+        ip_cidr: fields.optional("ip_cidr", values::client_ip),
+        note: fields.optional("note", values::note),
+    };
+    fields.finish()?;
+    Ok(patch)
+}

@@ -1,0 +1,142 @@
+//! The parts of a request as the handlers take them; what cannot be read is a problem in words.
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use pgw_core::ids::{ClientId, MappingId, ProxyId, TokenId};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::error::Error;
+use super::fields::Fields;
+use super::values;
+use crate::store::ListQuery;
+
+const DEFAULT_LIMIT: u32 = 100;
+const LARGEST_LIMIT: u32 = 500;
+
+/// The body, a JSON object.
+pub(super) struct Body(pub(super) Fields);
+
+impl<S: Send + Sync> FromRequest<S> for Body {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
+        if !is_json(request.headers()) {
+            return Err(Error::NotJson);
+        }
+        let bytes = Bytes::from_request(request, state).await.map_err(unread)?;
+        match serde_json::from_slice(&bytes).map_err(Error::MalformedJson)? {
+            Value::Object(given) => Ok(Self(Fields::of_body(given))),
+            _ => Err(Error::Validation(vec![super::error::FieldError {
+                pointer: String::new(),
+                detail: "the body must be a JSON object".to_owned(),
+            }])),
+        }
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+fn unread(rejection: BytesRejection) -> Error {
+    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        Error::TooLarge
+    } else {
+        Error::BrokenBody(axum::Error::new(rejection))
+    }
+}
+
+/// The query parameters; one that is given twice means nobody knows what.
+pub(super) struct Params(pub(super) Fields);
+
+impl<S: Send + Sync> FromRequestParts<S> for Params {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        let pairs: Vec<(String, String)> = match Query::from_request_parts(parts, state).await {
+            Ok(Query(pairs)) => pairs,
+            Err(_unreadable) => {
+                let mut fields = Fields::of_query(Map::new());
+                fields.wrong("query", "cannot be read");
+                return Err(fields.finish().err().unwrap_or(Error::NoSuchPath));
+            }
+        };
+        let mut given = Map::new();
+        let mut twice = Vec::new();
+        for (name, value) in pairs {
+            if given.insert(name.clone(), Value::String(value)).is_some() {
+                twice.push(name);
+            }
+        }
+        let mut fields = Fields::of_query(given);
+        for name in twice {
+            fields.wrong(&name, "is given twice");
+        }
+        Ok(Self(fields))
+    }
+}
+
+impl Params {
+    /// What every list takes; further parameters may be read from the fields before `finish`.
+    pub(super) fn list(fields: &mut Fields) -> ListQuery {
+        let limit = fields.optional("limit", |value| values::number_word(value, 1, LARGEST_LIMIT));
+        ListQuery {
+            limit: limit.unwrap_or(DEFAULT_LIMIT),
+            after: fields.optional("cursor", values::uuid),
+            q: fields.optional("q", values::search).filter(|q| !q.is_empty()),
+            ..ListQuery::default()
+        }
+    }
+
+    pub(super) fn plain_list(self) -> Result<ListQuery, Error> {
+        let Self(mut fields) = self;
+        let query = Self::list(&mut fields);
+        fields.finish()?;
+        Ok(query)
+    }
+
+    pub(super) fn cascade(self) -> Result<bool, Error> {
+        let Self(mut fields) = self;
+        let cascade = fields.optional("cascade", values::boolean_word);
+        fields.finish()?;
+        Ok(cascade.unwrap_or(false))
+    }
+}
+
+/// The id in the path. Something that is no UUID names nothing, like any other unknown id.
+pub(super) struct Id<T>(pub(super) T);
+
+pub(super) trait Named {
+    const WHAT: &'static str;
+    fn of(id: Uuid) -> Self;
+}
+
+macro_rules! named {
+    ($($id:ident $what:literal),+) => {$(
+        impl Named for $id {
+            const WHAT: &'static str = $what;
+
+            fn of(id: Uuid) -> Self {
+                Self(id)
+            }
+        }
+    )+};
+}
+named!(ProxyId "proxy", ClientId "client", MappingId "mapping", TokenId "token");
+
+impl<S: Send + Sync, T: Named> FromRequestParts<S> for Id<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        match Path::<Uuid>::from_request_parts(parts, state).await {
+            Ok(Path(id)) => Ok(Self(T::of(id))),
+            Err(_no_uuid) => Err(Error::NotFound(T::WHAT)),
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! `/v1/mappings`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use pgw_core::active::ActiveSet;
+use pgw_core::ids::{ClientId, MappingId, ProxyId};
+use pgw_core::mapping::{DEFAULT_PRIORITY, Mapping, Target};
+use pgw_core::state::MappingState;
+use serde::Deserialize;
+use serde_json::Value;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::error::Error;
+use super::fields::{Fields, Read};
+use super::input::{Body, Id, Params};
+use super::openapi::ListParams;
+use super::{Api, List, created, values};
+use crate::store::{ListQuery, MappingPatch, NewMapping};
+
+pub(super) fn router() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(active))
+        .routes(routes!(get, update, remove))
+}
+
+/// A client's way out by a proxy.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "the shape as documented; `new_mapping` reads it and tells every mistake at once"
+)]
+struct MappingCreate {
+    client_id: ClientId,
+    proxy_id: ProxyId,
+    /// Lower goes first; 100 when it is left out.
+    #[schema(nullable = false)]
+    priority: Option<u16>,
+    #[schema(nullable = false)]
+    target: Option<Target>,
+    /// True when it is left out.
+    #[schema(nullable = false)]
+    enabled: Option<bool>,
+}
+
+/// What is left out stays.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "the shape as documented; `mapping_patch` reads it and tells every mistake at once"
+)]
+struct MappingUpdate {
+    #[schema(nullable = false)]
+    proxy_id: Option<ProxyId>,
+    #[schema(nullable = false)]
+    priority: Option<u16>,
+    #[schema(nullable = false)]
+    target: Option<Target>,
+    #[schema(nullable = false)]
+    enabled: Option<bool>,
+}
+
+/// Every mapping, oldest first; ?q= looks at the names and addresses of its client and proxy.
+#[utoipa::path(get, path = "/v1/mappings", tag = "mappings",
+    params(
+        ListParams,
+        ("state" = Option<MappingState>, Query),
+        ("client_id" = Option<ClientId>, Query),
+        ("proxy_id" = Option<ProxyId>, Query),
+    ),
+    responses((status = 200, body = List<Mapping>)))]
+async fn list(State(api): State<Arc<Api>>, Params(mut fields): Params) -> Result<Json<List<Mapping>>, Error> {
+    let query = ListQuery {
+        state: fields.optional("state", values::word("PENDING, APPLIED, FAILED")),
+        client_id: fields.optional("client_id", client_id),
+        proxy_id: fields.optional("proxy_id", proxy_id),
+        ..Params::list(&mut fields)
+    };
+    fields.finish()?;
+    Ok(Json(api.store.mappings(&query).await?.into()))
+}
+
+/// Adds a mapping. It opens by itself: PENDING, then APPLIED when rule, forwarder and proxy are there.
+#[utoipa::path(post, path = "/v1/mappings", tag = "mappings", request_body = MappingCreate,
+    responses((status = 201, body = Mapping)))]
+async fn create(State(api): State<Arc<Api>>, Body(fields): Body) -> Result<impl IntoResponse, Error> {
+    let mapping = api.store.create_mapping(new_mapping(fields)?, &api.ports).await?;
+    api.engine.wake(mapping.client_id);
+    Ok(created(format!("/v1/mappings/{}", mapping.id), mapping))
+}
+
+/// For the agent: what is to be in the kernel.
+#[utoipa::path(get, path = "/v1/mappings/active", tag = "mappings", responses((status = 200, body = ActiveSet)))]
+async fn active(State(api): State<Arc<Api>>) -> Result<Json<ActiveSet>, Error> {
+    Ok(Json(api.engine.active_set().await?))
+}
+
+#[utoipa::path(get, path = "/v1/mappings/{id}", tag = "mappings", params(("id" = MappingId, Path)),
+    responses((status = 200, body = Mapping)))]
+async fn get(State(api): State<Arc<Api>>, Id(id): Id<MappingId>) -> Result<Json<Mapping>, Error> {
+    Ok(Json(api.store.mapping(id).await?))
+}
+
+/// Changes a mapping; with another proxy, or switched off or on, it is PENDING again.
+#[utoipa::path(patch, path = "/v1/mappings/{id}", tag = "mappings", params(("id" = MappingId, Path)),
+    request_body = MappingUpdate, responses((status = 200, body = Mapping)))]
+async fn update(
+    State(api): State<Arc<Api>>,
+    Id(id): Id<MappingId>,
+    Body(fields): Body,
+) -> Result<Json<Mapping>, Error> {
+    let mapping = api.store.update_mapping(id, mapping_patch(fields)?).await?;
+    api.engine.wake(mapping.client_id);
+    Ok(Json(mapping))
+}
+
+/// Removes a mapping; the answer means that rule and forwarder are gone.
+#[utoipa::path(delete, path = "/v1/mappings/{id}", tag = "mappings", params(("id" = MappingId, Path)),
+    responses((status = 204)))]
+async fn remove(
+    State(api): State<Arc<Api>>,
+    Id(id): Id<MappingId>,
+    Params(fields): Params,
+) -> Result<StatusCode, Error> {
+    fields.finish()?;
+    let client = api.store.remove_mapping(id).await?;
+    api.engine.settle(client).await;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn new_mapping(mut fields: Fields) -> Result<NewMapping, Error> {
+    let client = fields.required("client_id", client_id);
+    let proxy = fields.required("proxy_id", proxy_id);
+    let priority = fields.optional("priority", values::priority).unwrap_or(DEFAULT_PRIORITY);
+    let target = fields.optional("target", target).unwrap_or_default();
+    let enabled = fields.optional("enabled", values::boolean).unwrap_or(true);
+    let (client_id, proxy_id) = fields.finish_with(client.zip(proxy))?;
+    Ok(NewMapping { client_id, proxy_id, priority, target, enabled })
+}
+
+fn mapping_patch(mut fields: Fields) -> Result<MappingPatch, Error> {
+    let patch = MappingPatch {
+        proxy_id: fields.optional("proxy_id", proxy_id),
+        priority: fields.optional("priority", values::priority),
+        target: fields.optional("target", target),
+        enabled: fields.optional("enabled", values::boolean),
+    };
+    fields.finish()?;
+    Ok(patch)
+}
+
+fn client_id(value: &Value) -> Read<ClientId> {
+    values::uuid(value).map(ClientId)
+}
+
+fn proxy_id(value: &Value) -> Read<ProxyId> {
+    values::uuid(value).map(ProxyId)
+}
+
+fn target(value: &Value) -> Read<Target> {
+    values::word("original, hostname")(value)
+}

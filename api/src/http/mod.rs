@@ -1,0 +1,86 @@
+//! The REST API: reads a call, asks the store or the engine, answers.
+
+pub mod auth;
+mod clients;
+mod error;
+mod fields;
+mod frame;
+mod input;
+mod mappings;
+mod openapi;
+mod proxies;
+mod service;
+#[cfg(test)]
+mod tests;
+mod tokens;
+mod values;
+
+use std::sync::Arc;
+
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware;
+use axum::response::IntoResponse;
+use axum::{Json, Router};
+use pgw_core::ports::PortRange;
+use serde::Serialize;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::engine::Engine;
+use crate::store::{Page, Store};
+use auth::Auth;
+use error::Error;
+
+const LARGEST_BODY: usize = 1024 * 1024;
+
+pub struct Api {
+    pub store: Arc<dyn Store>,
+    pub engine: Arc<dyn Engine>,
+    pub auth: Auth,
+    pub ports: PortRange,
+}
+
+/// One page of a list.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct List<T> {
+    items: Vec<T>,
+    /// Give it as ?cursor= to get the next page; null on the last.
+    next_cursor: Option<String>,
+}
+
+pub fn router(api: Arc<Api>) -> Router {
+    let guarded = OpenApiRouter::new()
+        .merge(proxies::router())
+        .merge(clients::router())
+        .merge(mappings::router())
+        .merge(tokens::router())
+        .merge(service::router())
+        .route_layer(middleware::from_fn(frame::finish_writes))
+        .route_layer(middleware::from_fn_with_state(api.clone(), auth::require));
+    let (router, document) = OpenApiRouter::with_openapi(openapi::document())
+        .merge(guarded)
+        .merge(service::open_router())
+        .split_for_parts();
+    // The last layer is the outermost: every answer, also of those before it, goes through `around`.
+    router
+        .merge(openapi::router(document))
+        .fallback(|| async { Error::NoSuchPath })
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .layer(middleware::from_fn(frame::time_limit))
+        .layer(CatchPanicLayer::custom(frame::panicked))
+        .layer(middleware::from_fn(frame::around))
+        .with_state(api)
+}
+
+impl<T> From<Page<T>> for List<T> {
+    fn from(page: Page<T>) -> Self {
+        Self { items: page.items, next_cursor: page.next.map(|id| id.to_string()) }
+    }
+}
+
+/// 201, with the address of what was made.
+fn created(location: String, made: impl Serialize) -> impl IntoResponse {
+    let location = HeaderValue::try_from(location).unwrap_or(HeaderValue::from_static("/"));
+    (StatusCode::CREATED, [(header::LOCATION, location)], Json(made))
+}

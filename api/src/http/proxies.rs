@@ -1,0 +1,235 @@
+//! `/v1/proxies`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use futures_util::future::join_all;
+use pgw_core::health::{Health, HealthStatus};
+use pgw_core::ids::ProxyId;
+use pgw_core::proxy::{Credentials, Proxy, ProxyAddress, Scheme};
+use pgw_core::redact::Secret;
+use serde::Deserialize;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::error::Error;
+use super::fields::{Fields, Read};
+use super::input::{Body, Id, Params};
+use super::openapi::ListParams;
+use super::{Api, List, created, values};
+use crate::store::{NewProxy, ProxyPatch};
+
+pub(super) fn router() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(get, update, remove))
+        .routes(routes!(check))
+}
+
+/// A proxy by its fields, or by `url`.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "the shape as documented; `new_proxy` reads it and tells every mistake at once")]
+struct ProxyCreate {
+    /// host:port when it is left out.
+    #[schema(min_length = 1, max_length = 100, nullable = false)]
+    name: Option<String>,
+    /// Instead of scheme, host, port, username and password.
+    #[schema(example = "socks5://user:pass@proxy.example:1080", nullable = false)]
+    url: Option<String>,
+    #[schema(nullable = false)]
+    scheme: Option<Scheme>,
+    #[schema(nullable = false)]
+    host: Option<String>,
+    #[schema(minimum = 1, nullable = false)]
+    port: Option<u16>,
+    username: Option<String>,
+    #[schema(write_only, format = Password)]
+    password: Option<String>,
+    /// True when it is left out.
+    #[schema(nullable = false)]
+    enabled: Option<bool>,
+    #[schema(max_length = 1000, nullable = false)]
+    note: Option<String>,
+    #[schema(nullable = false)]
+    labels: Option<BTreeMap<String, String>>,
+}
+
+/// What is left out stays; null clears a user name or password.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "the shape as documented; `proxy_patch` reads it and tells every mistake at once"
+)]
+struct ProxyUpdate {
+    #[schema(min_length = 1, max_length = 100, nullable = false)]
+    name: Option<String>,
+    #[schema(nullable = false)]
+    scheme: Option<Scheme>,
+    #[schema(nullable = false)]
+    host: Option<String>,
+    #[schema(minimum = 1, nullable = false)]
+    port: Option<u16>,
+    username: Option<String>,
+    #[schema(write_only, format = Password)]
+    password: Option<String>,
+    #[schema(nullable = false)]
+    enabled: Option<bool>,
+    #[schema(max_length = 1000, nullable = false)]
+    note: Option<String>,
+    #[schema(nullable = false)]
+    labels: Option<BTreeMap<String, String>>,
+}
+
+/// Every proxy, oldest first.
+#[utoipa::path(get, path = "/v1/proxies", tag = "proxies", params(ListParams),
+    responses((status = 200, body = List<Proxy>)))]
+async fn list(State(api): State<Arc<Api>>, params: Params) -> Result<Json<List<Proxy>>, Error> {
+    Ok(Json(api.store.proxies(&params.plain_list()?).await?.into()))
+}
+
+/// Adds a proxy, and checks it at once.
+#[utoipa::path(post, path = "/v1/proxies", tag = "proxies", request_body = ProxyCreate,
+    responses((status = 201, body = Proxy)))]
+async fn create(State(api): State<Arc<Api>>, Body(fields): Body) -> Result<impl IntoResponse, Error> {
+    let proxy = api.store.create_proxy(new_proxy(fields)?).await?;
+    api.engine.proxy_changed(proxy.id);
+    Ok(created(format!("/v1/proxies/{}", proxy.id), proxy))
+}
+
+#[utoipa::path(get, path = "/v1/proxies/{id}", tag = "proxies", params(("id" = ProxyId, Path)),
+    responses((status = 200, body = Proxy)))]
+async fn get(State(api): State<Arc<Api>>, Id(id): Id<ProxyId>) -> Result<Json<Proxy>, Error> {
+    Ok(Json(api.store.proxy(id).await?))
+}
+
+/// Changes a proxy; when it is dialled in another way now, its health is unknown again.
+#[utoipa::path(patch, path = "/v1/proxies/{id}", tag = "proxies", params(("id" = ProxyId, Path)),
+    request_body = ProxyUpdate, responses((status = 200, body = Proxy)))]
+async fn update(
+    State(api): State<Arc<Api>>,
+    Id(id): Id<ProxyId>,
+    Body(fields): Body,
+) -> Result<Json<Proxy>, Error> {
+    let proxy = api.store.update_proxy(id, proxy_patch(fields)?).await?;
+    // Unknown also when it was never checked yet: asking for a check once more does no harm.
+    if proxy.health.status == HealthStatus::Unknown {
+        api.engine.proxy_changed(id);
+    }
+    match api.store.clients_of_proxy(id).await {
+        Ok(clients) => clients.into_iter().for_each(|client| api.engine.wake(client)),
+        // The change itself is made; the engine's next round finds it.
+        Err(error) => {
+            tracing::warn!(proxy = %id, error = %error, "clients of a changed proxy cannot be listed")
+        }
+    }
+    Ok(Json(proxy))
+}
+
+/// Removes a proxy. With ?cascade=true its mappings go too, and the answer means that they are gone.
+#[utoipa::path(delete, path = "/v1/proxies/{id}", tag = "proxies",
+    params(("id" = ProxyId, Path), ("cascade" = Option<bool>, Query)), responses((status = 204)))]
+async fn remove(
+    State(api): State<Arc<Api>>,
+    Id(id): Id<ProxyId>,
+    params: Params,
+) -> Result<StatusCode, Error> {
+    let clients = api.store.remove_proxy(id, params.cascade()?).await?;
+    join_all(clients.into_iter().map(|client| api.engine.settle(client))).await;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Checks a proxy now, and answers with what was found.
+#[utoipa::path(post, path = "/v1/proxies/{id}/check", tag = "proxies", params(("id" = ProxyId, Path)),
+    responses((status = 200, body = Health)))]
+async fn check(State(api): State<Arc<Api>>, Id(id): Id<ProxyId>) -> Result<Json<Health>, Error> {
+    api.store.proxy(id).await?;
+    Ok(Json(api.engine.check_now(id).await?))
+}
+
+fn new_proxy(mut fields: Fields) -> Result<NewProxy, Error> {
+    let name = fields.optional("name", values::name);
+    let address = if fields.has("url") { by_url(&mut fields) } else { by_fields(&mut fields) };
+    let enabled = fields.optional("enabled", values::boolean);
+    let note = fields.optional("note", values::note);
+    let labels = values::labels(&mut fields);
+    let ProxyAddress { scheme, host, port, credentials } = fields.finish_with(address)?;
+    let (username, password) = match credentials {
+        Some(Credentials { username, password }) => {
+            (Some(username), Some(password).filter(|password| !password.expose().is_empty()))
+        }
+        None => (None, None),
+    };
+    Ok(NewProxy {
+        name: name.unwrap_or_else(|| host_and_port(host.as_str(), port)),
+        scheme,
+        host,
+        port,
+        username,
+        password,
+        enabled: enabled.unwrap_or(true),
+        note: note.unwrap_or_default(),
+        labels: labels.unwrap_or_default(),
+    })
+}
+
+/// A host name may be longer than a name.
+fn host_and_port(host: &str, port: u16) -> String {
+    let host: String = host.chars().take(94).collect();
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+fn by_url(fields: &mut Fields) -> Option<ProxyAddress> {
+    let address = fields.optional("url", url);
+    for part in ["scheme", "host", "port", "username", "password"] {
+        if fields.has(part) {
+            // Taken away, so that it is not told as unknown too.
+            let _taken = fields.nullable(part, |_| Ok(()));
+            fields.wrong(part, "is part of url; give one or the other");
+        }
+    }
+    address
+}
+
+fn url(value: &serde_json::Value) -> Read<ProxyAddress> {
+    let url = values::text(value)?;
+    if !url.contains("://") {
+        return Err("has no scheme; write http://, https:// or socks5:// before it".to_owned());
+    }
+    ProxyAddress::parse(url, Scheme::Http).map_err(|error| error.to_string())
+}
+
+fn by_fields(fields: &mut Fields) -> Option<ProxyAddress> {
+    let scheme = fields.required("scheme", values::scheme);
+    let host = fields.required("host", values::host);
+    let port = fields.required("port", values::port);
+    let username = fields.nullable("username", values::username).flatten();
+    let password = fields.nullable("password", values::password).flatten();
+    if password.is_some() && username.is_none() {
+        fields.wrong("password", "needs a user name");
+    }
+    let password = password.unwrap_or_else(|| Secret::new(""));
+    let credentials = username.map(|username| Credentials { username, password });
+    Some(ProxyAddress { scheme: scheme?, host: host?, port: port?, credentials })
+}
+
+fn proxy_patch(mut fields: Fields) -> Result<ProxyPatch, Error> {
+    let patch = ProxyPatch {
+        name: fields.optional("name", values::name),
+        scheme: fields.optional("scheme", values::scheme),
+        host: fields.optional("host", values::host),
+        port: fields.optional("port", values::port),
+        username: fields.nullable("username", values::username),
+        password: fields.nullable("password", values::password),
+        enabled: fields.optional("enabled", values::boolean),
+        note: fields.optional("note", values::note),
+        labels: values::labels(&mut fields),
+    };
+    fields.finish()?;
+    Ok(patch)
+}

@@ -1,0 +1,205 @@
+//! The contract, call by call: the router over a fresh database, with an engine that only
+//! remembers what it was asked.
+
+mod access;
+mod conflicts;
+mod contract;
+mod description;
+mod fake;
+mod problems;
+mod validation;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use http_body_util::BodyExt;
+use pgw_core::ports::PortRange;
+use pgw_core::redact::Secret;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::auth::Auth;
+use super::{Api, router};
+use crate::store::sqlite::{PATIENCE, SqliteStore};
+use crate::store::{NewToken, Role, Store};
+use fake::FakeEngine;
+
+const ADMIN: &str = "pgw_admin-of-the-tests";
+const VIEWER: &str = "pgw_viewer-of-the-tests";
+const INTERNAL: &str = "pgw_internal-of-the-tests";
+/// The upstream password of every proxy that the tests make.
+const PASSWORD: &str = "correct:horse@battery";
+const URL: &str = "socks5://bob:correct%3Ahorse%40battery@proxy.example:1080";
+
+struct Gateway {
+    router: Router,
+    engine: Arc<FakeEngine>,
+    store: Arc<SqliteStore>,
+    place: tempfile::TempDir,
+}
+
+#[derive(Debug)]
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    text: String,
+}
+
+impl Gateway {
+    async fn new() -> Self {
+        Self::with(PortRange::spanning(15001, 15999), PATIENCE).await
+    }
+
+    async fn with(ports: PortRange, patience: Duration) -> Self {
+        let place = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/pgw.db", place.path().display());
+        let store = SqliteStore::open(&url, place.path(), patience).await.unwrap();
+        for (name, token, role) in [("admin", ADMIN, Role::Admin), ("viewer", VIEWER, Role::Viewer)] {
+            let hash = super::auth::hash(token);
+            store.create_token(NewToken { name: name.into(), role, hash }).await.unwrap();
+        }
+        Self::over(Arc::new(store), place, ports, None)
+    }
+
+    fn over(
+        store: Arc<SqliteStore>,
+        place: tempfile::TempDir,
+        ports: PortRange,
+        admin: Option<&Secret>,
+    ) -> Self {
+        let engine = Arc::new(FakeEngine::default());
+        let auth = Auth::new(admin, &Secret::new(INTERNAL));
+        let api = Api { store: store.clone(), engine: engine.clone(), auth, ports };
+        Self { router: router(Arc::new(api)), engine, store, place }
+    }
+
+    async fn send(&self, request: Request<Body>) -> Answer {
+        let what = format!("{} {}", request.method(), request.uri());
+        let makes_token = what == "POST /v1/tokens";
+        let (parts, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
+        let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+        let answer = Answer { status: parts.status, headers: parts.headers, text };
+        answer.holds_what_every_answer_holds(&what, makes_token);
+        answer
+    }
+
+    async fn call(&self, token: &str, method: Method, path: &str, body: Option<Value>) -> Answer {
+        let request = Request::builder().method(method).uri(path);
+        let request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        self.send(match body {
+            None => request.body(Body::empty()).unwrap(),
+            Some(body) => request
+                .header(header::CONTENT_TYPE, "application/json")
+                .body(Body::from(body.to_string()))
+                .unwrap(),
+        })
+        .await
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.call(ADMIN, Method::GET, path, None).await
+    }
+
+    async fn post(&self, path: &str, body: Value) -> Answer {
+        self.call(ADMIN, Method::POST, path, Some(body)).await
+    }
+
+    async fn patch(&self, path: &str, body: Value) -> Answer {
+        self.call(ADMIN, Method::PATCH, path, Some(body)).await
+    }
+
+    async fn delete(&self, path: &str) -> Answer {
+        self.call(ADMIN, Method::DELETE, path, None).await
+    }
+
+    /// The id of something new.
+    async fn make(&self, path: &str, body: Value) -> String {
+        let answer = self.post(path, body).await;
+        assert_eq!(answer.status, 201, "{}", answer.text);
+        answer.json()["id"].as_str().unwrap().to_owned()
+    }
+
+    async fn make_proxy(&self, name: &str) -> String {
+        self.make("/v1/proxies", json!({"url": URL, "name": name})).await
+    }
+
+    async fn make_client(&self, last: u8) -> String {
+        let body = json!({"name": format!("phone {last}"), "ip_cidr": format!("192.168.2.{last}")});
+        self.make("/v1/clients", body).await
+    }
+
+    async fn make_mapping(&self, client: &str, proxy: &str) -> String {
+        self.make("/v1/mappings", json!({"client_id": client, "proxy_id": proxy})).await
+    }
+}
+
+impl Answer {
+    #[track_caller]
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    fn holds_what_every_answer_holds(&self, what: &str, makes_token: bool) {
+        for secret in [PASSWORD, "correct%3Ahorse", "correct:horse", ADMIN, VIEWER, INTERNAL] {
+            assert!(!self.text.contains(secret), "{what} tells a secret: {}", self.text);
+        }
+        assert_eq!(self.text.contains("pgw_"), makes_token && self.status == 201, "{what}: {}", self.text);
+        assert_eq!(self.header("x-content-type-options"), "nosniff", "{what}");
+        assert!(!self.header("x-request-id").is_empty(), "{what}");
+        if what.contains(" /v1/") {
+            assert_eq!(self.header("cache-control"), "no-store", "{what}");
+        }
+        let failed = self.status.is_client_error() || self.status.is_server_error();
+        if failed && what != "GET /readyz" {
+            self.is_a_problem(what);
+        }
+    }
+
+    fn is_a_problem(&self, what: &str) {
+        assert_eq!(self.header("content-type"), "application/problem+json", "{what}");
+        let problem = self.json();
+        assert_eq!(problem["status"], self.status.as_u16(), "{what}");
+        assert_eq!(problem["type"], "about:blank", "{what}");
+        assert_eq!(problem["request_id"], self.header("x-request-id"), "{what}");
+        for text in ["title", "detail", "code"] {
+            assert!(problem[text].as_str().is_some_and(|text| !text.is_empty()), "{what}: {text}");
+        }
+        let challenge = if self.status == 401 { "Bearer" } else { "" };
+        assert_eq!(self.header("www-authenticate"), challenge, "{what}");
+    }
+
+    /// Refused with this status and code.
+    #[track_caller]
+    fn refused(&self, status: u16, code: &str) {
+        assert_eq!(
+            (self.status.as_u16(), self.json()["code"].as_str()),
+            (status, Some(code)),
+            "{}",
+            self.text
+        );
+    }
+
+    /// Refused as not valid, with exactly these pointers.
+    #[track_caller]
+    fn invalid_at(&self, pointers: &[&str]) {
+        self.refused(400, "validation_failed");
+        let problem = self.json();
+        let mut found: Vec<&str> = problem["errors"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|error| error["pointer"].as_str().unwrap())
+            .collect();
+        let mut wanted = pointers.to_vec();
+        found.sort_unstable();
+        wanted.sort_unstable();
+        assert_eq!(found, wanted, "{}", self.text);
+    }
+}

@@ -1,0 +1,134 @@
+//! The OpenAPI document, and the page that shows it.
+
+use super::*;
+
+const METHODS: [&str; 4] = ["get", "post", "patch", "delete"];
+
+async fn document() -> Value {
+    let gateway = Gateway::new().await;
+    let answer = gateway.send(Request::get("/openapi.json").body(Body::empty()).unwrap()).await;
+    assert_eq!(answer.status, 200);
+    answer.json()
+}
+
+#[tokio::test]
+async fn every_call_is_described() {
+    let document = document().await;
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1."));
+    let mut found: Vec<String> = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        found.extend(METHODS.iter().filter(|m| item.get(**m).is_some()).map(|m| format!("{m} {path}")));
+    }
+    found.sort();
+    let mut want: Vec<String> = Vec::new();
+    for list in ["/v1/proxies", "/v1/clients", "/v1/mappings"] {
+        want.extend(["get", "post"].map(|method| format!("{method} {list}")));
+        want.extend(["get", "patch", "delete"].map(|method| format!("{method} {list}/{{id}}")));
+    }
+    want.extend(
+        [
+            "post /v1/proxies/{id}/check",
+            "get /v1/mappings/active",
+            "get /v1/me",
+            "get /v1/tokens",
+            "post /v1/tokens",
+            "delete /v1/tokens/{id}",
+            "get /healthz",
+            "get /readyz",
+            "get /version",
+        ]
+        .map(str::to_owned),
+    );
+    want.sort();
+    assert_eq!(found, want);
+}
+
+#[tokio::test]
+async fn every_reference_leads_somewhere_and_every_operation_has_an_id_of_its_own() {
+    let document = document().await;
+    let mut references = Vec::new();
+    collect_references(&document, &mut references);
+    assert!(!references.is_empty());
+    for reference in references {
+        let pointer = reference.strip_prefix('#').unwrap();
+        assert!(document.pointer(pointer).is_some(), "{reference} leads nowhere");
+    }
+    let mut ids = std::collections::BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for operation in METHODS.iter().filter_map(|method| item.get(*method)) {
+            let id = operation["operationId"].as_str().unwrap();
+            assert!(ids.insert(id.to_owned()), "{id} twice, at {path}");
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                assert!(
+                    response["description"].as_str().is_some_and(|text| !text.is_empty()),
+                    "{path} {status}"
+                );
+            }
+            let problem = &operation["responses"]["default"]["content"]["application/problem+json"];
+            assert_eq!(problem["schema"]["$ref"], "#/components/schemas/Problem", "{path}");
+            for name in path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
+                let declared = operation["parameters"].as_array().unwrap();
+                assert!(
+                    declared.iter().any(|p| p["name"] == name && p["in"] == "path" && p["required"] == true)
+                );
+            }
+        }
+    }
+}
+
+fn collect_references(value: &Value, into: &mut Vec<String>) {
+    match value {
+        Value::Object(map) => {
+            into.extend(map.get("$ref").and_then(Value::as_str).map(str::to_owned));
+            map.values().for_each(|value| collect_references(value, into));
+        }
+        Value::Array(items) => items.iter().for_each(|value| collect_references(value, into)),
+        _ => {}
+    }
+}
+
+/// A field that is documented is never refused as unknown, and an undocumented one always is.
+#[tokio::test]
+async fn the_documented_fields_are_the_ones_that_are_taken() {
+    let document = document().await;
+    let gateway = Gateway::new().await;
+    let (proxy, client) = (gateway.make_proxy("de1").await, gateway.make_client(3).await);
+    let mapping = gateway.make_mapping(&client, &proxy).await;
+    for (schema, method, path) in [
+        ("ProxyCreate", Method::POST, "/v1/proxies".to_owned()),
+        ("ProxyUpdate", Method::PATCH, format!("/v1/proxies/{proxy}")),
+        ("ClientCreate", Method::POST, "/v1/clients".to_owned()),
+        ("ClientUpdate", Method::PATCH, format!("/v1/clients/{client}")),
+        ("MappingCreate", Method::POST, "/v1/mappings".to_owned()),
+        ("MappingUpdate", Method::PATCH, format!("/v1/mappings/{mapping}")),
+        ("TokenCreate", Method::POST, "/v1/tokens".to_owned()),
+    ] {
+        let schema_of = &document["components"]["schemas"][schema];
+        assert_eq!(schema_of["additionalProperties"], false, "{schema}");
+        let body: serde_json::Map<String, Value> = schema_of["properties"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(|field| (field.clone(), json!([])))
+            .collect();
+        assert!(!body.is_empty(), "{schema}");
+        let answer = gateway.call(ADMIN, method, &path, Some(Value::Object(body))).await;
+        answer.refused(400, "validation_failed");
+        assert!(!answer.text.contains("can be given here"), "{schema}: {}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn the_page_needs_no_token_and_no_internet() {
+    let gateway = Gateway::new().await;
+    let ask = async |path: &str| gateway.send(Request::get(path).body(Body::empty()).unwrap()).await;
+    let redirect = ask("/docs").await;
+    assert_eq!((redirect.status.as_u16(), redirect.header("location")), (303, "/docs/"));
+    let page = ask("/docs/").await;
+    assert_eq!(page.status, 200);
+    let setup = ask("/docs/swagger-initializer.js").await;
+    assert!(setup.text.contains("/openapi.json"), "{}", setup.text);
+    for text in [&page.text, &setup.text] {
+        assert!(!text.contains("src=\"http") && !text.contains("href=\"http"), "{text}");
+    }
+}

@@ -1,0 +1,73 @@
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use pgw_core::active::{ACTIVE_VERSION, ActiveSet};
+use pgw_core::health::{Health, HealthStatus};
+use pgw_core::ids::{ClientId, Generation, ProxyId};
+use tokio::sync::Notify;
+
+use crate::engine::{Engine, Readiness};
+use crate::store::StoreError;
+
+/// Remembers what it was asked, as `<what> <id>`.
+#[derive(Default)]
+pub(super) struct FakeEngine {
+    asked: Mutex<Vec<String>>,
+    /// Panics when it is asked for its readiness.
+    pub(super) troubled: AtomicBool,
+    /// Takes its time: `settle` until it is released, the active set for ever.
+    pub(super) stuck: AtomicBool,
+    pub(super) entered: Notify,
+    pub(super) released: Notify,
+}
+
+impl FakeEngine {
+    /// What was asked since the last time.
+    pub(super) fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut self.asked.lock().unwrap())
+    }
+
+    fn note(&self, what: &str, id: impl std::fmt::Display) {
+        self.asked.lock().unwrap().push(format!("{what} {id}"));
+    }
+}
+
+#[async_trait]
+impl Engine for FakeEngine {
+    fn wake(&self, client: ClientId) {
+        self.note("wake", client);
+    }
+
+    async fn settle(&self, client: ClientId) {
+        if self.stuck.load(Ordering::SeqCst) {
+            self.entered.notify_one();
+            self.released.notified().await;
+        }
+        self.note("settle", client);
+    }
+
+    fn proxy_changed(&self, proxy: ProxyId) {
+        self.note("changed", proxy);
+    }
+
+    async fn check_now(&self, proxy: ProxyId) -> Result<Health, StoreError> {
+        self.note("check", proxy);
+        Ok(Health { status: HealthStatus::Ok, latency_ms: Some(12), ..Health::default() })
+    }
+
+    async fn active_set(&self) -> Result<ActiveSet, StoreError> {
+        if self.stuck.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        let generation = Generation(7);
+        Ok(ActiveSet { version: ACTIVE_VERSION, generation, count: 0, items: vec![], closed: vec![] })
+    }
+
+    async fn readiness(&self) -> Vec<Readiness> {
+        if self.troubled.load(Ordering::SeqCst) {
+            panic!("an engine that fails in itself");
+        }
+        vec![Readiness { name: "agent", ok: true, detail: "it answers".into() }]
+    }
+}

@@ -1,0 +1,16 @@
+//! pgw-api: owns the truth. Proxies, clients, mappings; health; ports; forwarders.
+
+pub mod activate;
+pub mod active;
+pub mod agent_client;
+pub mod app;
+pub mod board;
+pub mod converge;
+pub mod credentials;
+pub mod engine;
+pub mod flags;
+pub mod health;
+pub mod http;
+pub mod secret_file;
+pub mod store;
+pub mod units;

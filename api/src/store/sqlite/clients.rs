@@ -1,0 +1,128 @@
+//! The table `clients`.
+
+use jiff::Timestamp;
+use pgw_core::client::Client;
+use pgw_core::ids::{ClientId, ClientIp};
+use sqlx::SqliteConnection;
+use sqlx::types::Text;
+use uuid::Uuid;
+
+use super::values::{now, page, pattern, rows_wanted};
+use crate::store::{ClientPatch, Conflict, ListQuery, NewClient, Page, StoreError};
+
+#[derive(sqlx::FromRow)]
+pub(super) struct Row {
+    pub(super) id: Uuid,
+    name: String,
+    ip: Text<ClientIp>,
+    note: String,
+    created_at: Text<Timestamp>,
+    updated_at: Text<Timestamp>,
+}
+
+impl From<Row> for Client {
+    fn from(row: Row) -> Self {
+        Self {
+            id: ClientId(row.id),
+            name: row.name,
+            ip_cidr: row.ip.0,
+            note: row.note,
+            created_at: row.created_at.0,
+            updated_at: row.updated_at.0,
+        }
+    }
+}
+
+pub(super) async fn create(db: &mut SqliteConnection, new: NewClient) -> Result<Client, StoreError> {
+    let row: Row = sqlx::query_as(
+        "insert into clients (id, name, ip, note, created_at, updated_at)
+         values ($1, $2, $3, $4, $5, $5) returning *",
+    )
+    .bind(Uuid::now_v7())
+    .bind(new.name)
+    .bind(Text(new.ip_cidr))
+    .bind(new.note)
+    .bind(Text(now()))
+    .fetch_one(db)
+    .await?;
+    Ok(row.into())
+}
+
+pub(super) async fn list(db: &mut SqliteConnection, query: &ListQuery) -> Result<Page<Client>, StoreError> {
+    let rows: Vec<Row> = sqlx::query_as(
+        r"select * from clients
+          where removed_at is null
+            and ($1 is null or id > $1)
+            and ($2 is null or name like $2 escape '\' or ip like $2 escape '\' or note like $2 escape '\')
+          order by id limit $3",
+    )
+    .bind(query.after)
+    .bind(pattern(query))
+    .bind(rows_wanted(query))
+    .fetch_all(db)
+    .await?;
+    Ok(page(rows, query, |row| row.id))
+}
+
+pub(super) async fn live(db: &mut SqliteConnection, id: ClientId) -> Result<Row, StoreError> {
+    sqlx::query_as("select * from clients where id = $1 and removed_at is null")
+        .bind(id.0)
+        .fetch_optional(db)
+        .await?
+        .ok_or(StoreError::NotFound("client"))
+}
+
+pub(super) async fn update(
+    db: &mut SqliteConnection,
+    id: ClientId,
+    patch: ClientPatch,
+) -> Result<Client, StoreError> {
+    let before = live(db, id).await?;
+    let ip = patch.ip_cidr.unwrap_or(before.ip.0);
+    if ip != before.ip.0 {
+        close_mappings(db, id).await?;
+    }
+    let row: Row = sqlx::query_as(
+        "update clients set name = $2, ip = $3, note = $4, updated_at = $5 where id = $1 returning *",
+    )
+    .bind(id.0)
+    .bind(patch.name.unwrap_or(before.name))
+    .bind(Text(ip))
+    .bind(patch.note.unwrap_or(before.note))
+    .bind(Text(now()))
+    .fetch_one(db)
+    .await?;
+    Ok(row.into())
+}
+
+/// What was confirmed of the old address says nothing of the new one.
+async fn close_mappings(db: &mut SqliteConnection, id: ClientId) -> Result<(), StoreError> {
+    sqlx::query(
+        "update mappings set state = 'PENDING', reason = 'the device has a new address', applied_at = null
+         where client_id = $1 and state = 'APPLIED'",
+    )
+    .bind(id.0)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn remove(db: &mut SqliteConnection, id: ClientId, cascade: bool) -> Result<(), StoreError> {
+    live(db, id).await?;
+    let removed_at = Text(now());
+    let open: i64 =
+        sqlx::query_scalar("select count(*) from mappings where client_id = $1 and removed_at is null")
+            .bind(id.0)
+            .fetch_one(&mut *db)
+            .await?;
+    if open > 0 && !cascade {
+        return Err(StoreError::Conflict(Conflict::InUse { what: "client", mappings: open }));
+    }
+    for mark in [
+        "update mappings set removed_at = $2 where client_id = $1 and removed_at is null",
+        "update clients set removed_at = $2 where id = $1",
+    ] {
+        sqlx::query(mark).bind(id.0).bind(removed_at).execute(&mut *db).await?;
+    }
+    Ok(())
+}

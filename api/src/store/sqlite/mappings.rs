@@ -1,0 +1,210 @@
+//! The tables `mappings` and `ports`.
+
+use jiff::Timestamp;
+use pgw_core::ids::{ClientId, MappingId, ProxyId};
+use pgw_core::mapping::{Mapping, Target};
+use pgw_core::ports::PortRange;
+use pgw_core::state::{MappingState, Verdict};
+use sqlx::SqliteConnection;
+use sqlx::types::Text;
+use uuid::Uuid;
+
+use super::values::{Word, now, page, pattern, rows_wanted};
+use super::{clients, ports, proxies};
+use crate::store::{Conflict, ListQuery, MappingPatch, NewMapping, Page, StoreError};
+
+/// A row of `mappings` with its client's port.
+#[derive(sqlx::FromRow)]
+pub(super) struct Row {
+    id: Uuid,
+    client_id: Uuid,
+    pub(super) proxy_id: Uuid,
+    priority: u16,
+    target: Word<Target>,
+    enabled: bool,
+    port: u16,
+    state: Word<MappingState>,
+    reason: String,
+    applied_at: Option<Text<Timestamp>>,
+    created_at: Text<Timestamp>,
+    updated_at: Text<Timestamp>,
+    pub(super) removed_at: Option<Text<Timestamp>>,
+}
+
+impl From<Row> for Mapping {
+    fn from(row: Row) -> Self {
+        Self {
+            id: MappingId(row.id),
+            client_id: ClientId(row.client_id),
+            proxy_id: ProxyId(row.proxy_id),
+            priority: row.priority,
+            target: row.target.0,
+            enabled: row.enabled,
+            port: row.port,
+            state: row.state.0,
+            reason: row.reason,
+            applied_at: row.applied_at.map(|Text(at)| at),
+            created_at: row.created_at.0,
+            updated_at: row.updated_at.0,
+        }
+    }
+}
+
+pub(super) async fn create(
+    db: &mut SqliteConnection,
+    new: NewMapping,
+    range: &PortRange,
+) -> Result<Mapping, StoreError> {
+    present(clients::live(db, new.client_id).await)?;
+    present(proxies::live(db, new.proxy_id).await)?;
+    ports::ensure(db, new.client_id, range).await?;
+    let id = MappingId(Uuid::now_v7());
+    sqlx::query(
+        "insert into mappings
+            (id, client_id, proxy_id, priority, target, enabled, state, reason, created_at, updated_at)
+         values ($1, $2, $3, $4, $5, $6, 'PENDING', 'created; its first look is under way', $7, $7)",
+    )
+    .bind(id.0)
+    .bind(new.client_id.0)
+    .bind(new.proxy_id.0)
+    .bind(new.priority)
+    .bind(Word(new.target))
+    .bind(new.enabled)
+    .bind(Text(now()))
+    .execute(&mut *db)
+    .await?;
+    Ok(live(db, id).await?.into())
+}
+
+/// For a mapping, a client or proxy that is not there is a mistake in what was sent.
+fn present<T>(found: Result<T, StoreError>) -> Result<T, StoreError> {
+    found.map_err(|error| match error {
+        StoreError::NotFound(what) => StoreError::Conflict(Conflict::Missing(what)),
+        other => other,
+    })
+}
+
+pub(super) async fn list(db: &mut SqliteConnection, query: &ListQuery) -> Result<Page<Mapping>, StoreError> {
+    let rows: Vec<Row> = sqlx::query_as(
+        r"select m.*, ports.port from mappings m
+          join ports on ports.client_id = m.client_id
+          join clients c on c.id = m.client_id
+          join proxies p on p.id = m.proxy_id
+          where m.removed_at is null
+            and ($1 is null or m.id > $1)
+            and ($2 is null or c.name like $2 escape '\' or c.ip like $2 escape '\'
+                 or p.name like $2 escape '\' or p.host like $2 escape '\')
+            and ($3 is null or m.state = $3)
+            and ($4 is null or m.client_id = $4)
+            and ($5 is null or m.proxy_id = $5)
+          order by m.id limit $6",
+    )
+    .bind(query.after)
+    .bind(pattern(query))
+    .bind(query.state.map(Word))
+    .bind(query.client_id.map(|id| id.0))
+    .bind(query.proxy_id.map(|id| id.0))
+    .bind(rows_wanted(query))
+    .fetch_all(db)
+    .await?;
+    Ok(page(rows, query, |row| row.id))
+}
+
+pub(super) async fn live(db: &mut SqliteConnection, id: MappingId) -> Result<Row, StoreError> {
+    sqlx::query_as(
+        "select m.*, ports.port from mappings m join ports on ports.client_id = m.client_id
+         where m.id = $1 and m.removed_at is null",
+    )
+    .bind(id.0)
+    .fetch_optional(db)
+    .await?
+    .ok_or(StoreError::NotFound("mapping"))
+}
+
+/// In failover order.
+pub(super) async fn of_client(db: &mut SqliteConnection, client: ClientId) -> Result<Vec<Row>, StoreError> {
+    Ok(sqlx::query_as(
+        "select m.*, ports.port from mappings m join ports on ports.client_id = m.client_id
+         where m.client_id = $1 order by m.priority, m.id",
+    )
+    .bind(client.0)
+    .fetch_all(db)
+    .await?)
+}
+
+pub(super) async fn clients_of_proxy(
+    db: &mut SqliteConnection,
+    proxy: ProxyId,
+) -> Result<Vec<ClientId>, StoreError> {
+    let ids: Vec<Uuid> =
+        sqlx::query_scalar("select distinct client_id from mappings where proxy_id = $1 order by client_id")
+            .bind(proxy.0)
+            .fetch_all(db)
+            .await?;
+    Ok(ids.into_iter().map(ClientId).collect())
+}
+
+pub(super) async fn update(
+    db: &mut SqliteConnection,
+    id: MappingId,
+    patch: MappingPatch,
+) -> Result<Mapping, StoreError> {
+    let mut row = live(db, id).await?;
+    let proxy_id = patch.proxy_id.map_or(row.proxy_id, |id| id.0);
+    let enabled = patch.enabled.unwrap_or(row.enabled);
+    if proxy_id != row.proxy_id {
+        present(proxies::live(db, ProxyId(proxy_id)).await)?;
+    }
+    if (proxy_id, enabled) != (row.proxy_id, row.enabled) {
+        // What was true of the old way out says nothing of the new one.
+        (row.state, row.reason, row.applied_at) = (Word(MappingState::Pending), "changed".to_owned(), None);
+    }
+    sqlx::query(
+        "update mappings set proxy_id = $2, priority = $3, target = $4, enabled = $5,
+            state = $6, reason = $7, applied_at = $8, updated_at = $9
+         where id = $1",
+    )
+    .bind(id.0)
+    .bind(proxy_id)
+    .bind(patch.priority.unwrap_or(row.priority))
+    .bind(Word(patch.target.unwrap_or(row.target.0)))
+    .bind(enabled)
+    .bind(row.state)
+    .bind(row.reason)
+    .bind(row.applied_at)
+    .bind(Text(now()))
+    .execute(&mut *db)
+    .await?;
+    Ok(live(db, id).await?.into())
+}
+
+pub(super) async fn remove(db: &mut SqliteConnection, id: MappingId) -> Result<ClientId, StoreError> {
+    let owner: Option<Uuid> = sqlx::query_scalar(
+        "update mappings set removed_at = $2 where id = $1 and removed_at is null returning client_id",
+    )
+    .bind(id.0)
+    .bind(Text(now()))
+    .fetch_optional(db)
+    .await?;
+    owner.map(ClientId).ok_or(StoreError::NotFound("mapping"))
+}
+
+/// `applied_at` tells since when it is open without a break.
+pub(super) async fn record_verdict(
+    db: &mut SqliteConnection,
+    id: MappingId,
+    verdict: &Verdict,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "update mappings set state = $2, reason = $3,
+            applied_at = case when $2 = 'APPLIED' then coalesce(applied_at, $4) end
+         where id = $1 and removed_at is null and (state <> $2 or reason <> $3)",
+    )
+    .bind(id.0)
+    .bind(Word(verdict.state))
+    .bind(&verdict.reason)
+    .bind(Text(now()))
+    .execute(db)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,105 @@
+//! A client with all that decides what becomes of it, and the end of what is going. The reads
+//! run in one transaction, so that a plan is of one moment.
+
+use std::collections::HashMap;
+
+use pgw_core::ids::{ClientId, MappingId};
+use sqlx::SqliteConnection;
+use sqlx::types::Text;
+use uuid::Uuid;
+
+use super::{clients, mappings, proxies};
+use crate::store::crypt::Vault;
+use crate::store::{ClientPlan, ProxyDial, Route, StoreError};
+
+#[derive(sqlx::FromRow)]
+struct PlannedClient {
+    #[sqlx(flatten)]
+    client: clients::Row,
+    removed_at: Option<Text<jiff::Timestamp>>,
+    port: Option<u16>,
+}
+
+pub(super) async fn all(db: &mut SqliteConnection, vault: &Vault) -> Result<Vec<ClientPlan>, StoreError> {
+    let clients: Vec<PlannedClient> = sqlx::query_as(
+        "select c.*, ports.port from clients c left join ports on ports.client_id = c.id order by c.id",
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    let proxies: Vec<proxies::Row> = sqlx::query_as("select * from proxies").fetch_all(&mut *db).await?;
+    let mappings: Vec<mappings::Row> = sqlx::query_as(
+        "select m.*, ports.port from mappings m join ports on ports.client_id = m.client_id
+         order by m.priority, m.id",
+    )
+    .fetch_all(db)
+    .await?;
+    assemble(clients, proxies, mappings, vault)
+}
+
+pub(super) async fn one(
+    db: &mut SqliteConnection,
+    vault: &Vault,
+    id: ClientId,
+) -> Result<Option<ClientPlan>, StoreError> {
+    let client: Option<PlannedClient> = sqlx::query_as(
+        "select c.*, ports.port from clients c left join ports on ports.client_id = c.id where c.id = $1",
+    )
+    .bind(id.0)
+    .fetch_optional(&mut *db)
+    .await?;
+    let proxies: Vec<proxies::Row> = sqlx::query_as(
+        "select * from proxies where id in (select proxy_id from mappings where client_id = $1)",
+    )
+    .bind(id.0)
+    .fetch_all(&mut *db)
+    .await?;
+    let mappings = mappings::of_client(db, id).await?;
+    Ok(assemble(client.into_iter().collect(), proxies, mappings, vault)?.pop())
+}
+
+fn assemble(
+    clients: Vec<PlannedClient>,
+    proxies: Vec<proxies::Row>,
+    mappings: Vec<mappings::Row>,
+    vault: &Vault,
+) -> Result<Vec<ClientPlan>, StoreError> {
+    let mut dials: HashMap<Uuid, ProxyDial> = HashMap::with_capacity(proxies.len());
+    for proxy in proxies {
+        dials.insert(proxy.id, proxy.dial(vault)?);
+    }
+    let mut routes: HashMap<ClientId, Vec<Route>> = HashMap::with_capacity(clients.len());
+    for row in mappings {
+        // The foreign key says that there is one.
+        let Some(proxy) = dials.get(&row.proxy_id).cloned() else { continue };
+        let route = Route { going: row.removed_at.is_some(), mapping: row.into(), proxy };
+        routes.entry(route.mapping.client_id).or_default().push(route);
+    }
+    let plan = |PlannedClient { client, removed_at, port }| {
+        let routes = routes.remove(&ClientId(client.id)).unwrap_or_default();
+        ClientPlan { client: client.into(), going: removed_at.is_some(), port, routes }
+    };
+    Ok(clients.into_iter().map(plan).collect())
+}
+
+pub(super) async fn finish_removal(
+    db: &mut SqliteConnection,
+    client: ClientId,
+    mappings: &[MappingId],
+) -> Result<(), StoreError> {
+    for mapping in mappings {
+        sqlx::query("delete from mappings where id = $1 and client_id = $2 and removed_at is not null")
+            .bind(mapping.0)
+            .bind(client.0)
+            .execute(&mut *db)
+            .await?;
+    }
+    for what_nothing_holds in [
+        "delete from ports where client_id = $1
+            and not exists (select 1 from mappings where client_id = $1)",
+        "delete from clients where id = $1 and removed_at is not null
+            and not exists (select 1 from ports where client_id = $1)",
+    ] {
+        sqlx::query(what_nothing_holds).bind(client.0).execute(&mut *db).await?;
+    }
+    proxies::sweep(db).await
+}

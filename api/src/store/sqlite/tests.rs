@@ -1,0 +1,151 @@
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pgw_core::proxy::Scheme;
+use pgw_core::redact::Secret;
+use sqlx::{Connection, SqliteConnection};
+
+use super::*;
+use crate::store::suite::{Fresh, every_store_test, store_suite};
+
+every_store_test!(super::fresh);
+
+async fn fresh() -> Fresh {
+    let place = tempfile::tempdir().unwrap();
+    Fresh { store: Arc::new(open(place.path(), PATIENCE).await.unwrap()), _place: place }
+}
+
+fn url(place: &Path) -> String {
+    format!("sqlite://{}/pgw.db", place.display())
+}
+
+async fn open(place: &Path, patience: Duration) -> Result<SqliteStore, OpenError> {
+    SqliteStore::open(&url(place), place, patience).await
+}
+
+async fn raw(place: &Path) -> SqliteConnection {
+    SqliteConnection::connect(&url(place)).await.unwrap()
+}
+
+fn proxy() -> NewProxy {
+    NewProxy {
+        name: "de1".into(),
+        scheme: Scheme::Http,
+        host: "proxy.example".parse().unwrap(),
+        port: 3128,
+        username: Some("bob".into()),
+        password: Some(Secret::new("correct horse")),
+        enabled: true,
+        note: String::new(),
+        labels: Default::default(),
+    }
+}
+
+#[tokio::test]
+async fn the_database_is_private_durable_and_outlives_a_restart() {
+    let place = tempfile::tempdir().unwrap();
+    let store = open(place.path(), PATIENCE).await.unwrap();
+    let made = store.create_proxy(proxy()).await.unwrap();
+    for file in ["pgw.db", "pgw.db-wal", "pgw.db-shm"] {
+        let mode = std::fs::metadata(place.path().join(file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+    let pragmas: (String, i64, i64) = (
+        sqlx::query_scalar("pragma journal_mode").fetch_one(&store.write).await.unwrap(),
+        sqlx::query_scalar("pragma synchronous").fetch_one(&store.write).await.unwrap(),
+        sqlx::query_scalar("pragma foreign_keys").fetch_one(&store.write).await.unwrap(),
+    );
+    assert_eq!(pragmas, ("wal".to_owned(), 2, 1));
+    let sneaky = sqlx::query("delete from proxies").execute(&store.read).await;
+    assert!(sneaky.is_err(), "the read pool cannot write");
+    drop(store);
+    assert_eq!(open(place.path(), PATIENCE).await.unwrap().proxy(made.id).await.unwrap(), made);
+}
+
+#[tokio::test]
+async fn no_file_holds_a_password_in_clear() {
+    let place = tempfile::tempdir().unwrap();
+    open(place.path(), PATIENCE).await.unwrap().create_proxy(proxy()).await.unwrap();
+    for entry in std::fs::read_dir(place.path()).unwrap() {
+        let path = entry.unwrap().path();
+        let content = std::fs::read(&path).unwrap();
+        assert!(!content.windows(13).any(|window| window == b"correct horse"), "{}", path.display());
+    }
+}
+
+#[tokio::test]
+async fn a_locked_database_is_unavailable_after_a_bounded_wait_and_nothing_changes() {
+    let place = tempfile::tempdir().unwrap();
+    let store = open(place.path(), Duration::from_millis(250)).await.unwrap();
+    let made = store.create_proxy(proxy()).await.unwrap();
+    let mut other = raw(place.path()).await;
+    sqlx::query("begin immediate").execute(&mut other).await.unwrap();
+    let patch = ProxyPatch { note: Some("new".into()), ..ProxyPatch::default() };
+    for refused in [store.update_proxy(made.id, patch).await.map(drop), store.ping().await] {
+        let Err(StoreError::Unavailable { reason, .. }) = refused else { panic!("{refused:?}") };
+        assert!(reason.contains("locked"), "{reason}");
+    }
+    assert_eq!(store.proxy(made.id).await.unwrap(), made, "readers do not wait for a writer");
+    sqlx::query("rollback").execute(&mut other).await.unwrap();
+    store.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_full_disk_is_unavailable_says_so_and_nothing_changes() {
+    let place = tempfile::tempdir().unwrap();
+    let store = open(place.path(), PATIENCE).await.unwrap();
+    let made = store.create_proxy(proxy()).await.unwrap();
+    // The same error as that of a full disk: the file may not grow.
+    sqlx::query("pragma max_page_count = 1").execute(&store.write).await.unwrap();
+    let long = ProxyPatch { note: Some("x".repeat(100_000)), ..ProxyPatch::default() };
+    let refused = store.update_proxy(made.id, long).await;
+    let Err(StoreError::Unavailable { reason, .. }) = refused else { panic!("{refused:?}") };
+    assert_eq!(reason, "the disk is full");
+    assert_eq!(store.proxy(made.id).await.unwrap(), made);
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_used_stops_the_start_with_its_reason() {
+    let place = tempfile::tempdir().unwrap();
+    let missing = place.path().join("missing");
+    assert!(matches!(open(&missing, PATIENCE).await.err(), Some(OpenError::File { .. })));
+    let postgres = SqliteStore::open("postgres://h/pgw", place.path(), PATIENCE).await.err();
+    assert!(matches!(postgres, Some(OpenError::Url(_))));
+
+    drop(open(place.path(), PATIENCE).await.unwrap());
+    sqlx::query("update _sqlx_migrations set version = 9999")
+        .execute(&mut raw(place.path()).await)
+        .await
+        .unwrap();
+    assert!(matches!(open(place.path(), PATIENCE).await.err(), Some(OpenError::Newer { .. })));
+
+    let garbage = tempfile::tempdir().unwrap();
+    std::fs::write(garbage.path().join("pgw.db"), "this is no database, whatever it is called").unwrap();
+    assert!(matches!(open(garbage.path(), PATIENCE).await.err(), Some(OpenError::Database { .. })));
+}
+
+#[tokio::test]
+async fn passwords_without_their_key_stop_the_start() {
+    let place = tempfile::tempdir().unwrap();
+    open(place.path(), PATIENCE).await.unwrap().create_proxy(proxy()).await.unwrap();
+    std::fs::remove_file(place.path().join("secret.key")).unwrap();
+    assert!(matches!(
+        open(place.path(), PATIENCE).await.err(),
+        Some(OpenError::Key(KeyError::Missing { .. }))
+    ));
+    assert!(!place.path().join("secret.key").exists());
+}
+
+#[tokio::test]
+async fn a_sealed_password_moved_to_another_row_does_not_open() {
+    let place = tempfile::tempdir().unwrap();
+    let store = open(place.path(), PATIENCE).await.unwrap();
+    store.create_proxy(proxy()).await.unwrap();
+    let other = store.create_proxy(NewProxy { name: "de2".into(), password: None, ..proxy() }).await.unwrap();
+    sqlx::query("update proxies set password = (select password from proxies where name = 'de1')")
+        .execute(&mut raw(place.path()).await)
+        .await
+        .unwrap();
+    assert!(matches!(store.upstream(other.id).await, Err(StoreError::Sealed { .. })));
+}

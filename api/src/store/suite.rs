@@ -1,0 +1,134 @@
+//! What every database behind `Store` must do; each runs all of it on a fresh one.
+
+pub(super) mod concurrency;
+pub(super) mod lists;
+pub(super) mod removal;
+pub(super) mod states;
+pub(super) mod writes;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use pgw_core::client::Client;
+use pgw_core::mapping::{Mapping, Target};
+use pgw_core::ports::PortRange;
+use pgw_core::proxy::{Proxy, Scheme};
+use pgw_core::redact::Secret;
+
+use super::*;
+
+/// A fresh database; what it lies in goes when it is dropped.
+pub(super) struct Fresh {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) _place: tempfile::TempDir,
+}
+
+/// Runs every test of the suite against the stores that `$fresh` makes.
+macro_rules! store_suite {
+    ($fresh:path => $($module:ident { $($test:ident),+ $(,)? })+) => {$(
+        mod $module {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    let fresh = $fresh().await;
+                    $crate::store::suite::$module::$test(fresh.store.clone()).await;
+                }
+            )+
+        }
+    )+};
+}
+
+macro_rules! every_store_test {
+    ($fresh:path) => {
+        store_suite! { $fresh =>
+            writes {
+                what_is_written_is_read_back,
+                names_addresses_and_pairs_are_unique_among_what_is_there,
+                a_password_is_kept_for_dialling_and_never_without_a_user_name,
+                health_is_forgotten_when_a_proxy_is_dialled_in_another_way_only,
+                a_mapping_needs_a_client_and_a_proxy_that_are_there,
+                tokens_are_found_by_hash_until_they_are_revoked,
+                a_port_outside_of_a_changed_range_is_given_up_for_one_inside,
+            }
+            lists {
+                pages_hold_everything_once_in_order,
+                a_search_finds_part_of_a_text_literally,
+                mappings_are_filtered_by_state_client_and_proxy,
+            }
+            states {
+                applied_at_is_there_exactly_while_a_mapping_is_applied,
+                a_new_way_out_is_pending_again,
+                health_is_remembered,
+            }
+            removal {
+                a_thing_in_use_is_removed_only_with_cascade,
+                a_going_mapping_keeps_its_port_until_its_removal_is_finished,
+                a_name_and_an_address_can_be_used_again_at_once,
+                a_removal_that_is_finished_twice_or_for_others_touches_nothing_else,
+                a_proxy_goes_when_its_last_client_is_done,
+                plans_are_in_failover_order_and_hold_what_is_going,
+            }
+            concurrency {
+                clients_that_come_at_the_same_time_get_different_lowest_ports,
+                of_many_equal_writes_one_wins_and_the_others_are_told,
+                an_exhausted_range_says_so_and_changes_nothing,
+            }
+        }
+    };
+}
+pub(super) use {every_store_test, store_suite};
+
+fn ports() -> PortRange {
+    PortRange::spanning(15001, 15999)
+}
+
+fn new_proxy(name: &str) -> NewProxy {
+    NewProxy {
+        name: name.to_owned(),
+        scheme: Scheme::Socks5,
+        host: "proxy.example".parse().unwrap(),
+        port: 1080,
+        username: Some("bob".to_owned()),
+        password: Some(Secret::new("hunter2")),
+        enabled: true,
+        note: "a note".to_owned(),
+        labels: BTreeMap::from([("country".to_owned(), "de".to_owned())]),
+    }
+}
+
+fn new_client(last: u8) -> NewClient {
+    NewClient {
+        name: format!("phone {last}"),
+        ip_cidr: format!("192.168.2.{last}").parse().unwrap(),
+        note: String::new(),
+    }
+}
+
+fn between(client: &Client, proxy: &Proxy) -> NewMapping {
+    NewMapping {
+        client_id: client.id,
+        proxy_id: proxy.id,
+        priority: 100,
+        target: Target::Original,
+        enabled: true,
+    }
+}
+
+async fn mapped(store: &dyn Store, last: u8, proxy: &Proxy) -> (Client, Mapping) {
+    let client = store.create_client(new_client(last)).await.unwrap();
+    let mapping = store.create_mapping(between(&client, proxy), &ports()).await.unwrap();
+    (client, mapping)
+}
+
+#[track_caller]
+fn conflict<T: std::fmt::Debug>(result: Result<T, StoreError>) -> Conflict {
+    match result {
+        Err(StoreError::Conflict(conflict)) => conflict,
+        other => panic!("a conflict was expected, not {other:?}"),
+    }
+}
+
+#[track_caller]
+fn not_found<T: std::fmt::Debug>(result: Result<T, StoreError>) {
+    assert!(matches!(result, Err(StoreError::NotFound(_))), "{result:?}");
+}

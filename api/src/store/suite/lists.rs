@@ -1,0 +1,77 @@
+use pgw_core::state::MappingState;
+
+use super::*;
+
+fn limit(limit: u32) -> ListQuery {
+    ListQuery { limit, ..ListQuery::default() }
+}
+
+pub(crate) async fn pages_hold_everything_once_in_order(store: Arc<dyn Store>) {
+    let mut made = Vec::new();
+    for last in 1..=5 {
+        made.push(store.create_client(new_client(last)).await.unwrap());
+    }
+    for size in 1..=6 {
+        let mut seen = Vec::new();
+        let mut query = limit(size);
+        loop {
+            let page = store.clients(&query).await.unwrap();
+            assert!(page.items.len() <= size as usize);
+            seen.extend(page.items);
+            query.after = page.next;
+            if page.next.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen, made, "pages of {size}");
+    }
+}
+
+pub(crate) async fn a_search_finds_part_of_a_text_literally(store: Arc<dyn Store>) {
+    let proxy =
+        store.create_proxy(NewProxy { note: "100% \\ a_b".into(), ..new_proxy("Frankfurt") }).await.unwrap();
+    store.create_proxy(new_proxy("axb")).await.unwrap();
+    let (client, mapping) = mapped(&*store, 3, &proxy).await;
+    let search = |q: &str| ListQuery { q: Some(q.to_owned()), ..limit(10) };
+    for (q, want) in [
+        ("frank", 1),
+        ("proxy.ex", 2),
+        ("100%", 1),
+        ("%", 1),
+        ("a_b", 1),
+        ("\\", 1),
+        ("nowhere", 0),
+        ("' or 1=1 --", 0),
+    ] {
+        assert_eq!(store.proxies(&search(q)).await.unwrap().items.len(), want, "{q}");
+    }
+    for q in ["phone", "2.3/32"] {
+        assert_eq!(store.clients(&search(q)).await.unwrap().items, vec![client.clone()], "{q}");
+    }
+    for q in ["phone", "192.168.2.3", "frankfurt", "proxy.example"] {
+        assert_eq!(store.mappings(&search(q)).await.unwrap().items, vec![mapping.clone()], "{q}");
+    }
+}
+
+pub(crate) async fn mappings_are_filtered_by_state_client_and_proxy(store: Arc<dyn Store>) {
+    let de = store.create_proxy(new_proxy("de")).await.unwrap();
+    let nl = store.create_proxy(new_proxy("nl")).await.unwrap();
+    let (one, first) = mapped(&*store, 1, &de).await;
+    let (_two, second) = mapped(&*store, 2, &nl).await;
+    store
+        .record_verdict(first.id, &Verdict { state: MappingState::Failed, reason: "proxy de is down".into() })
+        .await
+        .unwrap();
+    let ids = async |query: ListQuery| {
+        let page = store.mappings(&query).await.unwrap();
+        page.items.into_iter().map(|mapping| mapping.id).collect::<Vec<_>>()
+    };
+    let all = limit(10);
+    assert_eq!(ids(all.clone()).await, [first.id, second.id]);
+    assert_eq!(ids(ListQuery { state: Some(MappingState::Failed), ..all.clone() }).await, [first.id]);
+    assert_eq!(ids(ListQuery { state: Some(MappingState::Applied), ..all.clone() }).await, []);
+    assert_eq!(ids(ListQuery { client_id: Some(one.id), ..all.clone() }).await, [first.id]);
+    assert_eq!(ids(ListQuery { proxy_id: Some(nl.id), ..all.clone() }).await, [second.id]);
+    assert_eq!(ids(ListQuery { proxy_id: Some(nl.id), client_id: Some(one.id), ..all }).await, []);
+    assert_eq!(store.clients_of_proxy(de.id).await.unwrap(), [one.id]);
+}

@@ -1,0 +1,180 @@
+//! The API's end of a forwarder's control socket (`core::control`): one question, one answer,
+//! both bounded in length and time.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use pgw_core::control::{Answer, Ask, FwdStatus, socket_path};
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::Pid;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+/// A forwarder that runs answers within a millisecond; one that is buried in work, within this.
+const PATIENCE: Duration = Duration::from_secs(1);
+const LONGEST_LINE: u64 = 16 * 1024;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    #[error("no forwarder listens on the control socket of port {0}")]
+    Nobody(u16),
+    /// There is a process, so the port is not free, but it is of no use.
+    #[error("the forwarder on port {0} does not answer on its control socket")]
+    Silent(u16),
+    #[error("what answers on the control socket of port {port} is no forwarder for it: {detail}")]
+    Nonsense { port: u16, detail: String },
+    #[error("the control socket of port {port} cannot be used: {source}")]
+    Unusable { port: u16, source: io::Error },
+}
+
+/// A connection to whoever holds the socket, whether or not it answers.
+pub struct Line {
+    port: u16,
+    pid: Option<Pid>,
+    stream: BufReader<UnixStream>,
+}
+
+/// What the forwarder on this port says of itself.
+pub async fn status(run_dir: &Path, port: u16) -> Result<FwdStatus, ControlError> {
+    Line::open(run_dir, port).await?.status().await
+}
+
+impl Line {
+    pub async fn open(run_dir: &Path, port: u16) -> Result<Self, ControlError> {
+        let connecting = timeout(PATIENCE, UnixStream::connect(socket_path(run_dir, port))).await;
+        let stream = match connecting {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(refused(port, error)),
+            Err(_elapsed) => return Err(ControlError::Silent(port)),
+        };
+        let pid = socket_peercred(&stream).ok().map(|peer| peer.pid);
+        Ok(Self { port, pid, stream: BufReader::new(stream) })
+    }
+
+    /// Of the process that listens, as the kernel knows it.
+    pub fn pid(&self) -> Option<Pid> {
+        self.pid
+    }
+
+    pub async fn status(&mut self) -> Result<FwdStatus, ControlError> {
+        let port = self.port;
+        let line = match timeout(PATIENCE, self.exchange()).await {
+            Ok(Ok(line)) => line,
+            // It hung up: dying, or about to be gone.
+            Ok(Err(_)) | Err(_) => return Err(ControlError::Silent(port)),
+        };
+        let nonsense = |detail: String| ControlError::Nonsense { port, detail };
+        match serde_json::from_slice(&line).map_err(|error| nonsense(error.to_string()))? {
+            Answer::Status(status) if status.port == port => Ok(status),
+            Answer::Status(status) => Err(nonsense(format!("it serves port {}", status.port))),
+            Answer::Error { detail } => Err(nonsense(detail)),
+        }
+    }
+
+    async fn exchange(&mut self) -> io::Result<Vec<u8>> {
+        let mut ask = serde_json::to_vec(&Ask::Status)?;
+        ask.push(b'\n');
+        self.stream.write_all(&ask).await?;
+        let mut line = Vec::new();
+        (&mut self.stream).take(LONGEST_LINE).read_until(b'\n', &mut line).await?;
+        if line.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(line)
+    }
+}
+
+fn refused(port: u16, error: io::Error) -> ControlError {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ControlError::Nobody(port),
+        // The queue of those who wait to be accepted is full.
+        io::ErrorKind::WouldBlock => ControlError::Silent(port),
+        _ => ControlError::Unusable { port, source: error },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
+    use tokio::net::UnixListener;
+    use uuid::Uuid;
+
+    use super::*;
+
+    const PORT: u16 = 15001;
+
+    fn run_dir() -> TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("fwd")).unwrap();
+        dir
+    }
+
+    fn answer(port: u16) -> String {
+        let status = FwdStatus {
+            version: "1.2.3".into(),
+            pid: std::process::id(),
+            port,
+            revision: Uuid::nil(),
+            draining: false,
+            connections: 0,
+            accepted: 0,
+            refused: 0,
+            bytes_up: 0,
+            bytes_down: 0,
+        };
+        serde_json::to_string(&Answer::Status(status)).unwrap()
+    }
+
+    /// What `status` makes of a socket that answers just this and hangs up.
+    async fn told(text: String) -> Result<FwdStatus, ControlError> {
+        let dir = run_dir();
+        let listener = UnixListener::bind(socket_path(dir.path(), PORT)).unwrap();
+        let serve = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut ask = Vec::new();
+            stream.read_buf(&mut ask).await.unwrap();
+            // The other end may have heard enough.
+            let _ = stream.write_all(text.as_bytes()).await;
+        };
+        tokio::join!(status(dir.path(), PORT), serve).0
+    }
+
+    #[tokio::test]
+    async fn a_forwarder_says_who_it_is_and_the_kernel_says_it_too() {
+        assert_eq!(told(format!("{}\n", answer(PORT))).await.unwrap().version, "1.2.3");
+        let dir = run_dir();
+        let _listener = UnixListener::bind(socket_path(dir.path(), PORT)).unwrap();
+        let line = Line::open(dir.path(), PORT).await.unwrap();
+        assert_eq!(line.pid().unwrap().as_raw_nonzero().get().cast_unsigned(), std::process::id());
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_cannot_be_believed_is_refused() {
+        for text in [
+            answer(PORT + 1),
+            "not json\n".into(),
+            r#"{"answer":"error","detail":"no"}"#.into(),
+            format!("\"{}", "x".repeat(100_000)),
+        ] {
+            let error = told(text.clone()).await.unwrap_err();
+            assert!(matches!(error, ControlError::Nonsense { .. }), "{text:.40}: {error}");
+        }
+        assert!(matches!(told(String::new()).await.unwrap_err(), ControlError::Silent(PORT)));
+    }
+
+    #[tokio::test]
+    async fn nobody_there_and_somebody_silent_are_told_apart() {
+        let dir = run_dir();
+        let path = socket_path(dir.path(), PORT);
+        assert!(matches!(status(dir.path(), PORT).await.unwrap_err(), ControlError::Nobody(PORT)));
+        let listener = UnixListener::bind(&path).unwrap();
+        assert!(matches!(status(dir.path(), PORT).await.unwrap_err(), ControlError::Silent(PORT)));
+        drop(listener);
+        assert!(path.exists(), "a socket that outlived its process");
+        assert!(matches!(status(dir.path(), PORT).await.unwrap_err(), ControlError::Nobody(PORT)));
+    }
+}
