@@ -79,7 +79,7 @@ impl HttpApi {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> ApiError {
-        ApiError::Unreachable { url: self.url.clone(), why: root_cause(error) }
+        ApiError::Unreachable { url: self.url.clone(), why: pgw_core::cause::root(error) }
     }
 
     async fn json<T: DeserializeOwned>(
@@ -141,15 +141,6 @@ pub async fn internal_token(file: &Path) -> Result<Secret, ApiError> {
         "" => Err(failed("it is empty".to_owned())),
         token => Ok(Secret::new(token)),
     }
-}
-
-/// reqwest wraps what happened in where it happened; operators need the former.
-fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]

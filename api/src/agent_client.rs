@@ -103,18 +103,13 @@ impl Transport for Http {
         let token = tokio::fs::read_to_string(&self.token_file)
             .await
             .map_err(|error| AgentError(format!("the internal token cannot be read: {error}")))?;
-        let answer = self
-            .client
-            .post(&self.url)
-            .bearer_auth(token.trim())
-            .send()
-            .await
-            .map_err(|error| AgentError(format!("the agent does not answer: {}", root_cause(&error))))?;
+        let answer = self.client.post(&self.url).bearer_auth(token.trim()).send().await.map_err(|error| {
+            AgentError(format!("the agent does not answer: {}", pgw_core::cause::root(&error)))
+        })?;
         let status = answer.status();
-        let body = answer
-            .bytes()
-            .await
-            .map_err(|error| AgentError(format!("the agent's answer broke off: {}", root_cause(&error))))?;
+        let body = answer.bytes().await.map_err(|error| {
+            AgentError(format!("the agent's answer broke off: {}", pgw_core::cause::root(&error)))
+        })?;
         if status.is_success() {
             serde_json::from_slice(&body)
                 .map_err(|error| AgentError(format!("the agent's report cannot be read: {error}")))
@@ -128,15 +123,6 @@ impl Transport for Http {
             )))
         }
     }
-}
-
-/// reqwest wraps what happened in where it happened; operators need the former.
-fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]

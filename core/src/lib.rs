@@ -6,6 +6,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod active;
+pub mod cause;
 pub mod client;
 pub mod control;
 #[cfg(feature = "dial")]

@@ -3,7 +3,6 @@
 //! Two programs must never disagree about where a request ends. So a request says its length in
 //! one way only, the next one is framed anew, and each has a connection to the service of its own.
 
-use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -101,9 +100,10 @@ fn client(tls: bool) -> reqwest::Result<Client> {
 impl Upstream {
     pub(crate) fn new(service: Service, base: &str) -> Result<Self, BuildError> {
         let setting = service.setting();
-        let base = Url::parse(base).map_err(|source| BuildError { setting, cause: root_cause(&source) })?;
+        let base = Url::parse(base)
+            .map_err(|source| BuildError { setting, cause: pgw_core::cause::root(&source) })?;
         let client = client(base.scheme() == "https")
-            .map_err(|source| BuildError { setting, cause: root_cause(&source) })?;
+            .map_err(|source| BuildError { setting, cause: pgw_core::cause::root(&source) })?;
         Ok(Self { service, base, client, answers: AtomicBool::new(true) })
     }
 
@@ -147,20 +147,8 @@ impl NoAnswer {
             Self::Broken(error) if error.is_timeout() => {
                 format!("no connection within {} s", CONNECT_WITHIN.as_secs())
             }
-            Self::Broken(error) => root_cause(error),
+            Self::Broken(error) => pgw_core::cause::root(error),
         }
-    }
-}
-
-/// What happened is at the bottom of the chain; above it is only where.
-fn root_cause(error: &(dyn Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    match cause.downcast_ref::<std::io::Error>() {
-        Some(io) => io.kind().to_string(),
-        None => cause.to_string(),
     }
 }
 
