@@ -1,8 +1,8 @@
 //! One client, brought to what the database says. Each run asks what is true, does what is
 //! missing, and writes down what came of it, so it may be cut off anywhere and run again.
 //!
-//! Opening: flag file, forwarder, rule, APPLIED. Closing is the mirror: rule, flag file,
-//! forwarder, row; and a reconcile last.
+//! Opening: flag file, forwarder, rule, APPLIED. Closing is the mirror: a flag file without
+//! upstreams, FAILED, rule, forwarder, row; and a reconcile last.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -117,11 +117,9 @@ impl Activator {
         let (wanted, closed): (Vec<&Route>, Vec<&Route>) =
             live.iter().partition(|route| facts(&plan, route, &self.board).wanted());
 
-        // What decides these is known before anything is done; say it now.
-        self.judge(&plan, &closed, None).await?;
         let settled = match (plan.port, wanted.is_empty()) {
-            (Some(port), false) => self.open(&plan, port, &wanted).await?,
-            (Some(port), true) => self.close(&plan, port).await,
+            (Some(port), false) => self.open(&plan, port, &wanted, &closed).await?,
+            (Some(port), true) => self.close(&plan, port, &closed).await?,
             (None, _) => self.reconciled().await,
         };
         if settled == Settled::Yes && (plan.going || !going.is_empty()) {
@@ -132,7 +130,13 @@ impl Activator {
         Ok(settled)
     }
 
-    async fn open(&self, plan: &ClientPlan, port: u16, wanted: &[&Route]) -> Result<Settled, StoreError> {
+    async fn open(
+        &self,
+        plan: &ClientPlan,
+        port: u16,
+        wanted: &[&Route],
+        closed: &[&Route],
+    ) -> Result<Settled, StoreError> {
         let recovering: Vec<&Route> =
             wanted.iter().copied().filter(|r| r.mapping.state == MappingState::Failed).collect();
         self.judge(plan, &recovering, None).await?;
@@ -152,6 +156,8 @@ impl Activator {
         let forwarder_ms = millis(start.elapsed());
         let reconciled = self.reconciled().await;
         let rule_ms = millis(start.elapsed()) - forwarder_ms;
+        // FAILED means closed: it is said once the forwarder has let go of the upstream.
+        self.judge(plan, closed, None).await?;
         let opened = self.judge(plan, wanted, trouble.as_deref()).await?;
         for route in opened {
             let since_created = jiff::Timestamp::now().duration_since(route.mapping.created_at);
@@ -174,6 +180,10 @@ impl Activator {
             self.board.forwarder_gone(port);
             self.units.start(port).await?;
         }
+        self.until_loaded(port, revision).await
+    }
+
+    async fn until_loaded(&self, port: u16, revision: Uuid) -> Result<(), OpenError> {
         let deadline = Instant::now() + RELOAD_DEADLINE;
         while self.loaded(port).await != Some(revision) {
             if Instant::now() >= deadline {
@@ -211,23 +221,36 @@ impl Activator {
         }
     }
 
-    /// The door closes before the lights go out: first the rule, then the forwarder. Without an
-    /// agent the rule stays, and a redirect to a port on which nothing listens is closed too; but
-    /// then nothing counts as settled, so the port is not given to anybody else.
-    async fn close(&self, plan: &ClientPlan, port: u16) -> Settled {
+    /// The door closes before the lights go out. First the forwarder is left without upstreams:
+    /// it cuts what it carries and refuses what comes, whether an agent answers or not. Then the
+    /// rule goes, then the forwarder. While the rule may still be there nothing counts as settled,
+    /// so that the port is not given to anybody else.
+    async fn close(&self, plan: &ClientPlan, port: u16, closed: &[&Route]) -> Result<Settled, StoreError> {
         self.board.forwarder_gone(port);
+        if self.loaded(port).await.is_some()
+            && let Err(error) = self.empty_forwarder(plan, port).await
+        {
+            tracing::warn!(port, client = %plan.client.name, error = %error, "the forwarder keeps its upstreams until it stops");
+        }
+        self.judge(plan, closed, None).await?;
+
         let reconciled = self.reconciled().await;
         if self.board.rule(plan.client.ip_cidr.addr(), port) == Rule::Confirmed {
             tracing::warn!(port, client = %plan.client.name, "the rule of a closed client is still in the kernel");
-            return Settled::No;
+            return Ok(Settled::No);
         }
         match self.stop_forwarder(port).await {
-            Ok(()) => reconciled,
+            Ok(()) => Ok(reconciled),
             Err(error) => {
                 tracing::warn!(port, client = %plan.client.name, error = %error, "the forwarder does not stop");
-                Settled::No
+                Ok(Settled::No)
             }
         }
+    }
+
+    async fn empty_forwarder(&self, plan: &ClientPlan, port: u16) -> Result<(), OpenError> {
+        let revision = self.flags.write(self.flag(plan, port, &[])).await?;
+        self.until_loaded(port, revision).await
     }
 
     async fn stop_forwarder(&self, port: u16) -> Result<(), OpenError> {
