@@ -27,7 +27,10 @@ pub(crate) fn missing(wanted: &[Package]) -> Result<(), Failed> {
     let names: Vec<&str> = missing.iter().map(|package| package.name).collect();
     let by_hand = format!("apt-get install --no-install-recommends {}", names.join(" "));
     if !Path::new("/usr/bin/apt-get").exists() {
-        return Err(Failed(format!("this is no Debian; install by hand what its packages hold: {}", names.join(" "))));
+        return Err(Failed(format!(
+            "this is no Debian; install by hand what its packages hold: {}",
+            names.join(" ")
+        )));
     }
     let become_root: &[&str] = if is_root()? { &[] } else { &["sudo", "--non-interactive"] };
     let no_services = NoServices::ask(become_root.is_empty());

@@ -24,6 +24,7 @@ cargo xtask <command>
 const LAB: &[Package] = &[
     Package { name: "iproute2", why: "network namespaces" },
     Package { name: "nftables", why: "the firewall" },
+    Package { name: "openssl", why: "hashed passwords for the upstreams" },
     Package { name: "curl", why: "requests as a device makes them" },
     Package { name: "squid", why: "an upstream that speaks HTTP CONNECT with a password" },
     Package { name: "tinyproxy-bin", why: "the HTTP upstream behind TLS" },
@@ -57,7 +58,7 @@ fn main() -> ExitCode {
 fn up(rest: &[&str]) -> Result<(), Failed> {
     install::missing(LAB)?;
     build()?;
-    run::foreground(&run::built("pgw-lab")?, &[&["up"], rest].concat())
+    Err(run::instead(&run::built("pgw-lab")?, &[&["up"], rest].concat()))
 }
 
 fn test() -> Result<(), Failed> {
@@ -74,8 +75,10 @@ fn check() -> Result<(), Failed> {
 }
 
 fn golden() -> Result<(), Failed> {
+    // The whole workspace even here: with one crate alone, cargo would choose other features for
+    // the dependencies and build them a second time.
     step("golden rulesets", || {
-        run::with_env(&["test", "-p", "pgw-agent", "golden"], &[("PGW_GOLDEN", "write")])
+        run::with_env(&["test", "--workspace", "--lib", "golden"], &[("PGW_GOLDEN", "write")])
     })?;
     run::foreground("git".as_ref(), &["--no-pager", "diff", "--stat", "-p", "--", "agent/tests/golden"])
 }
@@ -93,7 +96,9 @@ fn format_and_lints() -> Result<(), Failed> {
 fn one_crypto_provider() -> Result<(), Failed> {
     let found = run::output("cargo", &["tree", "--workspace", "--edges", "normal", "--prefix", "none"])?;
     match found.lines().find(|line| line.starts_with("ring ")) {
-        Some(line) => Err(Failed(format!("{line} is in the tree beside aws-lc-rs; see `cargo tree -i ring`"))),
+        Some(line) => {
+            Err(Failed(format!("{line} is in the tree beside aws-lc-rs; see `cargo tree -i ring`")))
+        }
         None => Ok(()),
     }
 }

@@ -1,6 +1,7 @@
 //! Programs, run so that whoever waits sees what he waits for.
 
 use std::ffi::OsStr;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -27,7 +28,13 @@ pub(crate) fn with_env(arguments: &[&str], env: &[(&str, &str)]) -> Result<(), F
     judge(command.args(arguments).envs(env.iter().copied()), "cargo", arguments)
 }
 
-/// A program that has the terminal for itself: Ctrl-C reaches it, and it decides when to end.
+/// Becomes that program, so that Ctrl-C reaches it and nobody else, and the prompt comes back
+/// only when it has ended. Returns only if it cannot be started.
+pub(crate) fn instead(program: &OsStr, arguments: &[&str]) -> Failed {
+    let error = Command::new(program).args(arguments).exec();
+    Failed(format!("{} cannot be run: {error}", program.to_string_lossy()))
+}
+
 pub(crate) fn foreground(program: &OsStr, arguments: &[&str]) -> Result<(), Failed> {
     judge(Command::new(program).args(arguments), &program.to_string_lossy(), arguments)
 }
@@ -49,7 +56,11 @@ pub(crate) fn output(program: &str, arguments: &[&str]) -> Result<String, Failed
 pub(crate) fn built(name: &str) -> Result<std::ffi::OsString, Failed> {
     let here = std::env::current_exe().map_err(|error| Failed(format!("where am I? {error}")))?;
     let beside: PathBuf = here.with_file_name(name);
-    if beside.exists() { Ok(beside.into()) } else { Err(Failed(format!("{} was not built", beside.display()))) }
+    if beside.exists() {
+        Ok(beside.into())
+    } else {
+        Err(Failed(format!("{} was not built", beside.display())))
+    }
 }
 
 fn judge(command: &mut Command, name: &str, arguments: &[&str]) -> Result<(), Failed> {

@@ -1,0 +1,32 @@
+//! The guarantees, one test each, on a real gateway in a lab. `cargo test -p pgw-lab` runs them
+//! all; `cargo test -p pgw-lab -- upstream` those with that word in their name.
+//!
+//! Every test is a process of its own with namespaces of its own, so that none can disturb
+//! another, and a test that hangs or dies leaves nothing behind.
+
+mod agent;
+mod closed;
+mod crashes;
+mod harness;
+mod lab_itself;
+mod operators;
+mod removal;
+mod rules;
+mod through;
+mod upstreams;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    harness::main(&[
+        lab_itself::TESTS,
+        through::TESTS,
+        closed::TESTS,
+        upstreams::TESTS,
+        crashes::TESTS,
+        agent::TESTS,
+        removal::TESTS,
+        rules::TESTS,
+        operators::TESTS,
+    ])
+}

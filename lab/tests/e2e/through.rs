@@ -1,0 +1,133 @@
+//! What a mapped device sees: the internet, from its upstream's address, byte for byte (G2, G10,
+//! G11).
+
+use anyhow::{Result, ensure};
+use pgw_lab::canary::{self, LONG};
+use pgw_lab::gateway::Program;
+use pgw_lab::net::{C1, C2, GREETER, LISTENER, STRANGER};
+use pgw_lab::origin::{Tally, pattern};
+use pgw_lab::rest::Rest;
+use pgw_lab::upstream::Kind;
+use pgw_lab::{Lab, rest};
+use tokio::io::AsyncWriteExt as _;
+
+crate::tests![
+    http_and_socks5_devices_are_seen_as_their_upstreams_and_the_stranger_as_himself,
+    tls_and_second_socks5_devices_are_seen_as_their_upstreams,
+    when_the_first_upstream_refuses_the_same_connection_goes_by_the_second,
+    half_close_arrives_at_the_other_end,
+    a_server_that_speaks_first_is_heard_at_once,
+    large_transfers_arrive_byte_for_byte_in_both_directions,
+    the_ui_leads_to_api_and_agent,
+];
+
+const URLS: [&str; 2] = ["http://origin/", "https://origin/"];
+
+async fn http_and_socks5_devices_are_seen_as_their_upstreams_and_the_stranger_as_himself(
+    lab: Lab,
+) -> Result<()> {
+    seen_through(lab, [Kind::Squid, Kind::Microsocks]).await
+}
+
+async fn tls_and_second_socks5_devices_are_seen_as_their_upstreams(lab: Lab) -> Result<()> {
+    seen_through(lab, [Kind::Tls, Kind::Dante]).await
+}
+
+async fn seen_through(mut lab: Lab, kinds: [Kind; 2]) -> Result<()> {
+    let ready = lab.gateway().await?;
+    for (device, kind) in [C1, C2].into_iter().zip(kinds) {
+        lab.mapped(&ready, device, &[kind]).await?;
+        for url in URLS {
+            let seen = lab.seen_as(device, url).await?;
+            ensure!(seen == kind.ip().to_string(), "{} is seen as {seen} at {url}", device.name);
+        }
+    }
+    for url in URLS {
+        let seen = lab.seen_as(STRANGER, url).await?;
+        ensure!(seen == STRANGER.direct.to_string(), "the stranger is seen as {seen} at {url}");
+    }
+    for who in [C1.name, C2.name, "gw"] {
+        let leaked = lab.leaks(who).await?;
+        ensure!(leaked.total() == 0, "{who} went directly: {leaked:?}");
+    }
+    Ok(())
+}
+
+async fn when_the_first_upstream_refuses_the_same_connection_goes_by_the_second(mut lab: Lab) -> Result<()> {
+    let ready = lab.gateway().await?;
+    lab.mapped(&ready, C1, &[Kind::Squid, Kind::Microsocks]).await?;
+    let before = lab.seen_as(C1, "http://origin/").await?;
+    ensure!(before == Kind::Squid.ip().to_string(), "{before}");
+    // With the control plane stopped nothing but the forwarder itself can move on.
+    let mut gateway = ready.gateway;
+    gateway.kill(Program::Api).await?;
+    lab.kill_upstream(Kind::Squid).await?;
+    for url in URLS {
+        let after = lab.seen_as(C1, url).await?;
+        ensure!(after == Kind::Microsocks.ip().to_string(), "{after}");
+    }
+    Ok(())
+}
+
+async fn half_close_arrives_at_the_other_end(mut lab: Lab) -> Result<()> {
+    let ready = lab.gateway().await?;
+    // Of the lab's upstreams only dante keeps the other half open; the others end both.
+    lab.mapped(&ready, C1, &[Kind::Dante]).await?;
+    for port in [80, 443] {
+        let mut stream = canary::connect(C1.name, (LISTENER, port).into(), LONG).await?;
+        stream.write_all(&pattern(0, 50_000)).await?;
+        stream.shutdown().await?;
+        let heard = canary::read(&mut stream, usize::MAX).await?;
+        let want = format!("{} {}\n", Kind::Dante.ip(), Tally::of_pattern(50_000));
+        ensure!(heard == want, "after its end the device heard {heard:?}, not {want:?}");
+    }
+    Ok(())
+}
+
+async fn a_server_that_speaks_first_is_heard_at_once(mut lab: Lab) -> Result<()> {
+    let ready = lab.gateway().await?;
+    lab.mapped(&ready, C1, &[Kind::Microsocks]).await?;
+    for port in [80, 443] {
+        let mut stream = canary::connect(C1.name, (GREETER, port).into(), LONG).await?;
+        let want = format!("hello {}\r\n", Kind::Microsocks.ip());
+        let hello = canary::read(&mut stream, want.len()).await?;
+        ensure!(hello == want, "port {port}: {hello:?}");
+        stream.write_all(b"and now me").await?;
+        let echo = canary::read(&mut stream, 10).await?;
+        ensure!(echo == "and now me", "port {port}: {echo:?}");
+    }
+    Ok(())
+}
+
+async fn large_transfers_arrive_byte_for_byte_in_both_directions(mut lab: Lab) -> Result<()> {
+    const LARGE: u64 = 24_000_000;
+    let ready = lab.gateway().await?;
+    for (device, kind) in [(C1, Kind::Squid), (C2, Kind::Microsocks)] {
+        lab.mapped(&ready, device, &[kind]).await?;
+        let file = format!("/run/lab/{}.bin", device.name);
+        let url = format!("https://origin/down?bytes={LARGE}");
+        lab.curl(device.name, &["--max-time", "60", "-o", &file, &url]).await?;
+        let mut came = Tally::default();
+        came.add(&std::fs::read(&file)?);
+        ensure!(came == Tally::of_pattern(LARGE), "{} got {came}", device.name);
+        let body = format!("@{file}");
+        let url = "http://origin/up";
+        let went = lab.curl(device.name, &["--max-time", "60", "--data-binary", &body, url]).await?;
+        ensure!(went.trim() == came.to_string(), "{} sent {came}, and {went} arrived", device.name);
+        let leaked = lab.leaks(device.name).await?;
+        ensure!(leaked.total() == 0, "it went directly: {leaked:?}");
+    }
+    Ok(())
+}
+
+async fn the_ui_leads_to_api_and_agent(lab: Lab) -> Result<()> {
+    let ready = lab.gateway().await?;
+    for path in ["/", "/api/v1/mappings", "/api/readyz", "/agent/status"] {
+        let url = format!("{}{path}", rest::UI);
+        let answer = ready.rest.send(reqwest::Method::GET, &url, None).await?;
+        ensure!(answer.status == 200, "{url}: {answer:?}");
+    }
+    let without_token = Rest::status(&format!("{}/api/v1/mappings", rest::UI)).await?;
+    ensure!(without_token == 401, "without a token: {without_token}");
+    Ok(())
+}
