@@ -118,6 +118,10 @@ impl Engine for Machinery {
         self.health.changed(proxy);
     }
 
+    fn check_soon(&self, proxy: ProxyId) {
+        self.health.check_soon(proxy);
+    }
+
     async fn check_now(&self, proxy: ProxyId) -> Result<Health, StoreError> {
         self.health.check_now(proxy).await
     }

@@ -13,11 +13,13 @@ pub trait Engine: Send + Sync + 'static {
     /// Something about this client changed: look at it now.
     fn wake(&self, client: ClientId);
     /// Wakes, and waits (bounded) until the client has been brought to what the database says,
-    /// so that an answer to DELETE means "gone".
+    /// so that an answer to DELETE means "gone", and one to a PATCH that closes means "closed".
     async fn settle(&self, client: ClientId);
     /// A proxy is new, or is dialled in another way than before: what was known of its health
     /// is worth nothing, and it is checked at once.
     fn proxy_changed(&self, proxy: ProxyId);
+    /// Somebody is about to depend on it: what was found a while ago is looked at again.
+    fn check_soon(&self, proxy: ProxyId);
     /// Checks now, whatever the schedule says.
     async fn check_now(&self, proxy: ProxyId) -> Result<Health, StoreError>;
     /// What is to be in the kernel.

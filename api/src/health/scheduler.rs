@@ -29,6 +29,7 @@ pub struct HealthChecks {
 enum Command {
     /// New, or dialled in another way.
     Changed(ProxyId),
+    CheckSoon(ProxyId),
     CheckNow(ProxyId, oneshot::Sender<Result<Health, StoreError>>),
 }
 
@@ -73,6 +74,11 @@ struct Found {
 impl HealthChecks {
     pub fn changed(&self, proxy: ProxyId) {
         self.send(Command::Changed(proxy));
+    }
+
+    /// Without waiting for what it finds.
+    pub fn check_soon(&self, proxy: ProxyId) {
+        self.send(Command::CheckSoon(proxy));
     }
 
     pub async fn check_now(&self, proxy: ProxyId) -> Result<Health, StoreError> {
@@ -148,6 +154,11 @@ impl Scheduler {
                 }
                 self.board.set_health(id, Health::default());
                 (self.on_change)(id);
+            }
+            Command::CheckSoon(id) => {
+                if let Some(entry) = self.proxies.get_mut(&id) {
+                    entry.due = Instant::now();
+                }
             }
             Command::CheckNow(id, waiter) => {
                 let thresholds = self.thresholds;

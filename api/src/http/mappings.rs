@@ -92,6 +92,7 @@ async fn list(State(api): State<Arc<Api>>, Params(mut fields): Params) -> Result
     responses((status = 201, body = Mapping)))]
 async fn create(State(api): State<Arc<Api>>, Body(fields): Body) -> Result<impl IntoResponse, Error> {
     let mapping = api.store.create_mapping(new_mapping(fields)?, &api.ports).await?;
+    api.engine.check_soon(mapping.proxy_id);
     api.engine.wake(mapping.client_id);
     Ok(created(format!("/v1/mappings/{}", mapping.id), mapping))
 }
@@ -108,7 +109,8 @@ async fn get(State(api): State<Arc<Api>>, Id(id): Id<MappingId>) -> Result<Json<
     Ok(Json(api.store.mapping(id).await?))
 }
 
-/// Changes a mapping; with another proxy, or switched off or on, it is PENDING again.
+/// Changes a mapping; with another proxy, or switched off or on, it is PENDING again. The answer
+/// tells what came of it; one that is switched off is closed by then.
 #[utoipa::path(patch, path = "/v1/mappings/{id}", tag = "mappings", params(("id" = MappingId, Path)),
     request_body = MappingUpdate, responses((status = 200, body = Mapping)))]
 async fn update(
@@ -117,8 +119,8 @@ async fn update(
     Body(fields): Body,
 ) -> Result<Json<Mapping>, Error> {
     let mapping = api.store.update_mapping(id, mapping_patch(fields)?).await?;
-    api.engine.wake(mapping.client_id);
-    Ok(Json(mapping))
+    api.engine.settle(mapping.client_id).await;
+    Ok(Json(api.store.mapping(id).await?))
 }
 
 /// Removes a mapping; the answer means that rule and forwarder are gone.

@@ -108,7 +108,8 @@ async fn get(State(api): State<Arc<Api>>, Id(id): Id<ProxyId>) -> Result<Json<Pr
     Ok(Json(api.store.proxy(id).await?))
 }
 
-/// Changes a proxy; when it is dialled in another way now, its health is unknown again.
+/// Changes a proxy; when it is dialled in another way now, its health is unknown again. If it is
+/// switched off, its devices are closed by the time of the answer.
 #[utoipa::path(patch, path = "/v1/proxies/{id}", tag = "proxies", params(("id" = ProxyId, Path)),
     request_body = ProxyUpdate, responses((status = 200, body = Proxy)))]
 async fn update(
@@ -122,7 +123,9 @@ async fn update(
         api.engine.proxy_changed(id);
     }
     match api.store.clients_of_proxy(id).await {
-        Ok(clients) => clients.into_iter().for_each(|client| api.engine.wake(client)),
+        Ok(clients) => {
+            join_all(clients.into_iter().map(|client| api.engine.settle(client))).await;
+        }
         // The change itself is made; the engine's next round finds it.
         Err(error) => {
             tracing::warn!(proxy = %id, error = %error, "clients of a changed proxy cannot be listed")

@@ -51,7 +51,7 @@ async fn a_proxy_is_made_from_fields_or_a_url_and_never_tells_its_password() {
 }
 
 #[tokio::test]
-async fn a_patched_proxy_is_checked_when_it_is_dialled_in_another_way_and_its_clients_are_woken() {
+async fn a_patched_proxy_is_checked_when_it_is_dialled_in_another_way_and_its_clients_are_settled() {
     let gateway = Gateway::new().await;
     let (proxy, client) = (gateway.make_proxy("de1").await, gateway.make_client(3).await);
     gateway.make_mapping(&client, &proxy).await;
@@ -60,14 +60,14 @@ async fn a_patched_proxy_is_checked_when_it_is_dialled_in_another_way_and_its_cl
         status: pgw_core::health::HealthStatus::Ok,
         ..pgw_core::health::Health::default()
     };
-    let wake = format!("wake {client}");
+    let settle = format!("settle {client}");
     let changed = format!("changed {proxy}");
     for (patch, asked) in [
-        (json!({"enabled": false}), vec![&wake]),
-        (json!({"note": "x", "labels": {}}), vec![&wake]),
-        (json!({"host": "10.0.0.9", "port": 1}), vec![&changed, &wake]),
-        (json!({"username": null, "password": null}), vec![&changed, &wake]),
-        (json!({}), vec![&wake]),
+        (json!({"enabled": false}), vec![&settle]),
+        (json!({"note": "x", "labels": {}}), vec![&settle]),
+        (json!({"host": "10.0.0.9", "port": 1}), vec![&changed, &settle]),
+        (json!({"username": null, "password": null}), vec![&changed, &settle]),
+        (json!({}), vec![&settle]),
     ] {
         gateway.store.record_health(pgw_core::ids::ProxyId(proxy.parse().unwrap()), &good).await.unwrap();
         gateway.engine.asked();
@@ -145,7 +145,7 @@ async fn a_mapping_begins_pending_with_the_lowest_free_port_and_its_client_is_wo
     }
     let path = format!("/v1/mappings/{}", mapping["id"].as_str().unwrap());
     assert_eq!(made.header("location"), path);
-    assert_eq!(gateway.engine.asked(), [format!("wake {client}")]);
+    assert_eq!(gateway.engine.asked(), [format!("soon {proxy}"), format!("wake {client}")]);
     let patched =
         gateway.patch(&path, json!({"priority": 0, "target": "hostname", "enabled": false})).await.json();
     assert_eq!(
@@ -153,7 +153,7 @@ async fn a_mapping_begins_pending_with_the_lowest_free_port_and_its_client_is_wo
         [&json!(0), &json!("hostname"), &json!(false), &json!("PENDING")]
     );
     assert_eq!(gateway.get(&path).await.json(), patched);
-    assert_eq!(gateway.engine.asked(), [format!("wake {client}")]);
+    assert_eq!(gateway.engine.asked(), [format!("settle {client}")], "the answer to switching off means off");
     assert_eq!(gateway.delete(&path).await.status, 204);
     assert_eq!(gateway.engine.asked(), [format!("settle {client}")]);
     gateway.get(&path).await.refused(404, "not_found");

@@ -51,6 +51,10 @@ impl Engine for FakeEngine {
         self.note("changed", proxy);
     }
 
+    fn check_soon(&self, proxy: ProxyId) {
+        self.note("soon", proxy);
+    }
+
     async fn check_now(&self, proxy: ProxyId) -> Result<Health, StoreError> {
         self.note("check", proxy);
         Ok(Health { status: HealthStatus::Ok, latency_ms: Some(12), ..Health::default() })
