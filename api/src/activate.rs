@@ -109,9 +109,14 @@ impl Activator {
     }
 
     pub async fn bring(&self, id: ClientId) -> Result<Settled, StoreError> {
-        let Some(plan) = self.store.plan(id).await? else {
+        let Some(mut plan) = self.store.plan(id).await? else {
             return Ok(self.reconciled().await);
         };
+        if self.forwarder_died(&plan).await {
+            let routes: Vec<&Route> = plan.routes.iter().filter(|route| !route.going).collect();
+            self.judge(&plan, &routes, Some("it has stopped and is being started again")).await?;
+            plan.routes = self.store.plan(id).await?.map(|plan| plan.routes).unwrap_or_default();
+        }
         let (going, live): (Vec<&Route>, Vec<&Route>) =
             plan.routes.iter().partition(|route| plan.going || route.going);
         let (wanted, closed): (Vec<&Route>, Vec<&Route>) =
@@ -128,6 +133,17 @@ impl Activator {
             return Ok(self.reconciled().await);
         }
         Ok(settled)
+    }
+
+    /// It was ready, and is not there any more. Its device meets a port on which nothing listens,
+    /// so APPLIED is not true from now on, however soon it comes back.
+    async fn forwarder_died(&self, plan: &ClientPlan) -> bool {
+        match plan.port {
+            Some(port) if self.board.forwarder_known(port) && self.loaded(port).await.is_none() => {
+                self.board.forwarder_gone(port)
+            }
+            Some(_) | None => false,
+        }
     }
 
     async fn open(
@@ -176,8 +192,7 @@ impl Activator {
         wanted: &[&Route],
     ) -> Result<(), OpenError> {
         let revision = self.flags.write(self.flag(plan, port, wanted)).await?;
-        if !self.board.forwarder_known(port) || self.loaded(port).await.is_none() {
-            self.board.forwarder_gone(port);
+        if !self.board.forwarder_known(port) {
             self.units.start(port).await?;
         }
         self.until_loaded(port, revision).await
