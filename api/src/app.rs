@@ -7,6 +7,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use pgw_core::active::ActiveSet;
 use pgw_core::dial::Dialer;
+use pgw_core::dns::DnsChoice;
+use pgw_core::flag::FlagDns;
 use pgw_core::health::Health;
 use pgw_core::ids::{ClientId, ProxyId};
 use pgw_core::settings::ApiSettings;
@@ -65,6 +67,10 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         agent,
         run_dir: settings.run_dir.clone(),
         sni_log: settings.sni_log,
+        dns: match settings.dns {
+            DnsChoice::Upstream => Some(FlagDns { resolvers: settings.dns_resolvers.clone() }),
+            DnsChoice::Gateway => None,
+        },
     });
     activator.adopt().await?;
     let (converger, converge) = Converger::new(activator, settings.reconcile_interval);

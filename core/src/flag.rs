@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::dns::Resolver;
 use crate::ids::{ClientId, ClientIp, MappingId};
 use crate::mapping::Target;
 use crate::proxy::Upstream;
@@ -25,6 +26,16 @@ pub struct FlagFile {
     pub limits: Limits,
     #[serde(default)]
     pub sni_log: SniLog,
+    /// Absent: this forwarder answers no DNS questions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns: Option<FlagDns>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FlagDns {
+    /// In the order in which they are asked, through the upstreams above.
+    pub resolvers: Vec<Resolver>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,6 +127,15 @@ mod tests {
         assert_eq!(flag.upstreams.len(), 2);
         let written = serde_json::to_string_pretty(&flag).unwrap();
         assert_eq!(written.trim(), GOLDEN.trim());
+    }
+
+    #[test]
+    fn a_flag_file_from_before_dns_is_read_and_serves_none() {
+        let mut before: serde_json::Value = serde_json::from_str(GOLDEN).unwrap();
+        assert!(before.as_object_mut().unwrap().remove("dns").is_some());
+        let flag = FlagFile::read(before.to_string().as_bytes(), 15001).unwrap();
+        assert_eq!(flag.dns, None);
+        assert_eq!(serde_json::to_value(&flag).unwrap(), before);
     }
 
     #[test]
