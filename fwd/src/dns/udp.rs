@@ -4,6 +4,7 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::AsRawFd as _;
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -23,6 +24,9 @@ use crate::serve::Shared;
 const MAX_DATAGRAM: usize = 4096;
 /// Those that wait for resolvers, and some that the cache answers at once.
 const MAX_HEARD: usize = MAX_QUESTIONS + 64;
+
+/// Out of memory, reading at once again would only burn the processor.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The forwarder's port for datagrams.
 pub(crate) struct Datagrams {
@@ -114,8 +118,10 @@ pub(crate) async fn serve(datagrams: &Datagrams, shared: &Shared) {
                     }
                 }
                 Ok(None) => {}
-                // An ICMP error to a former answer, told here.
-                Err(error) => tracing::debug!(error = %error, "a datagram could not be read"),
+                Err(error) => {
+                    tracing::debug!(error = %error, "a datagram could not be read");
+                    tokio::time::sleep(PAUSE).await;
+                }
             },
         }
     }
@@ -126,5 +132,44 @@ async fn respond(datagrams: &Datagrams, shared: &Shared, heard: Datagram) {
         && let Err(error) = datagrams.send(&reply, heard.peer, heard.local).await
     {
         tracing::debug!(error = %error, "an answer could not be sent");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn two_forwarders_never_have_one_port_for_datagrams() {
+        let first = Datagrams::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = first.address().to_string().parse().unwrap();
+        assert!(matches!(Datagrams::bind(address), Err(BindError::Taken(_))));
+        drop(first);
+        Datagrams::bind(address).unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_answer_comes_from_the_address_that_was_asked() {
+        let everywhere = Datagrams::bind("0.0.0.0:0".parse().unwrap()).unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        for asked in ["127.0.0.1", "127.0.0.2", "127.9.9.9"] {
+            let to = (asked, everywhere.address().port());
+            client.send_to(b"question", to).await.unwrap();
+            let heard = everywhere.receive().await.unwrap().unwrap();
+            assert_eq!(heard.bytes, b"question");
+            everywhere.send(b"answer", heard.peer, heard.local).await.unwrap();
+            let (_, from) = client.recv_from(&mut [0; 16]).await.unwrap();
+            assert_eq!(from.ip().to_string(), asked);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_datagram_that_is_too_long_for_a_question_is_none() {
+        let datagrams = Datagrams::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        for (length, want) in [(MAX_DATAGRAM, true), (MAX_DATAGRAM + 1, false), (0, true)] {
+            client.send_to(&vec![0; length], datagrams.address()).await.unwrap();
+            assert_eq!(datagrams.receive().await.unwrap().is_some(), want, "{length}");
+        }
     }
 }
