@@ -49,8 +49,8 @@ impl DnsChoice {
 }
 
 impl Resolver {
-    /// Two operators, so that the trouble of one is not the trouble of all. Both answer
-    /// HTTP/1.1 and have certificates for their addresses.
+    /// Two operators, so that the trouble of one is not the trouble of all. Their certificates
+    /// are for their addresses too.
     pub fn defaults() -> Vec<Self> {
         [Ipv4Addr::new(1, 1, 1, 1), Ipv4Addr::new(8, 8, 8, 8)]
             .map(|ip| Self::Https { address: SocketAddrV4::new(ip, 443), path: "/dns-query".to_owned() })
@@ -68,6 +68,14 @@ impl Resolver {
             list.push(resolver);
         }
         Some(list)
+    }
+
+    /// As a URL has it: the port is left out where everybody expects it.
+    pub fn authority(&self) -> String {
+        match self {
+            Self::Https { address, .. } if address.port() == 443 => address.ip().to_string(),
+            Self::Https { address, .. } | Self::Tcp(address) => address.to_string(),
+        }
     }
 
     pub fn address(&self) -> SocketAddrV4 {
@@ -107,10 +115,7 @@ fn somebody(text: &str) -> Option<Ipv4Addr> {
 impl fmt::Display for Resolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Https { address, path } if address.port() == 443 => {
-                write!(f, "https://{}{path}", address.ip())
-            }
-            Self::Https { address, path } => write!(f, "https://{address}{path}"),
+            Self::Https { path, .. } => write!(f, "https://{}{path}", self.authority()),
             Self::Tcp(address) => write!(f, "tcp://{address}"),
         }
     }

@@ -55,7 +55,7 @@ impl Wire {
             Resolver::Https { path, .. } => {
                 let name: Host = address.ip().to_string().parse().map_err(|bad| format!("{bad}"))?;
                 let tls = dialer.tls_over(&name, tunnel.stream).await.map_err(|error| error.to_string())?;
-                Https::over(tls, address.to_string(), path.clone())
+                Https::over(tls, resolver.authority(), path.clone())
                     .await
                     .map(Self::Https)
                     .map_err(|error| error.to_string())

@@ -141,6 +141,29 @@ async fn equal_questions_at_the_same_time_are_asked_once() {
 }
 
 #[tokio::test]
+async fn more_questions_than_the_bound_are_not_heard_and_the_others_are_answered() {
+    let resolver = FakeResolver::tcp(Mood::Waits).await;
+    let proxy = FakeProxy::to(resolver.address).await;
+    let gateway = start(vec![upstream("de1", proxy.address)], vec![resolver.resolver()]);
+    let asker = Asker::new(&gateway).await;
+    for id in 0..257 {
+        asker.send(id, &format!("n{id}.test."), RecordType::A).await;
+        while counts(&gateway).0 <= u64::from(id) {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert_eq!(counts(&gateway), (257, 0, 1));
+    gateway.change(|flag| flag.upstreams.clear());
+    let mut ids = Vec::new();
+    for _answer in 0..256 {
+        ids.push(asker.hear().await.metadata.id);
+    }
+    ids.sort_unstable();
+    assert!(ids.into_iter().eq(0..256));
+    assert!(resolver.questions() <= 16, "and no more connections than that");
+}
+
+#[tokio::test]
 async fn the_next_upstream_and_the_next_resolver_are_tried() {
     let good = FakeResolver::tcp(Mood::Answers).await;
     let refusing = FakeResolver::tcp(Mood::Refuses).await;
