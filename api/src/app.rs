@@ -7,7 +7,6 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use pgw_core::active::ActiveSet;
 use pgw_core::dial::Dialer;
-use pgw_core::dns::DnsChoice;
 use pgw_core::flag::FlagDns;
 use pgw_core::health::Health;
 use pgw_core::ids::{ClientId, ProxyId};
@@ -67,10 +66,7 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         agent,
         run_dir: settings.run_dir.clone(),
         sni_log: settings.sni_log,
-        dns: match settings.dns {
-            DnsChoice::Upstream => Some(FlagDns { resolvers: settings.dns_resolvers.clone() }),
-            DnsChoice::Gateway => None,
-        },
+        dns: FlagDns::of(settings.dns, &settings.dns_resolvers),
     });
     activator.adopt().await?;
     let (converger, converge) = Converger::new(activator, settings.reconcile_interval);

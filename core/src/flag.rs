@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::dns::Resolver;
+use crate::dns::{DnsChoice, Resolver};
 use crate::ids::{ClientId, ClientIp, MappingId};
 use crate::mapping::Target;
 use crate::proxy::Upstream;
@@ -91,6 +91,16 @@ pub enum FlagError {
     Port { found: u16, wanted: u16 },
 }
 
+impl FlagDns {
+    /// What a forwarder is told when the operator chose this.
+    pub fn of(choice: DnsChoice, resolvers: &[Resolver]) -> Option<Self> {
+        match choice {
+            DnsChoice::Upstream => Some(Self { resolvers: resolvers.to_vec() }),
+            DnsChoice::Gateway => None,
+        }
+    }
+}
+
 impl FlagFile {
     pub fn read(text: &[u8], port: u16) -> Result<Self, FlagError> {
         /// A later version may hold other fields: look at the number first.
@@ -136,6 +146,13 @@ mod tests {
         let flag = FlagFile::read(before.to_string().as_bytes(), 15001).unwrap();
         assert_eq!(flag.dns, None);
         assert_eq!(serde_json::to_value(&flag).unwrap(), before);
+    }
+
+    #[test]
+    fn a_forwarder_is_told_of_resolvers_only_if_it_is_to_answer() {
+        let resolvers = Resolver::defaults();
+        assert_eq!(FlagDns::of(DnsChoice::Upstream, &resolvers).unwrap().resolvers, resolvers);
+        assert_eq!(FlagDns::of(DnsChoice::Gateway, &resolvers), None);
     }
 
     #[test]
