@@ -1,6 +1,7 @@
 //! What several tests need.
 
 use pgw_core::active::{ACTIVE_VERSION, ActiveMapping, ActiveSet, ClosedClient};
+use pgw_core::dns::DnsChoice;
 use pgw_core::ids::{ClientId, ClientIp, Generation, MappingId, ProxyId};
 use pgw_core::ports::PortRange;
 use pgw_core::settings::{ClosedAction, Unregistered};
@@ -13,6 +14,7 @@ pub(crate) fn policy() -> Policy {
         ports: PortRange::spanning(15001, 15999),
         unregistered: Unregistered::Allow,
         closed_action: ClosedAction::Drop,
+        dns: DnsChoice::Upstream,
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use pgw_core::flag::{FLAG_VERSION, FlagClient, FlagFile, FlagUpstream, Limits};
+use pgw_core::flag::{FLAG_VERSION, FlagClient, FlagDns, FlagFile, FlagUpstream, Limits};
 use pgw_core::ids::{ClientId, MappingId};
 use pgw_core::redact::SniLog;
 use pgw_core::state::{Enabled, Facts, Forwarder, MappingState, Rule, step};
@@ -36,6 +36,8 @@ pub struct Activator {
     pub agent: AgentClient,
     pub run_dir: PathBuf,
     pub sni_log: SniLog,
+    /// None: the gateway's own resolver answers.
+    pub dns: Option<FlagDns>,
 }
 
 /// Is there anything left that trying again would change?
@@ -233,6 +235,7 @@ impl Activator {
             upstreams: wanted.iter().map(upstream).collect(),
             limits: Limits::default(),
             sni_log: self.sni_log,
+            dns: self.dns.clone(),
         }
     }
 

@@ -38,6 +38,14 @@ pub struct FwdStatus {
     pub refused: u64,
     pub bytes_up: u64,
     pub bytes_down: u64,
+    /// DNS questions of the client; absent from a forwarder that knows nothing of them.
+    #[serde(default)]
+    pub dns_questions: u64,
+    #[serde(default)]
+    pub dns_from_cache: u64,
+    /// Answered with an error of the forwarder's own, or not at all.
+    #[serde(default)]
+    pub dns_failed: u64,
 }
 
 pub fn socket_path(run_dir: &Path, port: u16) -> PathBuf {

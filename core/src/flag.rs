@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::dns::{DnsChoice, Resolver};
 use crate::ids::{ClientId, ClientIp, MappingId};
 use crate::mapping::Target;
 use crate::proxy::Upstream;
@@ -25,6 +26,16 @@ pub struct FlagFile {
     pub limits: Limits,
     #[serde(default)]
     pub sni_log: SniLog,
+    /// Absent: this forwarder answers no DNS questions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns: Option<FlagDns>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FlagDns {
+    /// In the order in which they are asked, through the upstreams above.
+    pub resolvers: Vec<Resolver>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +91,16 @@ pub enum FlagError {
     Port { found: u16, wanted: u16 },
 }
 
+impl FlagDns {
+    /// What a forwarder is told when the operator chose this.
+    pub fn of(choice: DnsChoice, resolvers: &[Resolver]) -> Option<Self> {
+        match choice {
+            DnsChoice::Upstream => Some(Self { resolvers: resolvers.to_vec() }),
+            DnsChoice::Gateway => None,
+        }
+    }
+}
+
 impl FlagFile {
     pub fn read(text: &[u8], port: u16) -> Result<Self, FlagError> {
         /// A later version may hold other fields: look at the number first.
@@ -116,6 +137,22 @@ mod tests {
         assert_eq!(flag.upstreams.len(), 2);
         let written = serde_json::to_string_pretty(&flag).unwrap();
         assert_eq!(written.trim(), GOLDEN.trim());
+    }
+
+    #[test]
+    fn a_flag_file_from_before_dns_is_read_and_serves_none() {
+        let mut before: serde_json::Value = serde_json::from_str(GOLDEN).unwrap();
+        assert!(before.as_object_mut().unwrap().remove("dns").is_some());
+        let flag = FlagFile::read(before.to_string().as_bytes(), 15001).unwrap();
+        assert_eq!(flag.dns, None);
+        assert_eq!(serde_json::to_value(&flag).unwrap(), before);
+    }
+
+    #[test]
+    fn a_forwarder_is_told_of_resolvers_only_if_it_is_to_answer() {
+        let resolvers = Resolver::defaults();
+        assert_eq!(FlagDns::of(DnsChoice::Upstream, &resolvers).unwrap().resolvers, resolvers);
+        assert_eq!(FlagDns::of(DnsChoice::Gateway, &resolvers), None);
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod client;
 pub mod control;
 #[cfg(feature = "dial")]
 pub mod dial;
+pub mod dns;
 #[cfg(feature = "files")]
 pub mod files;
 pub mod flag;

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::dns::{DnsChoice, RESOLVERS_ALLOWED, Resolver};
 use crate::health::Thresholds;
 use crate::ports::PortRange;
 use crate::redact::{Secret, SniLog};
@@ -233,6 +234,8 @@ pub struct ApiSettings {
     pub health: HealthSettings,
     pub reconcile_interval: Duration,
     pub sni_log: SniLog,
+    pub dns: DnsChoice,
+    pub dns_resolvers: Vec<Resolver>,
     pub admin_token: Option<Secret>,
 }
 
@@ -247,6 +250,7 @@ pub struct AgentSettings {
     pub reconcile_interval: Duration,
     pub unregistered: Unregistered,
     pub closed_action: ClosedAction,
+    pub dns: DnsChoice,
     pub admin_token: Option<Secret>,
 }
 
@@ -302,10 +306,22 @@ impl ApiSettings {
                 "full" => Some(SniLog::Full),
                 _ => None,
             }),
+            dns: read_dns(&mut r),
+            dns_resolvers: r.read(
+                "PGW_DNS_RESOLVERS",
+                Resolver::defaults(),
+                RESOLVERS_ALLOWED,
+                Resolver::parse_list,
+            ),
             admin_token: read_admin_token(&mut r),
         };
         r.finish(settings)
     }
+}
+
+/// Read by the API and by the agent, which must mean the same.
+fn read_dns(r: &mut Reader<'_>) -> DnsChoice {
+    r.read("PGW_DNS", DnsChoice::default(), "upstream or gateway", DnsChoice::parse)
 }
 
 fn read_health(r: &mut Reader<'_>) -> HealthSettings {
@@ -377,6 +393,7 @@ impl AgentSettings {
                     _ => None,
                 },
             ),
+            dns: read_dns(&mut r),
             admin_token: read_admin_token(&mut r),
         };
         r.finish(settings)
@@ -424,7 +441,10 @@ mod tests {
         assert_eq!(api.ports.to_string(), "15001..15999");
         assert_eq!((api.health.interval.as_secs(), api.health.timeout.as_secs()), (30, 5));
         assert_eq!(api.health.thresholds, Thresholds { degraded_ms: 1500, failures: 3 });
+        let resolvers: Vec<String> = api.dns_resolvers.iter().map(ToString::to_string).collect();
+        assert_eq!(resolvers, ["https://1.1.1.1/dns-query", "https://8.8.8.8/dns-query"]);
         let agent = agent(&[]).unwrap();
+        assert_eq!((api.dns, agent.dns), (DnsChoice::Upstream, DnsChoice::Upstream));
         assert_eq!(agent.listen.to_string(), "127.0.0.1:9090");
         assert_eq!((agent.lan_if.as_str(), agent.wan_if.as_str()), ("ens19", "eth0"));
         assert_eq!((agent.unregistered, agent.closed_action), (Unregistered::Allow, ClosedAction::Drop));
@@ -451,6 +471,9 @@ mod tests {
             ("PGW_HEALTH_TIMEOUT", "0s"),
             ("PGW_HEALTH_FAILURES", "0"),
             ("PGW_SNI_LOG", "all"),
+            ("PGW_DNS", "off"),
+            ("PGW_DNS_RESOLVERS", "https://dns.example/dns-query"),
+            ("PGW_DNS_RESOLVERS", "tcp://9.9.9.9:53,9.9.9.9"),
         ] {
             let mistakes = api(&[(name, value)]).unwrap_err();
             let line = mistakes.to_string();
@@ -463,6 +486,7 @@ mod tests {
             ("PGW_WAN_IF", "ens19"),
             ("PGW_UNREGISTERED", "maybe"),
             ("PGW_CLOSED_ACTION", "accept"),
+            ("PGW_DNS", "resolver"),
         ] {
             assert!(agent(&[(name, value)]).unwrap_err().to_string().contains(name), "{name}={value}");
         }

@@ -38,6 +38,15 @@ pub(crate) struct Live {
     bytes_up: AtomicU64,
     bytes_down: AtomicU64,
     draining: AtomicBool,
+    pub(crate) dns: Questions,
+}
+
+/// The client's DNS questions since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Questions {
+    pub(crate) questions: AtomicU64,
+    pub(crate) from_cache: AtomicU64,
+    pub(crate) failed: AtomicU64,
 }
 
 /// One connection's bytes, counted here and in the forwarder's sum.
@@ -87,6 +96,9 @@ impl Live {
             refused: read(&self.refused),
             bytes_up: read(&self.bytes_up),
             bytes_down: read(&self.bytes_down),
+            dns_questions: read(&self.dns.questions),
+            dns_from_cache: read(&self.dns.from_cache),
+            dns_failed: read(&self.dns.failed),
         }
     }
 }

@@ -8,6 +8,8 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
+use crate::dns::udp::Datagrams;
+use crate::dns::{tend, udp};
 use crate::listener::accept;
 use crate::serve::Shared;
 
@@ -16,13 +18,20 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Serves until the first `stop`; then open connections may finish, until the drain time is
 /// over or the second `stop` comes.
-pub(crate) async fn run(listener: TcpListener, shared: Arc<Shared>, mut stop: mpsc::Receiver<()>) {
+pub(crate) async fn run(
+    listener: TcpListener,
+    datagrams: Datagrams,
+    shared: Arc<Shared>,
+    mut stop: mpsc::Receiver<()>,
+) {
     let tasks = TaskTracker::new();
     tokio::select! {
         () = accept(&listener, &shared, &tasks) => {}
+        () = udp::serve(&datagrams, &shared) => {}
+        () = tend(&shared) => {}
         _asked = stop.recv() => {}
     }
-    drop(listener);
+    drop((listener, datagrams));
     shared.live.drain();
     let _told = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     let limit = Duration::from_secs(shared.flag.borrow().limits.drain_s);

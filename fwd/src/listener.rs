@@ -29,10 +29,16 @@ pub(crate) enum BindError {
 /// its client by an old configuration.
 pub(crate) fn bind(address: SocketAddrV4) -> Result<TcpListener, BindError> {
     let port = address.port();
-    listen(address).map_err(|error| match error.kind() {
-        io::ErrorKind::AddrInUse => BindError::Taken(port),
-        _ => BindError::Other(port, error),
-    })
+    listen(address).map_err(|error| BindError::of(port, error))
+}
+
+impl BindError {
+    pub(crate) fn of(port: u16, error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::AddrInUse => Self::Taken(port),
+            _ => Self::Other(port, error),
+        }
+    }
 }
 
 fn listen(address: SocketAddrV4) -> io::Result<TcpListener> {

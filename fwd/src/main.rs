@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 mod conn;
 mod control;
+mod dns;
 mod failover;
 mod flagfile;
 mod forwarder;
@@ -27,6 +28,8 @@ mod start;
 mod tests;
 
 use control::Control;
+use dns::Dns;
+use dns::udp::Datagrams;
 use flagfile::FlagSource;
 use serve::Shared;
 use start::Failure;
@@ -59,6 +62,7 @@ fn prepared() -> Result<(), Failure> {
 
 async fn serve(port: u16, settings: &FwdSettings, source: FlagSource, flag: FlagFile) -> Result<(), Failure> {
     let listener = listener::bind(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port))?;
+    let datagrams = Datagrams::bind(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port))?;
     let path = socket_path(&settings.run_dir, port);
     let control = Control::bind(&path).map_err(|error| Failure::Control(path, error))?;
     let reload = Arc::new(Notify::new());
@@ -71,11 +75,12 @@ async fn serve(port: u16, settings: &FwdSettings, source: FlagSource, flag: Flag
         dialer: Dialer::new(),
         lookup: origdst::kernel(),
         cut: CancellationToken::new(),
+        dns: Dns::default(),
     });
     let live = shared.live.clone();
     let _told = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tokio::select! {
-        () = forwarder::run(listener, shared, stop) => {}
+        () = forwarder::run(listener, datagrams, shared, stop) => {}
         () = source.watch(&current, &reload) => {}
         () = control.serve(receiver, live) => {}
     }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::conn::{Conn, End, Live};
+use crate::dns::{self, Dns};
 use crate::failover::Attempt;
 use crate::origdst::{self, Lookup};
 use crate::peek::Peek;
@@ -25,6 +26,7 @@ pub(crate) struct Shared {
     pub(crate) lookup: Lookup,
     /// The time for draining is over.
     pub(crate) cut: CancellationToken,
+    pub(crate) dns: Dns,
 }
 
 /// Judges a connection and starts what serves it; `None` when it is refused. The whole of it
@@ -54,6 +56,10 @@ pub(crate) fn admit(
 async fn serve(shared: Arc<Shared>, mut conn: Conn, mut client: TcpStream, original: SocketAddrV4) {
     // An option that cannot be set is no reason to refuse: the relay works without it.
     let _tuned = tune(&client);
+    if original.port() == dns::PORT {
+        conn.end = dns::tcp::serve(&shared, &conn, client).await;
+        return;
+    }
     let mut peek = Peek::new();
     let flag = conn.flag.clone();
     let attempt = Attempt {
@@ -129,13 +135,22 @@ async fn between(conn: &Conn, peek: &mut Peek, client: &mut TcpStream, tunnel: &
     }
 }
 
-/// May what was accepted under the flag `then` still go by this upstream? An upstream that
-/// moved to another place is another exit; a new password is not.
-fn still_allowed(now: &FlagFile, then: &FlagFile, upstream: &FlagUpstream) -> bool {
-    let place =
-        |u: &FlagUpstream| (u.mapping_id, u.upstream.scheme, u.upstream.host.clone(), u.upstream.port);
-    now.client.ip_cidr == then.client.ip_cidr
-        && now.upstreams.iter().any(|known| place(known) == place(upstream))
+/// May what was accepted under the flag `then` still go by this upstream?
+pub(crate) fn still_allowed(now: &FlagFile, then: &FlagFile, upstream: &FlagUpstream) -> bool {
+    now.client.ip_cidr == then.client.ip_cidr && now.upstreams.iter().any(|known| same_exit(known, upstream))
+}
+
+/// An upstream that moved to another place is another exit; a new password is not.
+pub(crate) fn same_exit(one: &FlagUpstream, other: &FlagUpstream) -> bool {
+    let place = |u: &FlagUpstream| (u.mapping_id, u.upstream.scheme, u.upstream.port);
+    place(one) == place(other) && one.upstream.host == other.upstream.host
+}
+
+/// The same client, going out by the same exits in the same order.
+pub(crate) fn same_exits(one: &FlagFile, other: &FlagFile) -> bool {
+    one.client.ip_cidr == other.client.ip_cidr
+        && one.upstreams.len() == other.upstreams.len()
+        && one.upstreams.iter().zip(&other.upstreams).all(|(one, other)| same_exit(one, other))
 }
 
 /// Says "broken off" when the stream is dropped, where it would say "that was all".

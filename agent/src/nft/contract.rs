@@ -4,6 +4,7 @@
 use std::process::Stdio;
 
 use pgw_core::active::Desired;
+use pgw_core::dns::DnsChoice;
 use pgw_core::ports::PortRange;
 use pgw_core::settings::{ClosedAction, Unregistered};
 
@@ -24,6 +25,7 @@ fn ruleset(mapped: &[(u8, u16)], closed: &[u8], closed_action: ClosedAction) -> 
         ports: PortRange::spanning(15001, 15999),
         unregistered: Unregistered::Drop,
         closed_action,
+        dns: DnsChoice::Upstream,
     };
     let desired = Desired {
         mapped: mapped.iter().map(|(last, port)| (ip(*last), *port)).collect(),

@@ -4,6 +4,7 @@
 use std::net::Ipv4Addr;
 
 use pgw_core::active::Desired;
+use pgw_core::dns::DnsChoice;
 use pgw_core::ports::PortRange;
 use pgw_core::settings::{AgentSettings, ClosedAction, Unregistered};
 
@@ -16,6 +17,7 @@ pub struct Policy {
     pub ports: PortRange,
     pub unregistered: Unregistered,
     pub closed_action: ClosedAction,
+    pub dns: DnsChoice,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +37,7 @@ impl From<&AgentSettings> for Policy {
             ports: settings.ports.clone(),
             unregistered: settings.unregistered,
             closed_action: settings.closed_action,
+            dns: settings.dns,
         }
     }
 }
@@ -72,7 +75,17 @@ fn counted(matches: Vec<Match>, counter: Counter, verdict: Verdict, why: &'stati
 
 fn prerouting(policy: &Policy) -> Vec<Rule> {
     let from_lan = || Match::From(policy.lan_if.clone());
-    vec![
+    let mut rules = Vec::new();
+    if policy.dns == DnsChoice::Upstream {
+        // Before the rule that spares the gateway's own addresses: the gateway is the resolver
+        // that most devices were told to ask.
+        rules.push(rule(
+            vec![from_lan(), Match::Dns],
+            Verdict::RedirectToOwnForwarder,
+            "the names that a mapped device asks for, of whomever, go by its own forwarder",
+        ));
+    }
+    rules.extend([
         rule(
             vec![from_lan(), Match::ToGateway],
             Verdict::Return,
@@ -83,17 +96,22 @@ fn prerouting(policy: &Policy) -> Vec<Rule> {
             Verdict::RedirectToOwnForwarder,
             "the web traffic of a mapped device goes to its own forwarder",
         ),
-    ]
+    ]);
+    rules
 }
 
 fn input(policy: &Policy) -> Vec<Rule> {
     let from_lan = || Match::From(policy.lan_if.clone());
     let range = || Match::ForwarderRange(policy.ports.clone());
+    let own_forwarder = match policy.dns {
+        DnsChoice::Upstream => Match::OwnForwarderOrItsDns,
+        DnsChoice::Gateway => Match::OwnForwarder,
+    };
     let mut rules = vec![
         rule(
             // `ct status dnat` alone would also be true for another table's translation: the
             // pair of source and port makes it this device's own forwarder.
-            vec![from_lan(), Match::OwnForwarder, Match::CameByRedirect],
+            vec![from_lan(), own_forwarder, Match::CameByRedirect],
             Verdict::Accept,
             "a mapped device reaches its own forwarder, by the redirect only",
         ),
@@ -110,34 +128,41 @@ fn input(policy: &Policy) -> Vec<Rule> {
             Verdict::Drop,
             "nobody else reaches a forwarder, from nowhere",
         ),
-        rule(
-            vec![from_lan(), Match::Dns, Match::SourceIn(Set::Open)],
-            Verdict::Accept,
-            "a mapped device may ask the resolver of the gateway",
-        ),
     ];
+    let whose_names = match policy.dns {
+        DnsChoice::Upstream => "names of a registered device do not leave by the resolver of the gateway",
+        DnsChoice::Gateway => {
+            rules.push(rule(
+                vec![from_lan(), Match::Dns, Match::SourceIn(Set::Open)],
+                Verdict::Accept,
+                "a mapped device may ask the resolver of the gateway",
+            ));
+            "names of a closed device do not leave by the resolver of the gateway"
+        }
+    };
     // What is asked of the gateway's resolver leaves by the gateway's own uplink: for a closed
-    // device it would be a way out. By IPv6 nobody can tell who asks.
+    // device it would be a way out, and for a mapped one a second way beside its upstream. By
+    // IPv6 nobody can tell who asks.
     match policy.unregistered {
         Unregistered::Allow => rules.extend([
             counted(
                 vec![from_lan(), Match::Dns, Match::SourceIn(Set::Clients)],
                 Counter::ClosedDns,
                 Verdict::Closed,
-                "names of a closed device do not leave by the resolver of the gateway",
+                whose_names,
             ),
             counted(
                 vec![from_lan(), Match::Dns, Match::Ipv6],
                 Counter::ClosedDns,
                 Verdict::Closed,
-                "an IPv6 source may be a closed device",
+                "an IPv6 source may be a registered device",
             ),
         ]),
         Unregistered::Drop => rules.push(counted(
             vec![from_lan(), Match::Dns],
             Counter::ClosedDns,
             Verdict::Closed,
-            "who is not mapped does not use the resolver of the gateway",
+            "nobody else uses the resolver of the gateway",
         )),
     }
     rules

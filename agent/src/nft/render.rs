@@ -158,6 +158,9 @@ fn phrase(matched: &Match) -> String {
         Match::ToGateway => "fib daddr type local".to_owned(),
         Match::SourceIn(set) => format!("ip saddr @{}", set.name()),
         Match::OwnForwarder => format!("ip saddr . tcp dport @{}", Set::ClientPorts.name()),
+        Match::OwnForwarderOrItsDns => {
+            format!("meta l4proto {{ tcp, udp }} ip saddr . th dport @{}", Set::ClientPorts.name())
+        }
         Match::CameByRedirect => "ct status dnat".to_owned(),
         Match::ReplyDirection => "ct direction reply".to_owned(),
         Match::Established => "ct state established,related".to_owned(),

@@ -34,7 +34,7 @@ pub struct Elements {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Table {
-    /// `ip pgw`: where a device's web traffic is sent.
+    /// `ip pgw`: where a device's web traffic and DNS is sent.
     Nat,
     /// `inet pgw_filter`: what is closed.
     Filter,
@@ -82,7 +82,7 @@ pub enum Match {
     Ipv6,
     Tcp,
     Udp,
-    /// TCP or UDP.
+    /// TCP or UDP, to port 53.
     Dns,
     /// TCP or UDP.
     ForwarderRange(PortRange),
@@ -93,6 +93,8 @@ pub enum Match {
     SourceIn(Set),
     /// Source address and destination port are a pair of `client_ports`; TCP only.
     OwnForwarder,
+    /// The same, by TCP or UDP.
+    OwnForwarderOrItsDns,
     CameByRedirect,
     ReplyDirection,
     Established,

@@ -4,6 +4,7 @@
 use std::net::Ipv4Addr;
 
 use pgw_core::active::Desired;
+use pgw_core::dns::DnsChoice;
 use pgw_core::ports::PortRange;
 use pgw_core::settings::{ClosedAction, Unregistered};
 
@@ -71,6 +72,9 @@ fn met(matched: &Match, packet: &Packet, elements: &Elements) -> bool {
         Match::OwnForwarder => {
             packet.protocol == Protocol::Tcp
                 && packet.source.is_some_and(|ip| elements.client_ports.contains(&(ip, packet.port)))
+        }
+        Match::OwnForwarderOrItsDns => {
+            has_port && packet.source.is_some_and(|ip| elements.client_ports.contains(&(ip, packet.port)))
         }
         Match::CameByRedirect => packet.dnat,
         Match::ReplyDirection => packet.reply,
@@ -174,8 +178,12 @@ fn packet(words: &str) -> Packet {
 
 /// `mapped` has 15001, `other-mapped` 15002, `closed` none.
 fn ruleset(unregistered: Unregistered, closed_action: ClosedAction) -> Ruleset {
+    ruleset_with(unregistered, closed_action, DnsChoice::Upstream)
+}
+
+fn ruleset_with(unregistered: Unregistered, closed_action: ClosedAction, dns: DnsChoice) -> Ruleset {
     let ports = PortRange::spanning(15001, 15999);
-    let policy = Policy { lan_if: LAN.to_owned(), ports, unregistered, closed_action };
+    let policy = Policy { lan_if: LAN.to_owned(), ports, unregistered, closed_action, dns };
     let desired = Desired {
         mapped: [([10, 0, 0, 3].into(), 15001), ([10, 0, 0, 4].into(), 15002)].into(),
         closed: [[10, 0, 0, 5].into()].into(),
@@ -202,7 +210,6 @@ fn a_mapped_device_leaves_by_its_own_forwarder_or_not_at_all() {
             ("mapped tcp 8443 wan", "dropped"),
             ("mapped tcp 22 vpn", "dropped"),
             ("mapped udp 443 wan", "dropped"),
-            ("mapped udp 53 wan", "dropped"),
             ("mapped icmp 0 wan", "dropped"),
             ("mapped tcp 443 wan established", "dropped"),
             ("mapped udp 443 wan established", "dropped"),
@@ -259,7 +266,11 @@ fn a_forwarder_is_reached_by_its_own_device_through_the_redirect_and_by_nobody_e
             ("mapped tcp 15002 gateway dnat", "dropped"),
             ("mapped tcp 15999 gateway", "dropped"),
             ("mapped udp 15001 gateway", "dropped"),
-            ("mapped udp 15001 gateway dnat", "dropped"),
+            ("mapped udp 15001 gateway dnat", "reaches 15001"),
+            ("mapped udp 15001 gateway established dnat", "reaches 15001"),
+            ("mapped udp 15002 gateway dnat", "dropped"),
+            ("closed udp 15001 gateway dnat", "dropped"),
+            ("stranger udp 15001 gateway dnat", "dropped"),
             ("closed tcp 15001 gateway", "dropped"),
             ("stranger tcp 15001 gateway", "dropped"),
             ("stranger tcp 15001 gateway dnat", "dropped"),
@@ -277,17 +288,63 @@ fn a_forwarder_is_reached_by_its_own_device_through_the_redirect_and_by_nobody_e
 }
 
 #[test]
-fn the_gateway_itself_is_never_redirected_and_answers_mapped_devices() {
+fn the_gateway_itself_answers_mapped_devices_but_not_their_dns() {
     ask(
         &ruleset(Unregistered::Allow, ClosedAction::Drop),
         &[
             ("mapped tcp 443 gateway", "reaches 443"),
             ("mapped tcp 80 gateway", "reaches 80"),
-            ("mapped udp 53 gateway", "reaches 53"),
-            ("mapped tcp 53 gateway", "reaches 53"),
             ("closed tcp 443 gateway", "reaches 443"),
         ],
     );
+}
+
+#[test]
+fn dns_of_a_mapped_device_goes_to_its_own_forwarder_whomever_it_asks() {
+    for unregistered in [Unregistered::Allow, Unregistered::Drop] {
+        ask(
+            &ruleset(unregistered, ClosedAction::Drop),
+            &[
+                ("mapped udp 53 wan", "reaches 15001"),
+                ("mapped tcp 53 wan", "reaches 15001"),
+                ("mapped udp 53 vpn", "reaches 15001"),
+                ("mapped udp 53 lan", "reaches 15001"),
+                ("mapped udp 53 gateway", "reaches 15001"),
+                ("mapped tcp 53 gateway", "reaches 15001"),
+                ("other-mapped udp 53 gateway", "reaches 15002"),
+                // From before the redirect: conntrack remembers the old way, and it is closed.
+                ("mapped udp 53 gateway established", "dropped"),
+                ("mapped tcp 53 gateway established", "dropped"),
+                ("mapped udp 53 wan established", "dropped"),
+                ("mapped tcp 853 wan", "dropped"),
+                ("closed udp 53 wan", "dropped"),
+                ("closed tcp 53 wan", "dropped"),
+                ("closed udp 53 gateway", "dropped"),
+                ("closed tcp 53 gateway", "dropped"),
+                ("lan-v6 udp 53 gateway", "dropped"),
+                ("mapped-from-wan udp 53 gateway", "reaches 53"),
+            ],
+        );
+    }
+}
+
+#[test]
+fn with_dns_gateway_mapped_devices_ask_the_gateway_and_nobody_else() {
+    for unregistered in [Unregistered::Allow, Unregistered::Drop] {
+        ask(
+            &ruleset_with(unregistered, ClosedAction::Drop, DnsChoice::Gateway),
+            &[
+                ("mapped udp 53 gateway", "reaches 53"),
+                ("mapped tcp 53 gateway", "reaches 53"),
+                ("mapped udp 53 wan", "dropped"),
+                ("mapped tcp 53 wan", "dropped"),
+                ("mapped udp 15001 gateway dnat", "dropped"),
+                ("mapped tcp 15001 gateway dnat", "reaches 15001"),
+                ("closed udp 53 gateway", "dropped"),
+                ("lan-v6 udp 53 gateway", "dropped"),
+            ],
+        );
+    }
 }
 
 #[test]
@@ -311,7 +368,6 @@ fn with_unregistered_drop_nothing_leaves_the_lan_but_what_is_mapped() {
         &ruleset(Unregistered::Drop, ClosedAction::Drop),
         &[
             ("mapped tcp 443 wan", "reaches 15001"),
-            ("mapped udp 53 gateway", "reaches 53"),
             ("stranger tcp 443 wan", "dropped"),
             ("stranger tcp 443 wan established", "dropped"),
             ("stranger udp 443 vpn", "dropped"),

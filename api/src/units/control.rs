@@ -125,6 +125,9 @@ mod tests {
             refused: 0,
             bytes_up: 0,
             bytes_down: 0,
+            dns_questions: 0,
+            dns_from_cache: 0,
+            dns_failed: 0,
         };
         serde_json::to_string(&Answer::Status(status)).unwrap()
     }

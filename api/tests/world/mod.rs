@@ -216,6 +216,7 @@ impl Process {
             agent,
             run_dir: world.dir.path().to_owned(),
             sni_log: SniLog::Redacted,
+            dns: None,
         };
         let process = Self { world: world.clone(), board, activator, stop };
         process.sees_health().await;
@@ -346,6 +347,9 @@ async fn serve(listener: UnixListener, port: u16, flag: PathBuf, end: Cancellati
             refused: 0,
             bytes_up: 0,
             bytes_down: 0,
+            dns_questions: 0,
+            dns_from_cache: 0,
+            dns_failed: 0,
         };
         let (read, mut write) = stream.into_split();
         let mut lines = BufReader::new(read).lines();

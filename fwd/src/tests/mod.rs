@@ -17,14 +17,18 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::conn::Live;
+use crate::dns::Dns;
+use crate::dns::udp::Datagrams;
 use crate::listener;
 use crate::origdst::{Lookup, Origin};
 use crate::serve::Shared;
 
+mod dns;
 mod fakes;
 mod lines;
 mod names;
 mod reload;
+mod resolvers;
 mod stop;
 mod through;
 mod tls;
@@ -64,6 +68,8 @@ fn upstream(name: &str, at: SocketAddr) -> FlagUpstream {
 /// A running forwarder.
 struct Gateway {
     address: SocketAddr,
+    /// Where it takes datagrams.
+    datagrams: SocketAddr,
     flag: watch::Sender<Arc<FlagFile>>,
     stop: mpsc::Sender<()>,
     live: Arc<Live>,
@@ -82,11 +88,20 @@ impl Gateway {
         let address = listener.local_addr().unwrap();
         let (flag, receiver) = watch::channel(Arc::new(flag));
         let live = Arc::new(Live::default());
-        let cut = CancellationToken::new();
-        let shared = Arc::new(Shared { flag: receiver, live: live.clone(), dialer, lookup, cut });
+        let mut datagrams = Datagrams::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        datagrams.seen_as = |_loopback| CLIENT;
+        let datagrams_at = datagrams.address();
+        let shared = Arc::new(Shared {
+            flag: receiver,
+            live: live.clone(),
+            dialer,
+            lookup,
+            cut: CancellationToken::new(),
+            dns: Dns::default(),
+        });
         let (stop, stopped) = mpsc::channel(2);
-        let running = tokio::spawn(crate::forwarder::run(listener, shared, stopped));
-        Self { address, flag, stop, live, running }
+        let running = tokio::spawn(crate::forwarder::run(listener, datagrams, shared, stopped));
+        Self { address, datagrams: datagrams_at, flag, stop, live, running }
     }
 
     async fn connect(&self) -> TcpStream {

@@ -92,6 +92,9 @@ mod tests {
                 refused: 0,
                 bytes_up: 0,
                 bytes_down: 0,
+                dns_questions: 0,
+                dns_from_cache: 0,
+                dns_failed: 0,
             };
             change(&mut status);
             Ok(status)
