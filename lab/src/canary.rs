@@ -115,6 +115,21 @@ async fn exchange(socket: UdpSocket, to: SocketAddr, message: Vec<u8>) -> std::i
     socket.recv(&mut [0; 512]).await
 }
 
+/// A datagram from a device, and what came back; none if nothing did in time.
+pub async fn ask(ns: &str, to: SocketAddr, message: Vec<u8>, patience: Duration) -> Result<Option<Vec<u8>>> {
+    let socket = udp_socket(ns, to)?;
+    let talk = async {
+        socket.connect(to).await?;
+        socket.send(&message).await?;
+        let mut reply = vec![0; 4096];
+        let length = socket.recv(&mut reply).await?;
+        reply.truncate(length);
+        std::io::Result::Ok(reply)
+    };
+    // An ICMP error is no answer, and neither is silence.
+    Ok(tokio::time::timeout(patience, talk).await.ok().and_then(std::io::Result::ok))
+}
+
 /// A connection from a device, for what curl cannot do.
 pub async fn connect(ns: &str, to: SocketAddr, patience: Duration) -> Result<TcpStream> {
     let connecting = tcp_socket(ns, to)?.connect(to);

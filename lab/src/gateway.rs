@@ -60,6 +60,7 @@ pub fn settings() -> BTreeMap<String, String> {
         ("PGW_HEALTH_URL", "http://origin/probe"),
         ("PGW_HEALTH_INTERVAL", "1s"),
         ("PGW_HEALTH_TIMEOUT", "2s"),
+        ("PGW_DNS_RESOLVERS", "tcp://203.0.113.10:53"),
         ("PGW_RECONCILE_INTERVAL", "1s"),
         ("SSL_CERT_FILE", pki::CA_FILE),
     ]

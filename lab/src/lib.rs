@@ -14,6 +14,7 @@ pub mod demo;
 pub mod gateway;
 pub mod lab;
 pub mod leaks;
+pub mod names;
 pub mod net;
 pub mod netns;
 pub mod origin;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | http :80, https :443 | `/` and `/probe`: the caller's address; `/down?bytes=n`; POST `/up`: count and checksum |
 //! | tcp on other ports | greets with the caller's address |
+//! | tcp 53 | a resolver: every name has the caller's address |
 //! | udp 53, 443, 9999 | answers with the caller's address |
 //! | `GREETER` :80, :443 | greets at once, then echoes |
 //! | `LISTENER` :80, :443 | reads to the end, then answers with count and checksum |
@@ -19,8 +20,8 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio_rustls::TlsAcceptor;
 
 use crate::net::{GREETER, LISTENER, ORIGIN, ORIGIN6};
-use crate::netns;
 use crate::pki::Authority;
+use crate::{names, netns};
 
 pub const TCP_PORTS: [u16; 6] = [22, 25, 853, 5228, 8080, 8443];
 pub const UDP_PORTS: [u16; 3] = [53, 443, 9999];
@@ -77,6 +78,7 @@ pub fn start(authority: &Authority) -> Result<()> {
             tokio::spawn(accept(listener, port, tls.clone()));
         }
     }
+    tokio::spawn(names::resolve(listen(ORIGIN.into(), names::PORT)?));
     for port in UDP_PORTS {
         for own in [IpAddr::from(ORIGIN), IpAddr::from(ORIGIN6), "198.51.100.1".parse()?] {
             let socket = netns::inside("origin", || {

@@ -9,6 +9,7 @@ mod closed;
 mod crashes;
 mod harness;
 mod lab_itself;
+mod names;
 mod operators;
 mod removal;
 mod rules;
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
     harness::main(&[
         lab_itself::TESTS,
         through::TESTS,
+        names::TESTS,
         closed::TESTS,
         upstreams::TESTS,
         crashes::TESTS,
