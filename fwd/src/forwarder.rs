@@ -14,12 +14,20 @@ use crate::serve::Shared;
 /// For connections that were told to end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
+/// Serves to the last connection, and keeps the house meanwhile.
+pub(crate) async fn run(listener: TcpListener, shared: Arc<Shared>, stop: mpsc::Receiver<()>) {
+    tokio::select! {
+        () = serve(listener, &shared, stop) => {}
+        never = shared.pipes.tidy() => match never {},
+    }
+}
+
 /// Serves until the first `stop`; then open connections may finish, until the drain time is
 /// over or the second `stop` comes.
-pub(crate) async fn run(listener: TcpListener, shared: Arc<Shared>, mut stop: mpsc::Receiver<()>) {
+async fn serve(listener: TcpListener, shared: &Arc<Shared>, mut stop: mpsc::Receiver<()>) {
     let tasks = TaskTracker::new();
     tokio::select! {
-        () = accept(&listener, &shared, &tasks) => {}
+        () = accept(&listener, shared, &tasks) => {}
         _asked = stop.recv() => {}
     }
     drop(listener);

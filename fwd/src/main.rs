@@ -28,6 +28,7 @@ mod tests;
 
 use control::Control;
 use flagfile::FlagSource;
+use relay::{MOST_PIPES, Pipes};
 use serve::Shared;
 use start::Failure;
 
@@ -70,6 +71,7 @@ async fn serve(port: u16, settings: &FwdSettings, source: FlagSource, flag: Flag
         live: Arc::default(),
         dialer: Dialer::new(),
         lookup: origdst::kernel(),
+        pipes: Pipes::new(MOST_PIPES),
         cut: CancellationToken::new(),
     });
     let live = shared.live.clone();

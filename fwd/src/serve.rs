@@ -15,7 +15,7 @@ use crate::conn::{Conn, End, Live};
 use crate::failover::Attempt;
 use crate::origdst::{self, Lookup};
 use crate::peek::Peek;
-use crate::relay::{Ended, Side, relay};
+use crate::relay::{Ended, Pipes, Side, relay};
 
 /// What all connections of a forwarder share.
 pub(crate) struct Shared {
@@ -23,6 +23,7 @@ pub(crate) struct Shared {
     pub(crate) live: Arc<Live>,
     pub(crate) dialer: Dialer,
     pub(crate) lookup: Lookup,
+    pub(crate) pipes: Pipes,
     /// The time for draining is over.
     pub(crate) cut: CancellationToken,
 }
@@ -101,7 +102,7 @@ async fn carry(
         biased;
         _flag = removed => Ended { by: End::Removed, whole: false },
         () = shared.cut.cancelled() => Ended { by: End::Drain, whole: false },
-        ended = between(conn, peek, &mut client, &mut tunnel) => ended,
+        ended = between(shared, conn, peek, &mut client, &mut tunnel) => ended,
     };
     if !ended.whole {
         reset(&client);
@@ -110,8 +111,15 @@ async fn carry(
     ended.by
 }
 
-async fn between(conn: &Conn, peek: &mut Peek, client: &mut TcpStream, tunnel: &mut Tunnel) -> Ended {
+async fn between(
+    shared: &Shared,
+    conn: &Conn,
+    peek: &mut Peek,
+    client: &mut TcpStream,
+    tunnel: &mut Tunnel,
+) -> Ended {
     let idle = Duration::from_secs(conn.flag.limits.idle_timeout_s);
+    let (traffic, pipes) = (&conn.traffic, &shared.pipes);
     let said = std::mem::take(&mut peek.bytes);
     let early = std::mem::take(&mut tunnel.early);
     let (read, write) = client.split();
@@ -120,11 +128,11 @@ async fn between(conn: &Conn, peek: &mut Peek, client: &mut TcpStream, tunnel: &
     match &mut tunnel.stream {
         Stream::Plain(tcp) => {
             let (read, write) = tcp.split();
-            relay(client, Side { read, write, said: early, ended: false }, idle, &conn.traffic, see).await
+            relay(client, Side { read, write, said: early, ended: false }, idle, traffic, pipes, see).await
         }
         Stream::Tls(tls) => {
             let (read, write) = tokio::io::split(tls.as_mut());
-            relay(client, Side { read, write, said: early, ended: false }, idle, &conn.traffic, see).await
+            relay(client, Side { read, write, said: early, ended: false }, idle, traffic, pipes, see).await
         }
     }
 }

@@ -19,8 +19,10 @@ use tokio_util::sync::CancellationToken;
 use crate::conn::Live;
 use crate::listener;
 use crate::origdst::{Lookup, Origin};
+use crate::relay::{MOST_PIPES, Pipes};
 use crate::serve::Shared;
 
+mod bulk;
 mod fakes;
 mod lines;
 mod names;
@@ -67,6 +69,7 @@ struct Gateway {
     flag: watch::Sender<Arc<FlagFile>>,
     stop: mpsc::Sender<()>,
     live: Arc<Live>,
+    shared: Arc<Shared>,
     running: JoinHandle<()>,
 }
 
@@ -78,15 +81,20 @@ impl Gateway {
     }
 
     fn start_with(flag: FlagFile, dialer: Dialer, lookup: Lookup) -> Self {
+        Self::start_with_pipes(flag, dialer, lookup, MOST_PIPES)
+    }
+
+    fn start_with_pipes(flag: FlagFile, dialer: Dialer, lookup: Lookup, pipes: usize) -> Self {
         let listener = listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let (flag, receiver) = watch::channel(Arc::new(flag));
         let live = Arc::new(Live::default());
         let cut = CancellationToken::new();
-        let shared = Arc::new(Shared { flag: receiver, live: live.clone(), dialer, lookup, cut });
+        let pipes = Pipes::new(pipes);
+        let shared = Arc::new(Shared { flag: receiver, live: live.clone(), dialer, lookup, pipes, cut });
         let (stop, stopped) = mpsc::channel(2);
-        let running = tokio::spawn(crate::forwarder::run(listener, shared, stopped));
-        Self { address, flag, stop, live, running }
+        let running = tokio::spawn(crate::forwarder::run(listener, shared.clone(), stopped));
+        Self { address, flag, stop, live, shared, running }
     }
 
     async fn connect(&self) -> TcpStream {
