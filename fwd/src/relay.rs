@@ -53,7 +53,7 @@ where
     UW: AsyncWrite + Half,
 {
     let clock = Clock::start();
-    let up = Direction {
+    let mut up = Direction {
         from: client.read,
         to: upstream.write,
         left: Cursor::new(client.said),
@@ -65,7 +65,7 @@ where
         bulk: false,
         held: None,
     };
-    let down = Direction {
+    let mut down = Direction {
         from: upstream.read,
         to: client.write,
         left: Cursor::new(upstream.said),

@@ -1,6 +1,7 @@
 //! One connection, from its acceptance to its end.
 
 use std::net::{SocketAddr, SocketAddrV4};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +35,7 @@ pub(crate) fn admit(
     shared: &Arc<Shared>,
     client: TcpStream,
     peer: SocketAddr,
-) -> Option<impl Future<Output = ()> + Send + use<>> {
+) -> Option<Pin<Box<impl Future<Output = ()> + Send + use<>>>> {
     let flag = shared.flag.borrow().clone();
     let crowded = shared.live.open() >= flag.limits.max_connections;
     let mut conn = Conn::new(shared.live.clone(), flag, peer);
@@ -69,7 +70,8 @@ async fn serve(shared: Arc<Shared>, mut conn: Conn, mut client: TcpStream, origi
     let reached = tokio::select! {
         biased;
         () = shared.cut.cancelled() => Err(End::Drain),
-        reached = attempt.reach(allowed, &mut failures) => reached.ok_or(End::NoUpstream),
+        // Boxed: its room is given back when the connection stands, which then lives for hours.
+        reached = Box::pin(attempt.reach(allowed, &mut failures)) => reached.ok_or(End::NoUpstream),
         _gone = peek.read(&mut client) => Err(End::Client),
     };
     conn.reason = failures;

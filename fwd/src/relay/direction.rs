@@ -101,7 +101,7 @@ where
     See: FnMut(&[u8]) -> bool,
     Count: Fn(usize),
 {
-    pub(super) async fn pump(mut self) -> Finish {
+    pub(super) async fn pump(&mut self) -> Finish {
         match poll_fn(|cx| self.poll_move(cx)).await {
             Finish::Said => self.to.shutdown().await.map_or(Finish::WriteFailed, |()| Finish::Said),
             Finish::ReadFailed => Finish::ReadFailed,

@@ -95,6 +95,18 @@ async fn bulk_is_spliced_and_its_end_is_passed_on() {
     assert!(spliced > all / 10 * 9, "{spliced} of {all}");
 }
 
+/// While nothing is said its task is nearly all that a connection takes: ten thousand of them
+/// must not be felt by a small gateway.
+#[tokio::test]
+async fn a_connection_takes_two_kilobytes_at_most() {
+    let gateway = with_pipes(MOST_PIPES, echoes).await;
+    let client = TcpStream::connect(gateway.address).await.unwrap();
+    let peer = client.local_addr().unwrap();
+    let served = crate::serve::admit(&gateway.shared, client, peer).unwrap();
+    let size = size_of_val(&*served);
+    assert!(size <= 2048, "{size}");
+}
+
 #[tokio::test]
 async fn small_talk_takes_no_pipe() {
     let gateway = with_pipes(MOST_PIPES, echoes).await;
