@@ -16,19 +16,32 @@ use crate::serve::Shared;
 /// For connections that were told to end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// Serves until the first `stop`; then open connections may finish, until the drain time is
-/// over or the second `stop` comes.
+/// Serves to the last connection, and keeps the house meanwhile.
 pub(crate) async fn run(
     listener: TcpListener,
     datagrams: Datagrams,
     shared: Arc<Shared>,
+    stop: mpsc::Receiver<()>,
+) {
+    tokio::select! {
+        () = serve(listener, datagrams, &shared, stop) => {}
+        never = shared.pipes.tidy() => match never {},
+    }
+}
+
+/// Serves until the first `stop`; then open connections may finish, until the drain time is
+/// over or the second `stop` comes.
+async fn serve(
+    listener: TcpListener,
+    datagrams: Datagrams,
+    shared: &Arc<Shared>,
     mut stop: mpsc::Receiver<()>,
 ) {
     let tasks = TaskTracker::new();
     tokio::select! {
-        () = accept(&listener, &shared, &tasks) => {}
-        () = udp::serve(&datagrams, &shared) => {}
-        () = tend(&shared) => {}
+        () = accept(&listener, shared, &tasks) => {}
+        () = udp::serve(&datagrams, shared) => {}
+        () = tend(shared) => {}
         _asked = stop.recv() => {}
     }
     drop((listener, datagrams));

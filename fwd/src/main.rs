@@ -31,6 +31,7 @@ use control::Control;
 use dns::Dns;
 use dns::udp::Datagrams;
 use flagfile::FlagSource;
+use relay::{MOST_PIPES, Pipes};
 use serve::Shared;
 use start::Failure;
 
@@ -74,6 +75,7 @@ async fn serve(port: u16, settings: &FwdSettings, source: FlagSource, flag: Flag
         live: Arc::default(),
         dialer: Dialer::new(),
         lookup: origdst::kernel(),
+        pipes: Pipes::new(MOST_PIPES),
         cut: CancellationToken::new(),
         dns: Dns::default(),
     });

@@ -18,7 +18,8 @@ impl Sniffer {
         Self { seen: Vec::new(), found: Sniff::NeedMore }
     }
 
-    pub(crate) fn see(&mut self, bytes: &[u8]) {
+    /// Says whether it wants to see more.
+    pub(crate) fn see(&mut self, bytes: &[u8]) -> bool {
         if self.found == Sniff::NeedMore {
             let room = MAX_SNIFF.saturating_sub(self.seen.len());
             self.seen.extend(bytes.iter().take(room));
@@ -27,6 +28,7 @@ impl Sniffer {
                 self.seen = Vec::new();
             }
         }
+        self.found == Sniff::NeedMore
     }
 
     pub(crate) fn name(&self) -> Option<&str> {
@@ -66,7 +68,9 @@ impl Peek {
             let most = u64::try_from(room).unwrap_or(u64::MAX);
             match AsyncReadExt::take(&mut *client, most).read_buf(&mut self.bytes).await {
                 Ok(0) => self.ended = true,
-                Ok(_) => self.sniffer.see(self.bytes.get(before..).unwrap_or_default()),
+                Ok(_) => {
+                    self.sniffer.see(self.bytes.get(before..).unwrap_or_default());
+                }
                 Err(error) => return error,
             }
             let found = if self.ended && self.sniffer.found == Sniff::NeedMore {

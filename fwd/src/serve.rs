@@ -1,6 +1,7 @@
 //! One connection, from its acceptance to its end.
 
 use std::net::{SocketAddr, SocketAddrV4};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::dns::{self, Dns};
 use crate::failover::Attempt;
 use crate::origdst::{self, Lookup};
 use crate::peek::Peek;
-use crate::relay::{Ended, Side, relay};
+use crate::relay::{Ended, Pipes, Side, relay};
 
 /// What all connections of a forwarder share.
 pub(crate) struct Shared {
@@ -24,6 +25,7 @@ pub(crate) struct Shared {
     pub(crate) live: Arc<Live>,
     pub(crate) dialer: Dialer,
     pub(crate) lookup: Lookup,
+    pub(crate) pipes: Pipes,
     /// The time for draining is over.
     pub(crate) cut: CancellationToken,
     pub(crate) dns: Dns,
@@ -35,7 +37,7 @@ pub(crate) fn admit(
     shared: &Arc<Shared>,
     client: TcpStream,
     peer: SocketAddr,
-) -> Option<impl Future<Output = ()> + Send + use<>> {
+) -> Option<Pin<Box<impl Future<Output = ()> + Send + use<>>>> {
     let flag = shared.flag.borrow().clone();
     let crowded = shared.live.open() >= flag.limits.max_connections;
     let mut conn = Conn::new(shared.live.clone(), flag, peer);
@@ -74,7 +76,8 @@ async fn serve(shared: Arc<Shared>, mut conn: Conn, mut client: TcpStream, origi
     let reached = tokio::select! {
         biased;
         () = shared.cut.cancelled() => Err(End::Drain),
-        reached = attempt.reach(allowed, &mut failures) => reached.ok_or(End::NoUpstream),
+        // Boxed: its room is given back when the connection stands, which then lives for hours.
+        reached = Box::pin(attempt.reach(allowed, &mut failures)) => reached.ok_or(End::NoUpstream),
         _gone = peek.read(&mut client) => Err(End::Client),
     };
     conn.reason = failures;
@@ -107,7 +110,7 @@ async fn carry(
         biased;
         _flag = removed => Ended { by: End::Removed, whole: false },
         () = shared.cut.cancelled() => Ended { by: End::Drain, whole: false },
-        ended = between(conn, peek, &mut client, &mut tunnel) => ended,
+        ended = between(shared, conn, peek, &mut client, &mut tunnel) => ended,
     };
     if !ended.whole {
         reset(&client);
@@ -116,8 +119,15 @@ async fn carry(
     ended.by
 }
 
-async fn between(conn: &Conn, peek: &mut Peek, client: &mut TcpStream, tunnel: &mut Tunnel) -> Ended {
+async fn between(
+    shared: &Shared,
+    conn: &Conn,
+    peek: &mut Peek,
+    client: &mut TcpStream,
+    tunnel: &mut Tunnel,
+) -> Ended {
     let idle = Duration::from_secs(conn.flag.limits.idle_timeout_s);
+    let (traffic, pipes) = (&conn.traffic, &shared.pipes);
     let said = std::mem::take(&mut peek.bytes);
     let early = std::mem::take(&mut tunnel.early);
     let (read, write) = client.split();
@@ -126,11 +136,11 @@ async fn between(conn: &Conn, peek: &mut Peek, client: &mut TcpStream, tunnel: &
     match &mut tunnel.stream {
         Stream::Plain(tcp) => {
             let (read, write) = tcp.split();
-            relay(client, Side { read, write, said: early, ended: false }, idle, &conn.traffic, see).await
+            relay(client, Side { read, write, said: early, ended: false }, idle, traffic, pipes, see).await
         }
         Stream::Tls(tls) => {
             let (read, write) = tokio::io::split(tls.as_mut());
-            relay(client, Side { read, write, said: early, ended: false }, idle, &conn.traffic, see).await
+            relay(client, Side { read, write, said: early, ended: false }, idle, traffic, pipes, see).await
         }
     }
 }

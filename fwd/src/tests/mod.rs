@@ -21,8 +21,10 @@ use crate::dns::Dns;
 use crate::dns::udp::Datagrams;
 use crate::listener;
 use crate::origdst::{Lookup, Origin};
+use crate::relay::{MOST_PIPES, Pipes};
 use crate::serve::Shared;
 
+mod bulk;
 mod dns;
 mod fakes;
 mod lines;
@@ -73,6 +75,7 @@ struct Gateway {
     flag: watch::Sender<Arc<FlagFile>>,
     stop: mpsc::Sender<()>,
     live: Arc<Live>,
+    shared: Arc<Shared>,
     running: JoinHandle<()>,
 }
 
@@ -84,6 +87,10 @@ impl Gateway {
     }
 
     fn start_with(flag: FlagFile, dialer: Dialer, lookup: Lookup) -> Self {
+        Self::start_with_pipes(flag, dialer, lookup, MOST_PIPES)
+    }
+
+    fn start_with_pipes(flag: FlagFile, dialer: Dialer, lookup: Lookup, pipes: usize) -> Self {
         let listener = listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let (flag, receiver) = watch::channel(Arc::new(flag));
@@ -96,12 +103,13 @@ impl Gateway {
             live: live.clone(),
             dialer,
             lookup,
+            pipes: Pipes::new(pipes),
             cut: CancellationToken::new(),
             dns: Dns::default(),
         });
         let (stop, stopped) = mpsc::channel(2);
-        let running = tokio::spawn(crate::forwarder::run(listener, datagrams, shared, stopped));
-        Self { address, datagrams: datagrams_at, flag, stop, live, running }
+        let running = tokio::spawn(crate::forwarder::run(listener, datagrams, shared.clone(), stopped));
+        Self { address, datagrams: datagrams_at, flag, stop, live, shared, running }
     }
 
     async fn connect(&self) -> TcpStream {

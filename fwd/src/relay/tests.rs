@@ -1,0 +1,139 @@
+//! Both directions over streams in memory: who ends it, and when.
+
+use std::io;
+use std::sync::{Arc, LazyLock};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split};
+
+use super::*;
+
+type Ends = Side<ReadHalf<DuplexStream>, WriteHalf<DuplexStream>>;
+
+/// The relay's side of a stream, and the far end.
+fn side(said: &str) -> (Ends, DuplexStream) {
+    let (near, far) = duplex(64);
+    let (read, write) = split(near);
+    (Side { read, write, said: said.as_bytes().to_vec(), ended: false }, far)
+}
+
+fn traffic() -> Traffic {
+    Traffic::new(Arc::default())
+}
+
+/// For streams in memory, which take none.
+fn pipes() -> &'static Pipes {
+    static NONE: LazyLock<Pipes> = LazyLock::new(|| Pipes::new(0));
+    &NONE
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[tokio::test(start_paused = true)]
+async fn only_silence_in_both_directions_is_idle() {
+    let (client, mut far_client) = side("");
+    let (upstream, mut far_upstream) = side("");
+    let start = Instant::now();
+    let traffic = traffic();
+    let talk = async {
+        for _hour in 0..3 {
+            tokio::time::advance(HOUR - Duration::from_secs(1)).await;
+            far_upstream.write_all(b"x").await.unwrap();
+            far_client.read_exact(&mut [0]).await.unwrap();
+        }
+        std::future::pending::<()>().await
+    };
+    let ended = tokio::select! {
+        ended = relay(client, upstream, HOUR, &traffic, pipes(), |_bytes| false) => ended,
+        () = talk => panic!("talks for ever"),
+    };
+    assert_eq!(ended, Ended { by: End::Idle, whole: false });
+    let lasted = start.elapsed();
+    assert!(lasted >= 3 * (HOUR - Duration::from_secs(1)) + HOUR && lasted < 5 * HOUR, "{lasted:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_said_before_comes_first() {
+    let (client, mut far_client) = side("GET ");
+    let (upstream, mut far_upstream) = side("220 ");
+    let traffic = traffic();
+    let talk = async {
+        far_client.write_all(b"/").await.unwrap();
+        far_client.shutdown().await.unwrap();
+        far_upstream.write_all(b"ready").await.unwrap();
+        far_upstream.shutdown().await.unwrap();
+        let (mut up, mut down) = (String::new(), String::new());
+        far_upstream.read_to_string(&mut up).await.unwrap();
+        far_client.read_to_string(&mut down).await.unwrap();
+        (up, down)
+    };
+    let mut seen = Vec::new();
+    let relayed = relay(client, upstream, HOUR, &traffic, pipes(), |bytes| {
+        seen.extend_from_slice(bytes);
+        false
+    });
+    let (ended, heard) = tokio::join!(relayed, talk);
+    assert_eq!(heard, ("GET /".to_owned(), "220 ready".to_owned()));
+    assert!(ended.whole);
+    assert_eq!(seen, b"/", "what was said before was seen before");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_that_stops_listening_is_still_heard_to_its_last_word() {
+    let (client, mut far_client) = side("");
+    // Two streams make an upstream that hears nothing and still speaks.
+    let (mut upstream, deaf) = side("");
+    let (speaks, mut far_upstream) = side("");
+    drop(deaf);
+    upstream.read = speaks.read;
+    let traffic = traffic();
+    let talk = async {
+        far_client.write_all(b"a long upload").await.unwrap();
+        far_upstream.write_all(b"413 too long").await.unwrap();
+        far_upstream.shutdown().await.unwrap();
+        let mut heard = String::new();
+        far_client.read_to_string(&mut heard).await.unwrap();
+        heard
+    };
+    let (ended, heard) = tokio::join!(relay(client, upstream, HOUR, &traffic, pipes(), |_bytes| false), talk);
+    assert_eq!(heard, "413 too long");
+    assert!(ended.whole);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_ends_both_directions_and_tells_whose_it_was() {
+    struct Broken(io::ErrorKind);
+    impl Half for Broken {
+        fn socket(&self) -> Option<&tokio::net::TcpStream> {
+            None
+        }
+    }
+    impl AsyncRead for Broken {
+        fn poll_read(
+            self: std::pin::Pin<&mut Self>,
+            _cx: &mut std::task::Context<'_>,
+            _buf: &mut tokio::io::ReadBuf<'_>,
+        ) -> std::task::Poll<io::Result<()>> {
+            std::task::Poll::Ready(Err(self.0.into()))
+        }
+    }
+    let reset = || Broken(io::ErrorKind::ConnectionReset);
+    let (client, _far_client) = side("");
+    let (upstream, _far_upstream) = side("");
+    let broken = Side { read: reset(), write: client.write, said: Vec::new(), ended: false };
+    let ended = relay(broken, upstream, HOUR, &traffic(), pipes(), |_bytes| false).await;
+    assert_eq!(ended, Ended { by: End::Client, whole: false });
+
+    let (client, _far_client) = side("");
+    let (upstream, _far_upstream) = side("");
+    let broken = Side { read: reset(), write: upstream.write, said: Vec::new(), ended: false };
+    let ended = relay(client, broken, HOUR, &traffic(), pipes(), |_bytes| false).await;
+    assert_eq!(ended, Ended { by: End::Upstream, whole: false });
+
+    // TLS without a goodbye is an end like any other.
+    let (client, far_client) = side("");
+    drop(far_client);
+    let (upstream, _far_upstream) = side("");
+    let read = Broken(io::ErrorKind::UnexpectedEof);
+    let rude = Side { read, write: upstream.write, said: Vec::new(), ended: false };
+    assert!(relay(client, rude, HOUR, &traffic(), pipes(), |_bytes| false).await.whole);
+}
