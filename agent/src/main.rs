@@ -4,13 +4,13 @@ use std::io::{Read, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use pgw_agent::nft::kernel::Nft;
+use pgw_agent::nft::kernel::{Kernel, Nft};
 use pgw_agent::nft::plan::{Policy, plan};
 use pgw_agent::nft::render;
-use pgw_agent::restore::restore;
+use pgw_agent::restore::load;
 use pgw_agent::saved::Saved;
 use pgw_core::active::ActiveSet;
-use pgw_core::settings::{AgentSettings, Environment};
+use pgw_core::settings::{AgentSettings, Environment, Mistakes, Source};
 use tracing_subscriber::EnvFilter;
 
 mod serve;
@@ -50,16 +50,16 @@ fn with_settings(command: &str) -> anyhow::Result<ExitCode> {
         Ok(settings) => settings,
         Err(mistakes) => {
             eprintln!("pgw-agent: {mistakes}");
+            if command == "boot" {
+                start_runtime()?.block_on(boot_in_spite_of(&mistakes))?;
+            }
             return Ok(ExitCode::from(USAGE));
         }
     };
     if command == "render" {
         return rendered(&settings);
     }
-    let filter = EnvFilter::try_from_env("PGW_LOG").unwrap_or_else(|_unset| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    // One thread: nft does the work.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = start_runtime()?;
     match command {
         "boot" => runtime.block_on(boot(&settings))?,
         _ => runtime.block_on(serve::run(&settings))?,
@@ -67,10 +67,38 @@ fn with_settings(command: &str) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// One thread: nft does the work.
+fn start_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let filter = EnvFilter::try_from_env("PGW_LOG").unwrap_or_else(|_unset| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}
+
+/// A mistyped setting must not open a device at the next boot: the rules of the last settings
+/// that could be read are loaded, and if there are none, what is known is closed.
+async fn boot_in_spite_of(mistakes: &Mistakes) -> anyhow::Result<()> {
+    let settings = AgentSettings::read(&Without(mistakes)).map_err(anyhow::Error::from)?;
+    let last = Saved::new(&settings.state_dir).last_ruleset();
+    match last {
+        Ok(batch) => Ok(Nft.apply(&batch).await?),
+        Err(_unusable) => boot(&settings).await,
+    }
+}
+
+/// The environment as if what is mistyped were not set.
+struct Without<'a>(&'a Mistakes);
+
+impl Source for Without<'_> {
+    fn get(&self, name: &str) -> Option<String> {
+        let mistyped = self.0.0.iter().any(|mistake| mistake.name == name);
+        if mistyped { None } else { Environment.get(name) }
+    }
+}
+
 /// Before the network is up: what is closed stays closed, and nothing is opened that was not.
 async fn boot(settings: &AgentSettings) -> anyhow::Result<()> {
     let saved = Saved::new(&settings.state_dir);
-    let restored = restore(&Nft, &saved, &Policy::from(settings)).await;
+    let restored = load(&Nft, &saved, &Policy::from(settings)).await;
     let restored = restored.context("no rules could be loaded; registered devices are not held back")?;
     restored.log();
     Ok(())

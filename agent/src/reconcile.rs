@@ -176,8 +176,18 @@ impl Reconciler {
             (step, before) => {
                 // Until the kernel has confirmed, nobody knows what it holds.
                 self.left = None;
+                let printed = before.as_ref().map(|before| before.printed.clone());
+                let elements_only = matches!(step, Step::Change(_));
                 self.apply(step, wanted).await?;
-                (true, self.confirm(wanted, before).await?)
+                let mut found = self.confirm(wanted, before).await?;
+                if elements_only && printed.as_ref() != Some(&found.printed) {
+                    // Between our question and our change somebody touched the rules.
+                    tracing::warn!("somebody else changed pgw's rules meanwhile; they are made right again");
+                    self.status.change(|status| status.drift_repaired += 1);
+                    self.kernel.apply(&render::replace(wanted)).await?;
+                    found = self.confirm(wanted, Some(found)).await?;
+                }
+                (true, found)
             }
         };
         self.left = Some(Left { rendered, found: found.clone() });

@@ -55,10 +55,17 @@ impl Restored {
     }
 }
 
+/// While the system runs: what is in the kernel is left alone.
 pub async fn restore(kernel: &dyn Kernel, saved: &Saved, policy: &Policy) -> Result<Restored, KernelError> {
     if kernel.read().await?.is_some() {
         return Ok(Restored::AlreadyThere);
     }
+    load(kernel, saved, policy).await
+}
+
+/// At boot: whatever is in the kernel by then was loaded by somebody else, from a copy that may
+/// be older than a registration, and is replaced.
+pub async fn load(kernel: &dyn Kernel, saved: &Saved, policy: &Policy) -> Result<Restored, KernelError> {
     let unloadable = match saved.ruleset(&skeleton(policy)) {
         Ok(batch) => match kernel.apply(&batch).await {
             Ok(()) => return Ok(Restored::Saved),

@@ -83,6 +83,20 @@ impl Saved {
 
     /// The batch, if it says what the present settings say.
     pub fn ruleset(&self, skeleton: &Skeleton) -> Result<String, SavedError> {
+        let (rules, batch) = self.whole()?;
+        if rules != digest_line("rules", &render::skeleton(skeleton)) {
+            return Err(SavedError::OtherRules(self.ruleset_path()));
+        }
+        Ok(batch)
+    }
+
+    /// The batch as the last settings that could be read had it.
+    pub fn last_ruleset(&self) -> Result<String, SavedError> {
+        Ok(self.whole()?.1)
+    }
+
+    /// The digest of the rules, and the batch.
+    fn whole(&self) -> Result<(String, String), SavedError> {
         let path = self.ruleset_path();
         let text = read(&path)?;
         let damaged = |why| SavedError::Damaged { path: path.clone(), why };
@@ -94,10 +108,7 @@ impl Saved {
         if whole != digest_line("all", batch) {
             return Err(damaged("its digest is not that of its content"));
         }
-        if rules != digest_line("rules", &render::skeleton(skeleton)) {
-            return Err(SavedError::OtherRules(path));
-        }
-        Ok(batch.to_owned())
+        Ok((rules.to_owned(), batch.to_owned()))
     }
 
     /// Who was registered.

@@ -24,14 +24,15 @@ const DRAIN: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(settings: &AgentSettings) -> anyhow::Result<()> {
     let (saved, policy, kernel) = (Saved::new(&settings.state_dir), Policy::from(settings), Arc::new(Nft));
-    let listener = TcpListener::bind(settings.listen)
-        .await
-        .with_context(|| format!("PGW_AGENT_LISTEN={} cannot be listened on", settings.listen))?;
     match restore(kernel.as_ref(), &saved, &policy).await {
         Ok(restored) => restored.log(),
         // Told by every reconcile, too: the agent is there to say it.
         Err(error) => tracing::error!(%error, "no rules could be loaded"),
     }
+    // After the rules: a port that is taken must not keep a device from being closed.
+    let listener = TcpListener::bind(settings.listen)
+        .await
+        .with_context(|| format!("PGW_AGENT_LISTEN={} cannot be listened on", settings.listen))?;
 
     let api = Arc::new(HttpApi::new(&settings.api_url, &settings.state_dir)?);
     let status = Status::new(settings);

@@ -65,6 +65,10 @@ fn redacted(name: &str) -> String {
     if name.parse::<std::net::IpAddr>().is_ok() {
         return "-".to_owned();
     }
+    // `alices-phone.lan`: where nobody registers names, a name is somebody's own word.
+    if !psl::suffix(name.as_bytes()).is_some_and(|suffix| suffix.is_known()) {
+        return "-".to_owned();
+    }
     let Some(domain) = psl::domain_str(&name) else {
         return "-".to_owned();
     };
@@ -95,6 +99,9 @@ mod tests {
             ("www.alice.github.io", "*.github.io"),
             ("co.uk", "-"),
             ("localhost", "-"),
+            ("alices-phone.lan", "-"),
+            ("nas.alice.home", "-"),
+            ("alices-nas.local", "-"),
             ("10.0.0.1", "-"),
             ("", "-"),
         ] {

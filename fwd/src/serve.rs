@@ -40,7 +40,8 @@ pub(crate) fn admit(
 ) -> Option<Pin<Box<impl Future<Output = ()> + Send + use<>>>> {
     let flag = shared.flag.borrow().clone();
     let crowded = shared.live.open() >= flag.limits.max_connections;
-    let mut conn = Conn::new(shared.live.clone(), flag, peer);
+    // Boxed: what a task is given it keeps room for twice.
+    let mut conn = Box::new(Conn::new(shared.live.clone(), flag, peer));
     let refused = match origdst::origin(&shared.lookup, &client) {
         Err(direct) => direct.to_string(),
         Ok(origin) if origin.from != conn.flag.client.ip_cidr.addr() => "not this port's client".to_owned(),
@@ -55,7 +56,7 @@ pub(crate) fn admit(
     None
 }
 
-async fn serve(shared: Arc<Shared>, mut conn: Conn, mut client: TcpStream, original: SocketAddrV4) {
+async fn serve(shared: Arc<Shared>, mut conn: Box<Conn>, mut client: TcpStream, original: SocketAddrV4) {
     // An option that cannot be set is no reason to refuse: the relay works without it.
     let _tuned = tune(&client);
     if original.port() == dns::PORT {

@@ -29,10 +29,7 @@ pub(super) async fn http_connect(
                 arrived.drain(..consumed);
                 return Ok(arrived);
             }
-            Answer::Refused { status, reason } => {
-                let reason = if quotes(&reason, dest, credentials) { "" } else { &reason };
-                return Err(http_connect::refusal(status, reason).into());
-            }
+            Answer::Refused(status) => return Err(http_connect::refusal(status).into()),
             Answer::NotHttp => return Err(bad_answer("the answer is not HTTP/1")),
             Answer::TooLong => return Err(bad_answer("the header of the answer does not end")),
         }
@@ -76,17 +73,6 @@ fn bad_answer(detail: &str) -> DialError {
 
 fn broken(source: io::Error) -> DialError {
     DialError::new(CheckFailure::BadAnswer, format!("during the handshake: {source}"), Some(source))
-}
-
-/// A proxy that repeats what it was sent must bring neither a password nor the place where a
-/// device goes into the logs.
-fn quotes(reason: &str, dest: &Destination, credentials: Option<&Credentials>) -> bool {
-    let place = match dest {
-        Destination::Addr(addr) => addr.ip().to_string(),
-        Destination::Name(host, _) => host.to_string(),
-    };
-    let password = credentials.map(|c| c.password.expose()).filter(|password| !password.is_empty());
-    reason.to_ascii_lowercase().contains(&place) || password.is_some_and(|p| reason.contains(p))
 }
 
 async fn say(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> Result<(), DialError> {

@@ -129,10 +129,10 @@ async fn every_way_to_fail_is_told_apart() {
             Auth,
             "407 Proxy Authentication Required",
         ),
-        (Http, answer("HTTP/1.1 407 not p:a\r\n\r\n"), Auth, "407"),
-        (Http, answer("HTTP/1.1 502 no way to DEST.example\r\n\r\n"), Target, "502"),
+        (Http, answer("HTTP/1.1 407 not p:a\r\n\r\n"), Auth, "407 Proxy Authentication Required"),
+        (Http, answer("HTTP/1.1 502 no way to DEST.example\r\n\r\n"), Target, "502 Bad Gateway"),
         (Http, answer("HTTP/1.1 502 Bad Gateway\r\n\r\n"), Target, "502 Bad Gateway"),
-        (Http, answer("HTTP/1.1 403 Filtered\r\n\r\n"), Target, "403 Filtered"),
+        (Http, answer("HTTP/1.1 403 Filtered\r\n\r\n"), Target, "403 Forbidden"),
         (
             Http,
             answer(&format!("HTTP/1.1 200 OK\r\nA: {}", "a".repeat(64 * 1024))),

@@ -10,8 +10,6 @@ use crate::proxy::Credentials;
 /// An answer whose header is longer than this is no answer.
 pub const MAX_HEADER: usize = 16 * 1024;
 const MAX_FIELDS: usize = 128;
-/// Of the reason phrase, which is somebody else's text and goes to a log line.
-const MAX_REASON: usize = 100;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
@@ -20,11 +18,7 @@ pub enum Answer {
     Established {
         consumed: usize,
     },
-    Refused {
-        status: u16,
-        /// Printable ASCII; may be empty.
-        reason: String,
-    },
+    Refused(u16),
     NotHttp,
     TooLong,
 }
@@ -61,12 +55,7 @@ pub fn judge(arrived: &[u8]) -> Answer {
                     100 | 102..=199 => from = consumed,
                     // A 2xx to CONNECT has no body, whatever its fields say.
                     200..=299 => return Answer::Established { consumed },
-                    _ => {
-                        let reason = response.reason.unwrap_or_default();
-                        let printable = |c: &char| c.is_ascii_graphic() || *c == ' ';
-                        let reason = reason.chars().filter(printable).take(MAX_REASON).collect();
-                        return Answer::Refused { status, reason };
-                    }
+                    _ => return Answer::Refused(status),
                 }
             }
             (Ok(httparse::Status::Partial), _) if arrived.len() >= MAX_HEADER => return Answer::TooLong,
@@ -77,15 +66,37 @@ pub fn judge(arrived: &[u8]) -> Answer {
     }
 }
 
-/// What a status other than 2xx says about the upstream.
-pub fn refusal(status: u16, reason: &str) -> Refusal {
+/// What a status other than 2xx says about the upstream. Its own reason phrase is somebody else's
+/// text, which may repeat a password or where a device goes: it is told in our words.
+pub fn refusal(status: u16) -> Refusal {
     let kind = match status {
         401 | 407 => CheckFailure::Auth,
         // The proxy understood, and cannot or will not: forbidden, quota used up, no route.
         402 | 403 | 408 | 429 | 451 | 500..=599 => CheckFailure::Target,
         _ => CheckFailure::BadAnswer,
     };
-    Refusal::new(kind, format!("{status} {reason}").trim_end())
+    Refusal::new(kind, format!("{status} {}", phrase(status)).trim_end())
+}
+
+fn phrase(status: u16) -> &'static str {
+    match status {
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        402 => "Payment Required",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        407 => "Proxy Authentication Required",
+        408 => "Request Timeout",
+        429 => "Too Many Requests",
+        451 => "Unavailable For Legal Reasons",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        _ => "",
+    }
 }
 
 #[cfg(test)]
@@ -112,7 +123,6 @@ mod tests {
 
     #[test]
     fn a_whole_answer_is_judged_by_its_status() {
-        let refused = |status, reason: &str| Answer::Refused { status, reason: reason.into() };
         for (text, want) in [
             ("HTTP/1.1 200 OK\r\n\r\n", Answer::Established { consumed: 19 }),
             ("HTTP/1.0 200\r\n\r\nhello", Answer::Established { consumed: 16 }),
@@ -122,10 +132,10 @@ mod tests {
                 "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\nx",
                 Answer::Established { consumed: 25 + 19 },
             ),
-            ("HTTP/1.1 407 Proxy Auth\r\n\r\n", refused(407, "Proxy Auth")),
-            ("HTTP/1.1 502 Bad\tGateway\r\n\r\n", refused(502, "BadGateway")),
-            ("HTTP/1.1 101 Switching\r\n\r\n", refused(101, "Switching")),
-            ("HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n", refused(302, "Found")),
+            ("HTTP/1.1 407 Proxy Auth\r\n\r\n", Answer::Refused(407)),
+            ("HTTP/1.1 502 Bad\tGateway\r\n\r\n", Answer::Refused(502)),
+            ("HTTP/1.1 101 Switching\r\n\r\n", Answer::Refused(101)),
+            ("HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n", Answer::Refused(302)),
             ("SSH-2.0-x\r\n", Answer::NotHttp),
             ("HTTP/2 200\r\n\r\n", Answer::NotHttp),
             ("\u{5}\u{0}", Answer::NotHttp),
@@ -171,9 +181,10 @@ mod tests {
             (405, CheckFailure::BadAnswer),
             (302, CheckFailure::BadAnswer),
         ] {
-            assert_eq!(refusal(status, "Because"), Refusal::new(want, format!("{status} Because")));
+            assert_eq!(refusal(status).kind, want, "{status}");
         }
-        assert_eq!(refusal(502, "").detail, "502");
+        assert_eq!(refusal(407).detail, "407 Proxy Authentication Required");
+        assert_eq!(refusal(599).detail, "599");
     }
 
     proptest::proptest! {

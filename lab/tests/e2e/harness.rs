@@ -16,6 +16,8 @@ const LIMIT: Duration = Duration::from_secs(240);
 /// A lab is mostly waiting, but for the start of its programs.
 const AT_A_TIME: usize = 2;
 const TAIL: usize = 40;
+/// What a test that passed still has to say begins with this.
+pub(crate) const MEASURED: &str = "measured:";
 
 pub(crate) type Outcome = Pin<Box<dyn Future<Output = Result<()>>>>;
 
@@ -106,6 +108,9 @@ fn run(name: &str, aloud: bool) -> Result<()> {
     if !status.success() {
         let refused = if text.contains("unshare: ") { FIX } else { "" };
         bail!("{status}\n{text}{refused}");
+    }
+    if !aloud {
+        text.lines().filter(|line| line.starts_with(MEASURED)).for_each(|line| eprintln!("{line}"));
     }
     Ok(())
 }

@@ -15,6 +15,8 @@ use pgw_lab::upstream::{Kind, PASSWORD, PLAIN_PASSWORD};
 use pgw_lab::{Lab, command};
 use reqwest::Method;
 
+use crate::harness::MEASURED;
+
 crate::tests![
     a_mapping_is_applied_shortly_after_it_was_asked_for,
     secrets_are_in_no_log_no_answer_and_no_process_list,
@@ -52,7 +54,7 @@ async fn a_mapping_is_applied_shortly_after_it_was_asked_for(mut lab: Lab) -> Re
         times.sort();
         let median = times.get(times.len() / 2).copied().unwrap_or_default();
         eprintln!(
-            "{name:<26} median {median:>10.1?}   longest {:>10.1?}",
+            "{MEASURED} {name:<26} median {median:>10.1?}   longest {:>10.1?}",
             times.last().copied().unwrap_or_default()
         );
     }

@@ -18,6 +18,9 @@ crate::tests![
     open_connections_end_when_their_upstream_is_taken_away,
     without_an_agent_a_disabled_proxy_still_closes_its_device,
     rules_saved_before_a_reboot_close_before_any_daemon_runs,
+    a_ruleset_that_cannot_be_read_at_boot_closes_whom_it_opened,
+    a_mistyped_setting_opens_nobody_at_the_next_boot,
+    at_boot_tables_that_somebody_else_loaded_are_replaced,
     with_unregistered_drop_the_stranger_is_closed_too,
     with_closed_action_reject_a_closed_device_is_told_at_once,
 ];
@@ -110,29 +113,20 @@ async fn without_an_agent_a_disabled_proxy_still_closes_its_device(mut lab: Lab)
 }
 
 async fn rules_saved_before_a_reboot_close_before_any_daemon_runs(mut lab: Lab) -> Result<()> {
-    let mut ready = lab.gateway().await?;
-    lab.mapped(&ready, C1, &[Kind::Squid]).await?;
-    ready.rest.add_client(C2).await?;
-    for program in Program::ALL {
-        ready.gateway.kill(program).await?;
-    }
-    for table in [["ip", "pgw"], ["inet", "pgw_filter"]] {
-        command::ok("gw", &[&["nft", "delete", "table"][..], &table].concat()).await?;
-    }
-    boot().await?;
+    after_a_reboot(&mut lab).await?;
+    boot(&[], 0).await?;
     let (open, closed) = (Vigil::begin(C1).await?, Vigil::begin(C2).await?);
     let seen = lab.seen_as(C1, "http://origin/").await?;
     ensure!(seen == Kind::Squid.ip().to_string(), "{seen}");
     ensure!(lab.seen_as(C2, "http://origin/").await.is_err(), "a closed device is open after a boot");
     open.end(&[Kind::Squid.ip()]).await?;
-    closed.end(&[]).await?;
+    closed.end(&[]).await
+}
 
-    // A ruleset that cannot be read closes whom it opened, too.
-    for table in [["ip", "pgw"], ["inet", "pgw_filter"]] {
-        command::ok("gw", &[&["nft", "delete", "table"][..], &table].concat()).await?;
-    }
+async fn a_ruleset_that_cannot_be_read_at_boot_closes_whom_it_opened(mut lab: Lab) -> Result<()> {
+    after_a_reboot(&mut lab).await?;
     std::fs::write(format!("{}/agent/ruleset.nft", gateway::STATE), "not a ruleset {")?;
-    boot().await?;
+    boot(&[], 0).await?;
     for device in [C1, C2] {
         let vigil = Vigil::begin(device).await?;
         ensure!(lab.seen_as(device, "http://origin/").await.is_err(), "{} is open", device.name);
@@ -143,10 +137,58 @@ async fn rules_saved_before_a_reboot_close_before_any_daemon_runs(mut lab: Lab) 
     Ok(())
 }
 
-async fn boot() -> Result<String> {
+async fn a_mistyped_setting_opens_nobody_at_the_next_boot(mut lab: Lab) -> Result<()> {
+    after_a_reboot(&mut lab).await?;
+    for mistake in ["PGW_RECONCILE_INTERVAL=15", "PGW_LAN_IF=not an interface"] {
+        boot(&[mistake], 64).await?;
+        let vigil = Vigil::begin(C2).await?;
+        ensure!(lab.seen_as(C2, "http://origin/").await.is_err(), "{mistake}: a closed device is open");
+        vigil.end(&[]).await?;
+        empty_the_kernel().await?;
+    }
+    Ok(())
+}
+
+async fn at_boot_tables_that_somebody_else_loaded_are_replaced(mut lab: Lab) -> Result<()> {
+    after_a_reboot(&mut lab).await?;
+    // As from a dump that was made before anybody was registered.
+    for table in TABLES {
+        command::ok("gw", &[&["nft", "add", "table"][..], &table].concat()).await?;
+    }
+    boot(&[], 0).await?;
+    let vigil = Vigil::begin(C2).await?;
+    ensure!(lab.seen_as(C2, "http://origin/").await.is_err(), "a closed device is open after a boot");
+    vigil.end(&[]).await
+}
+
+const TABLES: [[&str; 2]; 2] = [["ip", "pgw"], ["inet", "pgw_filter"]];
+
+/// C1 was open and C2 closed; now nothing runs but the forwarder, and the kernel is empty.
+async fn after_a_reboot(lab: &mut Lab) -> Result<()> {
+    let mut ready = lab.gateway().await?;
+    lab.mapped(&ready, C1, &[Kind::Squid]).await?;
+    ready.rest.add_client(C2).await?;
+    for program in Program::ALL {
+        ready.gateway.kill(program).await?;
+    }
+    empty_the_kernel().await
+}
+
+async fn empty_the_kernel() -> Result<()> {
+    for table in TABLES {
+        command::ok("gw", &[&["nft", "delete", "table"][..], &table].concat()).await?;
+    }
+    Ok(())
+}
+
+async fn boot(settings: &[&str], want: i32) -> Result<()> {
     let agent = gateway::path("pgw-agent")?;
+    let agent = agent.to_string_lossy();
     let state = format!("PGW_STATE_DIR={}", gateway::STATE);
-    command::ok("gw", &["env", &state, &agent.to_string_lossy(), "boot"]).await
+    let words = [&["env", &state], settings, &[&agent, "boot"]].concat();
+    let done = command::finish("gw", &words, "").await?;
+    ensure!(done.status.code() == Some(want), "{settings:?}: {done:?}");
+    Ok(())
 }
 
 async fn gateway_with(setting: (&str, &str)) -> Result<Ready> {
