@@ -1,0 +1,106 @@
+use super::*;
+
+fn api(pairs: &[(&'static str, &'static str)]) -> Result<ApiSettings, Mistakes> {
+    ApiSettings::read(&pairs.iter().copied().collect::<BTreeMap<_, _>>())
+}
+
+fn agent(pairs: &[(&'static str, &'static str)]) -> Result<AgentSettings, Mistakes> {
+    AgentSettings::read(&pairs.iter().copied().collect::<BTreeMap<_, _>>())
+}
+
+#[test]
+fn the_defaults_are_those_of_the_contract() {
+    let api = api(&[]).unwrap();
+    assert_eq!(api.listen.to_string(), "0.0.0.0:8080");
+    assert_eq!(api.database_url, "sqlite:///var/lib/pgw/pgw.db");
+    assert_eq!(api.ports.to_string(), "15001..15999");
+    assert_eq!((api.health.interval.as_secs(), api.health.timeout.as_secs()), (30, 5));
+    assert_eq!(api.health.thresholds, Thresholds { degraded_ms: 1500, failures: 3 });
+    let resolvers: Vec<String> = api.dns_resolvers.iter().map(ToString::to_string).collect();
+    assert_eq!(resolvers, ["https://1.1.1.1/dns-query", "https://8.8.8.8/dns-query"]);
+    let agent = agent(&[]).unwrap();
+    assert_eq!((api.dns, agent.dns), (DnsChoice::Upstream, DnsChoice::Upstream));
+    assert_eq!(agent.listen.to_string(), "127.0.0.1:9090");
+    assert_eq!((agent.lan_if.as_str(), agent.wan_if.as_str()), ("ens19", "eth0"));
+    assert_eq!((agent.unregistered, agent.closed_action), (Unregistered::Allow, ClosedAction::Drop));
+    let ui = UiSettings::read(&BTreeMap::new()).unwrap();
+    assert_eq!(ui.listen.to_string(), "0.0.0.0:8081");
+}
+
+#[test]
+fn a_setting_that_cannot_be_used_is_named_with_its_value_and_what_is_allowed() {
+    for (name, value) in [
+        ("PGW_API_LISTEN", "8080"),
+        ("PGW_STATE_DIR", "relative/path"),
+        ("PGW_AGENT_URL", "127.0.0.1:9090"),
+        ("PGW_AGENT_URL", "http://127.0.0.1:9090/agent"),
+        ("PGW_DATABASE_URL", "mysql://x"),
+        ("PGW_DATABASE_URL", "sqlite://relative.db"),
+        ("PGW_FWD_BASE_PORT", "0"),
+        ("PGW_FWD_BASE_PORT", "70000"),
+        ("PGW_FWD_MAX_PORT", "15000"),
+        ("PGW_UNITS", "docker"),
+        ("PGW_HEALTH_URL", "ftp://x"),
+        ("PGW_HEALTH_URL", "http://user@x/"),
+        ("PGW_HEALTH_INTERVAL", "30"),
+        ("PGW_HEALTH_TIMEOUT", "0s"),
+        ("PGW_HEALTH_FAILURES", "0"),
+        ("PGW_SNI_LOG", "all"),
+        ("PGW_DNS", "off"),
+        ("PGW_DNS_RESOLVERS", "https://dns.example/dns-query"),
+        ("PGW_DNS_RESOLVERS", "tcp://9.9.9.9:53,9.9.9.9"),
+    ] {
+        let mistakes = api(&[(name, value)]).unwrap_err();
+        let line = mistakes.to_string();
+        assert!(line.contains(name) && line.contains(value) && !line.contains('\n'), "{line}");
+        assert_eq!(mistakes.0.len(), 1, "{line}");
+    }
+    for (name, value) in [
+        ("PGW_LAN_IF", "a\" drop"),
+        ("PGW_LAN_IF", "sixteen-letters-"),
+        ("PGW_WAN_IF", "ens19"),
+        ("PGW_UNREGISTERED", "maybe"),
+        ("PGW_CLOSED_ACTION", "accept"),
+        ("PGW_DNS", "resolver"),
+    ] {
+        assert!(agent(&[(name, value)]).unwrap_err().to_string().contains(name), "{name}={value}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let mistakes = api(&[("PGW_UNITS", "x"), ("PGW_SNI_LOG", "y"), ("PGW_API_LISTEN", "z")]).unwrap_err();
+    assert_eq!(mistakes.0.len(), 3);
+}
+
+#[test]
+fn a_short_admin_token_is_refused_and_never_shown() {
+    let line = api(&[("PGW_ADMIN_TOKEN", "hunter2")]).unwrap_err().to_string();
+    assert!(line.contains("PGW_ADMIN_TOKEN") && !line.contains("hunter2"), "{line}");
+    let long = api(&[("PGW_ADMIN_TOKEN", "0123456789abcdef")]).unwrap();
+    assert!(!format!("{long:?}").contains("0123456789abcdef"));
+}
+
+#[test]
+fn an_empty_setting_counts_as_not_set() {
+    assert_eq!(api(&[("PGW_UNITS", ""), ("PGW_ADMIN_TOKEN", " ")]).unwrap().units, UnitsChoice::Auto);
+}
+
+#[test]
+fn urls_are_read_into_what_is_dialled() {
+    for (text, want) in [
+        ("http://h", Some((false, "h", 80, "/"))),
+        ("https://h/x?y=1", Some((true, "h", 443, "/x?y=1"))),
+        ("http://h:81?q", Some((false, "h", 81, "/?q"))),
+        ("http://[::1]:81/", Some((false, "::1", 81, "/"))),
+        ("http://[::1]", Some((false, "::1", 80, "/"))),
+        ("http://h:0", None),
+        ("http://", None),
+        ("http://h/a b", None),
+        ("h:80", None),
+    ] {
+        let got = HttpUrl::parse(text);
+        let got = got.as_ref().map(|u| (u.tls, u.host.as_str(), u.port, u.path.as_str()));
+        assert_eq!(got, want, "{text:?}");
+    }
+}
