@@ -250,20 +250,23 @@ impl Activator {
         {
             tracing::warn!(port, client = %plan.client.name, error = %error, "the forwarder keeps its upstreams until it stops");
         }
-        self.judge(plan, closed, None).await?;
+        // A disk that is full must not keep a device from being closed: what could not be written
+        // down is told after the rest is done.
+        let judged = self.judge(plan, closed, None).await;
 
         let reconciled = self.reconciled().await;
         if self.board.rule(plan.client.ip_cidr.addr(), port) == Rule::Confirmed {
             tracing::warn!(port, client = %plan.client.name, "the rule of a closed client is still in the kernel");
             return Ok(Settled::No);
         }
-        match self.stop_forwarder(port).await {
-            Ok(()) => Ok(reconciled),
+        let settled = match self.stop_forwarder(port).await {
+            Ok(()) => reconciled,
             Err(error) => {
                 tracing::warn!(port, client = %plan.client.name, error = %error, "the forwarder does not stop");
-                Ok(Settled::No)
+                Settled::No
             }
-        }
+        };
+        judged.map(|_opened| settled)
     }
 
     async fn empty_forwarder(&self, plan: &ClientPlan, port: u16) -> Result<(), OpenError> {

@@ -42,7 +42,6 @@ create table clients (
     removed_at text
 ) strict;
 
-create unique index clients_name on clients (name) where removed_at is null;
 create unique index clients_ip on clients (ip) where removed_at is null;
 
 -- one port, one client: both columns are unique, whatever a program believes

@@ -22,7 +22,6 @@ fn conflict(error: &dyn DatabaseError) -> Option<Conflict> {
     if error.is_unique_violation() {
         [
             ("proxies.name", Conflict::NameTaken("proxy")),
-            ("clients.name", Conflict::NameTaken("client")),
             ("tokens.name", Conflict::NameTaken("token")),
             ("clients.ip", Conflict::AddressTaken),
             ("mappings.client_id, mappings.proxy_id", Conflict::PairTaken),

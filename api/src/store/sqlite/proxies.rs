@@ -198,7 +198,7 @@ pub(super) async fn update(
     Ok(row.into())
 }
 
-/// Answers whether it is dialled in another way now, so that its health is unknown again.
+/// Answers whether it is dialled in another way now, or again, so that its health is unknown.
 fn patched(row: &mut Row, vault: &Vault, patch: ProxyPatch) -> Result<bool, StoreError> {
     let mut redial = false;
     redial |= replace(&mut row.scheme.0, patch.scheme);
@@ -212,7 +212,8 @@ fn patched(row: &mut Row, vault: &Vault, patch: ProxyPatch) -> Result<bool, Stor
         redial = true;
     }
     replace(&mut row.name, patch.name);
-    replace(&mut row.enabled, patch.enabled);
+    // While it was disabled nobody looked: what was known then is worth nothing now.
+    redial |= replace(&mut row.enabled, patch.enabled) && row.enabled;
     replace(&mut row.note, patch.note);
     replace(&mut row.labels.0, patch.labels);
     Ok(redial)

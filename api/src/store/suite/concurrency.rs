@@ -26,7 +26,7 @@ pub(crate) async fn of_many_equal_writes_one_wins_and_the_others_are_told(store:
     let (won, told): (Vec<_>, Vec<_>) = tasks.join_all().await.into_iter().partition(Result::is_ok);
     assert_eq!(won.len(), 1);
     for other in told {
-        assert!(matches!(conflict(other), Conflict::NameTaken("client") | Conflict::AddressTaken));
+        assert!(matches!(conflict(other), Conflict::AddressTaken));
     }
 }
 
