@@ -284,6 +284,11 @@ impl Activator {
     pub async fn sweep_port(&self, port: u16) {
         self.board.forwarder_gone(port);
         self.reconciled().await;
+        // Somebody may have been given the port while the agent was at work.
+        let plans = self.store.plans().await;
+        if !plans.is_ok_and(|plans| plans.iter().all(|plan| plan.port != Some(port))) {
+            return;
+        }
         if let Err(error) = self.stop_forwarder(port).await {
             tracing::warn!(port, error = %error, "a forwarder that belongs to nobody does not stop");
         }

@@ -94,10 +94,14 @@ impl Board {
 
     pub fn rule(&self, client: Ipv4Addr, port: u16) -> Rule {
         let kernel = read(&self.kernel);
+        let seen = kernel.redirects.get(&client) == Some(&port);
         match &kernel.error {
-            None if kernel.redirects.get(&client) == Some(&port) => Rule::Confirmed,
+            None if seen => Rule::Confirmed,
             None => Rule::Absent("the agent reports it as missing".to_owned()),
-            Some(why) if kernel.confirmed_at.elapsed() < self.believed_for => Rule::Unanswered(why.clone()),
+            // Only what this process was told once can be believed for a while.
+            Some(why) if seen && kernel.confirmed_at.elapsed() < self.believed_for => {
+                Rule::Unanswered(why.clone())
+            }
             Some(why) => Rule::Stale(why.clone()),
         }
     }
@@ -134,7 +138,7 @@ mod tests {
     async fn a_rule_is_confirmed_only_by_a_report_that_names_it_and_an_old_report_expires() {
         let board = Board::new(Duration::from_secs(45));
         let ip = Ipv4Addr::new(10, 0, 0, 3);
-        assert!(matches!(board.rule(ip, 15001), Rule::Unanswered(_)));
+        assert!(matches!(board.rule(ip, 15001), Rule::Stale(_)), "nobody has told this process anything");
 
         board.kernel_reported(&report(&[("10.0.0.3", 15001)]));
         assert_eq!(board.rule(ip, 15001), Rule::Confirmed);

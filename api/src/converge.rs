@@ -40,6 +40,8 @@ pub struct ConvergeTask {
     /// Its own line, for ports that were swept.
     converger: Converger,
     interval: Duration,
+    /// A sweep could read the configuration.
+    has_read: bool,
     clients: HashMap<ClientId, Entry>,
     running: JoinSet<Outcome>,
     /// Whom each running task is for, known also when it panics.
@@ -68,6 +70,7 @@ impl Converger {
             commands: receive,
             converger: converger.clone(),
             interval,
+            has_read: false,
             clients: HashMap::new(),
             running: JoinSet::new(),
             tasks: HashMap::new(),
@@ -163,6 +166,7 @@ impl ConvergeTask {
         let in_use = self.activator.ports_in_use().await;
         // Read after `in_use`: a port taken in between is in the plans and not swept.
         let Some(plans) = self.plans().await else { return };
+        self.has_read = true;
         let owned: BTreeSet<u16> = plans.iter().filter_map(|plan| plan.port).collect();
         for port in in_use.difference(&owned).copied() {
             tracing::info!(port, "a forwarder belongs to no client; it is stopped");
@@ -236,7 +240,7 @@ impl ConvergeTask {
                 (panic.id(), Settled::No)
             }
         };
-        if self.running.is_empty() {
+        if self.has_read && self.running.is_empty() {
             self.converger.swept.store(true, Ordering::Relaxed);
         }
         let Some(id) = self.tasks.remove(&task) else { return };

@@ -58,6 +58,10 @@ fn answer(argument: &str) -> ExitCode {
 }
 
 async fn run(settings: ApiSettings) -> anyhow::Result<()> {
+    // First of all: a second API must find out before it touches a port or a forwarder.
+    let listener = TcpListener::bind(settings.listen)
+        .await
+        .with_context(|| format!("PGW_API_LISTEN={} cannot be listened on", settings.listen))?;
     std::fs::create_dir_all(&settings.state_dir)
         .with_context(|| format!("PGW_STATE_DIR={} cannot be made", settings.state_dir.display()))?;
     let store: Arc<dyn Store> =
@@ -66,9 +70,6 @@ async fn run(settings: ApiSettings) -> anyhow::Result<()> {
         credentials::prepare(&settings.state_dir, store.as_ref(), settings.admin_token.as_ref()).await?;
     let parts = app::build(&settings, store.clone()).await?;
 
-    let listener = TcpListener::bind(settings.listen)
-        .await
-        .with_context(|| format!("PGW_API_LISTEN={} cannot be listened on", settings.listen))?;
     let api = Api { store, engine: parts.engine.clone(), auth, ports: settings.ports.clone() };
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     parts.start(&tasks, &stop);

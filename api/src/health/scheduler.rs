@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use pgw_core::health::{Gate, Health, HealthStatus, Sample, Thresholds};
 use pgw_core::ids::ProxyId;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -46,6 +46,8 @@ pub struct Scheduler {
     commands: mpsc::UnboundedReceiver<Command>,
     proxies: HashMap<ProxyId, Entry>,
     checks: JoinSet<Checked>,
+    /// Whom each running check is for, known also when it panics.
+    tasks: HashMap<task::Id, ProxyId>,
 }
 
 struct Entry {
@@ -104,9 +106,9 @@ impl Scheduler {
         thresholds: Thresholds,
     ) -> (HealthChecks, Self) {
         let (send, commands) = mpsc::unbounded_channel();
-        let (proxies, checks) = (HashMap::new(), JoinSet::new());
+        let (proxies, checks, tasks) = (HashMap::new(), JoinSet::new(), HashMap::new());
         let scheduler =
-            Self { store, board, on_change, probe, interval, thresholds, commands, proxies, checks };
+            Self { store, board, on_change, probe, interval, thresholds, commands, proxies, checks, tasks };
         (HealthChecks { commands: send }, scheduler)
     }
 
@@ -134,9 +136,12 @@ impl Scheduler {
             tokio::select! {
                 () = stop.cancelled() => return,
                 Some(command) = self.commands.recv() => self.take(command),
-                Some(checked) = self.checks.join_next() => match checked {
-                    Ok(checked) => self.ended(checked).await,
-                    Err(panic) => tracing::error!(error = %panic, "a health check failed in itself"),
+                Some(checked) = self.checks.join_next_with_id() => match checked {
+                    Ok((task, checked)) => {
+                        self.tasks.remove(&task);
+                        self.ended(checked).await;
+                    }
+                    Err(panic) => self.panicked(&panic),
                 },
                 () = due => {}
             }
@@ -189,7 +194,7 @@ impl Scheduler {
             let (id, epoch) = (*id, entry.epoch);
             let (store, probe) = (self.store.clone(), self.probe.clone());
             let asked_for = !entry.waiting.is_empty();
-            self.checks.spawn(async move {
+            let task = self.checks.spawn(async move {
                 let outcome = match store.upstream(id).await {
                     Ok(dial) if dial.enabled || asked_for => {
                         let answer = probe.check(&dial.upstream).await;
@@ -200,6 +205,17 @@ impl Scheduler {
                 };
                 Checked { id, epoch, outcome }
             });
+            self.tasks.insert(task.id(), id);
+        }
+    }
+
+    /// It says nothing about the upstream, which is asked again.
+    fn panicked(&mut self, panic: &task::JoinError) {
+        tracing::error!(error = %panic, "a health check failed in itself");
+        let id = self.tasks.remove(&panic.id());
+        if let Some(entry) = id.and_then(|id| self.proxies.get_mut(&id)) {
+            entry.running = false;
+            entry.due = Instant::now() + AFTER_FAILURE;
         }
     }
 
