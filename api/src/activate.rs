@@ -21,7 +21,8 @@ use crate::agent_client::AgentClient;
 use crate::board::Board;
 use crate::flags::{Flags, FlagsError};
 use crate::store::{ClientPlan, Route, Store, StoreError};
-use crate::units::{UnitError, Units, control};
+use crate::units::control::{self, ControlError};
+use crate::units::{UnitError, Units};
 
 /// A running forwarder reads its changed file within milliseconds.
 const RELOAD_DEADLINE: Duration = Duration::from_secs(3);
@@ -140,12 +141,14 @@ impl Activator {
     /// It was ready, and is not there any more. Its device meets a port on which nothing listens,
     /// so APPLIED is not true from now on, however soon it comes back.
     async fn forwarder_died(&self, plan: &ClientPlan) -> bool {
-        match plan.port {
-            Some(port) if self.board.forwarder_known(port) && self.loaded(port).await.is_none() => {
-                self.board.forwarder_gone(port)
-            }
-            Some(_) | None => false,
-        }
+        let Some(port) = plan.port.filter(|port| self.board.forwarder_known(*port)) else { return false };
+        let died = match control::status(&self.run_dir, port).await {
+            Ok(status) => status.draining,
+            Err(ControlError::Nobody(_) | ControlError::Nonsense { .. }) => true,
+            // Busy, or we are: that says nothing about the device's connections.
+            Err(ControlError::Silent(_) | ControlError::Unusable { .. }) => false,
+        };
+        died && self.board.forwarder_gone(port)
     }
 
     async fn open(
