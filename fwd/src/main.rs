@@ -36,7 +36,7 @@ use serve::Shared;
 use start::Failure;
 
 fn main() -> ExitCode {
-    match start::log().and_then(|()| prepared()) {
+    match prepared() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("pgw-fwd: {failure}");
@@ -48,6 +48,7 @@ fn main() -> ExitCode {
 fn prepared() -> Result<(), Failure> {
     let port = start::port(std::env::args_os().skip(1))?;
     let settings = FwdSettings::read(&Environment)?;
+    settings.log.clone().start_json();
     let source = FlagSource::new(flag_path(&settings.state_dir, port), port);
     let flag = source.load().map_err(|error| Failure::Flag(source.path().to_owned(), error))?;
     start::raise_file_limit();
