@@ -103,7 +103,7 @@ impl DialError {
             | CheckFailure::Auth
             | CheckFailure::Tls
             | CheckFailure::BadAnswer => Blame::Upstream,
-            CheckFailure::Target => Blame::Destination,
+            CheckFailure::Target => Blame::Elsewhere,
         }
     }
 }
