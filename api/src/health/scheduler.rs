@@ -23,7 +23,7 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// How often what forwarders see of one upstream may have it checked, if it is the upstream's
 /// own fault, or may be a destination's.
 const FAULTS_APART: Duration = Duration::from_secs(1);
-const DOUBTS_APART: Duration = Duration::from_secs(5);
+const DOUBTS_APART: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
 pub struct HealthChecks {
