@@ -1,5 +1,8 @@
 //! Is an upstream fit to carry a device? `scheduler` decides when to ask, `probe` asks,
-//! `pgw_core::health::Gate` judges.
+//! `pgw_core::health::Gate` judges, `records` writes down. Others ask through `checks`.
 
+pub mod checks;
+mod entry;
 pub mod probe;
+mod records;
 pub mod scheduler;

@@ -16,6 +16,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
+use pgw_core::health::Health;
+use pgw_core::ids::ProxyId;
 use pgw_core::ports::PortRange;
 use pgw_core::redact::Secret;
 use serde_json::{Value, json};
@@ -133,6 +135,14 @@ impl Gateway {
 
     async fn make_mapping(&self, client: &str, proxy: &str) -> String {
         self.make("/v1/mappings", json!({"client_id": client, "proxy_id": proxy})).await
+    }
+}
+
+impl Gateway {
+    /// As if a check had found this.
+    async fn found(&self, proxy: &str, health: Health) {
+        let dial = self.store.upstream(ProxyId(proxy.parse().unwrap())).await.unwrap();
+        self.store.record_health(&[dial.found(health)]).await.unwrap();
     }
 }
 

@@ -8,6 +8,7 @@ use pgw_core::ids::{ClientId, Generation, ProxyId};
 use tokio::sync::Notify;
 
 use crate::engine::{Engine, Readiness};
+use crate::health::checks::NotChecked;
 use crate::store::StoreError;
 
 /// Remembers what it was asked, as `<what> <id>`.
@@ -47,7 +48,7 @@ impl Engine for FakeEngine {
         self.note("settle", client);
     }
 
-    fn proxy_changed(&self, proxy: ProxyId) {
+    async fn proxy_changed(&self, proxy: ProxyId) {
         self.note("changed", proxy);
     }
 
@@ -55,7 +56,7 @@ impl Engine for FakeEngine {
         self.note("soon", proxy);
     }
 
-    async fn check_now(&self, proxy: ProxyId) -> Result<Health, StoreError> {
+    async fn check_now(&self, proxy: ProxyId) -> Result<Health, NotChecked> {
         self.note("check", proxy);
         Ok(Health { status: HealthStatus::Ok, latency_ms: Some(12), ..Health::default() })
     }
