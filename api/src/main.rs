@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use pgw_api::http::{self, Api};
+use pgw_api::http::{self, Api, LastLook};
 use pgw_api::store::Store;
 use pgw_api::store::sqlite::{PATIENCE, SqliteStore};
 use pgw_api::{app, credentials};
@@ -75,7 +75,13 @@ async fn run(settings: ApiSettings) -> anyhow::Result<()> {
         credentials::prepare(&settings.state_dir, store.as_ref(), settings.admin_token.as_ref()).await?;
     let parts = app::build(&settings, store.clone()).await?;
 
-    let api = Api { store, engine: parts.engine.clone(), auth, ports: settings.ports.clone() };
+    let api = Api {
+        store,
+        engine: parts.engine.clone(),
+        auth,
+        ports: settings.ports.clone(),
+        last_look: LastLook::default(),
+    };
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     parts.start(&tasks, &stop);
     tracing::info!(listen = %settings.listen, version = env!("CARGO_PKG_VERSION"), "pgw-api listens");

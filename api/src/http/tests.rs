@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::auth::Auth;
-use super::{Api, router};
+use super::{Api, LastLook, router};
 use crate::store::sqlite::{PATIENCE, SqliteStore};
 use crate::store::{NewToken, Role, Store};
 use fake::FakeEngine;
@@ -74,7 +74,8 @@ impl Gateway {
     ) -> Self {
         let engine = Arc::new(FakeEngine::default());
         let auth = Auth::new(admin, &Secret::new(INTERNAL));
-        let api = Api { store: store.clone(), engine: engine.clone(), auth, ports };
+        let api =
+            Api { store: store.clone(), engine: engine.clone(), auth, ports, last_look: LastLook::default() };
         Self { router: router(Arc::new(api)), engine, store, place }
     }
 
@@ -115,6 +116,13 @@ impl Gateway {
 
     async fn delete(&self, path: &str) -> Answer {
         self.call(ADMIN, Method::DELETE, path, None).await
+    }
+
+    /// Long enough for what is shared for a while to be asked for anew.
+    async fn a_while_later(&self) {
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(2)).await;
+        tokio::time::resume();
     }
 
     /// The id of something new.
@@ -181,8 +189,13 @@ impl Answer {
         for text in ["title", "detail", "code"] {
             assert!(problem[text].as_str().is_some_and(|text| !text.is_empty()), "{what}: {text}");
         }
-        let challenge = if self.status == 401 { "Bearer" } else { "" };
-        assert_eq!(self.header("www-authenticate"), challenge, "{what}");
+        let challenge = match (self.status.as_u16(), what.contains(" /docs") || what.contains(" /openapi")) {
+            (401, true) => "Basic",
+            (401, false) => "Bearer",
+            _ => "",
+        };
+        let sent = self.header("www-authenticate");
+        assert_eq!(sent.split(' ').next(), Some(challenge), "{what}");
     }
 
     /// Refused with this status and code.

@@ -1,5 +1,5 @@
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use pgw_core::active::{ACTIVE_VERSION, ActiveSet};
@@ -17,6 +17,10 @@ pub(super) struct FakeEngine {
     asked: Mutex<Vec<String>>,
     /// Panics when it is asked for its readiness.
     pub(super) troubled: AtomicBool,
+    /// How often it was asked for its readiness.
+    pub(super) looks: AtomicUsize,
+    /// Cannot check any upstream.
+    pub(super) unable: AtomicBool,
     /// Takes its time: `settle` until it is released, the active set for ever.
     pub(super) stuck: AtomicBool,
     pub(super) entered: Notify,
@@ -58,6 +62,9 @@ impl Engine for FakeEngine {
 
     async fn check_now(&self, proxy: ProxyId) -> Result<Health, NotChecked> {
         self.note("check", proxy);
+        if self.unable.load(Ordering::SeqCst) {
+            return Err(NotChecked::Gateway("no files left".into()));
+        }
         Ok(Health { status: HealthStatus::Ok, latency_ms: Some(12), ..Health::default() })
     }
 
@@ -70,6 +77,7 @@ impl Engine for FakeEngine {
     }
 
     async fn readiness(&self) -> Vec<Readiness> {
+        self.looks.fetch_add(1, Ordering::SeqCst);
         if self.troubled.load(Ordering::SeqCst) {
             panic!("an engine that fails in itself");
         }
