@@ -14,6 +14,12 @@ pub fn raise_file_limit() {
     }
 }
 
+/// How many files this process may have open now.
+pub fn file_limit() -> usize {
+    let limit = getrlimit(Resource::Nofile).current;
+    limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
+}
+
 /// Is it this machine that has nothing left to work with?
 pub fn is_exhausted(error: &io::Error) -> bool {
     [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM]

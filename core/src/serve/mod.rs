@@ -27,13 +27,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use crate::resources::is_exhausted;
+use crate::resources::{file_limit, is_exhausted};
 use crate::seldom::Seldom;
 use room::{Guest, Room, Seat};
 
 /// For a request's head, from the first byte or from the end of the request before it.
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
 const HEAD_BYTES: usize = 64 * 1024;
+/// Of the files that the process may open, the machine's own connections take at most this part,
+/// and as much those of others: the rest is for the work itself.
+const PART_OF_FILES: usize = 8;
 /// A reader that takes nothing of its answer, or is gone without a word, is given up after this.
 const STALLED_MS: u32 = 60_000;
 /// When no descriptor is left, trying again at once would only burn the processor.
@@ -44,7 +47,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 struct Ousted;
 
 /// Accepts until told to stop; connections are `tasks`. At most `most` of this machine and `most`
-/// of others are open at the same time.
+/// of others are open at the same time; fewer where the process may open few files.
 pub async fn serve(
     listener: TcpListener,
     app: Router,
@@ -52,6 +55,7 @@ pub async fn serve(
     tasks: TaskTracker,
     stop: CancellationToken,
 ) {
+    let most = most.min(file_limit() / PART_OF_FILES);
     let room = Room::new(most);
     let (mut exhausted, mut refusals) = (false, Seldom::default());
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {

@@ -7,6 +7,7 @@
 mod agent;
 mod closed;
 mod crashes;
+mod crowds;
 mod harness;
 mod lab_itself;
 mod names;
@@ -30,5 +31,6 @@ fn main() -> ExitCode {
         removal::TESTS,
         rules::TESTS,
         operators::TESTS,
+        crowds::TESTS,
     ])
 }
