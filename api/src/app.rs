@@ -22,9 +22,10 @@ use crate::converge::{ConvergeTask, Converger};
 use crate::credentials::internal_token_file;
 use crate::engine::{Engine, Readiness};
 use crate::flags::Flags;
+use crate::health::checks::{HealthChecks, NotChecked};
 use crate::health::evidence::Evidence;
 use crate::health::probe::HttpProbe;
-use crate::health::scheduler::{HealthChecks, Scheduler};
+use crate::health::scheduler::Scheduler;
 use crate::store::{Store, StoreError};
 use crate::units::{self, Units};
 
@@ -126,15 +127,15 @@ impl Engine for Machinery {
         }
     }
 
-    fn proxy_changed(&self, proxy: ProxyId) {
-        self.health.changed(proxy);
+    async fn proxy_changed(&self, proxy: ProxyId) {
+        self.health.changed(proxy).await;
     }
 
     fn check_soon(&self, proxy: ProxyId) {
         self.health.check_soon(proxy);
     }
 
-    async fn check_now(&self, proxy: ProxyId) -> Result<Health, StoreError> {
+    async fn check_now(&self, proxy: ProxyId) -> Result<Health, NotChecked> {
         self.health.check_now(proxy).await
     }
 
@@ -159,6 +160,7 @@ impl Engine for Machinery {
         vec![
             entry("agent", self.board.agent_error(), "it answers, and the kernel holds what it said"),
             entry("forwarders", units.err().map(|error| error.to_string()), &forwarders),
+            entry("health", self.board.checks_error(), "upstreams can be asked"),
             entry("start", first_look, "every client has been looked at"),
         ]
     }

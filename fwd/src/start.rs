@@ -7,7 +7,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use pgw_core::settings::Mistakes;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
 use tracing_subscriber::EnvFilter;
@@ -68,14 +67,6 @@ pub(crate) fn log() -> Result<(), Failure> {
         .with_writer(io::stderr)
         .init();
     Ok(())
-}
-
-/// A connection takes two files, and the usual soft limit is 1024.
-pub(crate) fn raise_file_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
-        tracing::warn!(error = %error, "cannot raise the limit of open files");
-    }
 }
 
 /// SIGTERM and SIGINT as messages, SIGHUP as a wish to look at the flag file.

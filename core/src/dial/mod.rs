@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::health::{Blame, CheckFailure};
 use crate::proxy::{Scheme, Upstream};
+use crate::resources::is_exhausted;
 
 mod greet;
 mod stream;
@@ -87,7 +88,10 @@ impl Dialer {
 }
 
 impl DialError {
+    /// What this machine has run out of is nobody else's failure, in whatever step it is met.
     fn new(kind: CheckFailure, detail: impl Into<String>, source: Option<io::Error>) -> Self {
+        let ours = source.as_ref().is_some_and(is_exhausted);
+        let kind = if ours { CheckFailure::Gateway } else { kind };
         Self { kind, detail: detail.into(), asked: false, source }
     }
 
@@ -103,7 +107,7 @@ impl DialError {
             | CheckFailure::Auth
             | CheckFailure::Tls
             | CheckFailure::BadAnswer => Blame::Upstream,
-            CheckFailure::Target => Blame::Elsewhere,
+            CheckFailure::Target | CheckFailure::Gateway => Blame::Elsewhere,
         }
     }
 }

@@ -7,6 +7,7 @@
 mod agent;
 mod closed;
 mod crashes;
+mod crowds;
 mod evidence;
 mod harness;
 mod lab_itself;
@@ -32,5 +33,6 @@ fn main() -> ExitCode {
         removal::TESTS,
         rules::TESTS,
         operators::TESTS,
+        crowds::TESTS,
     ])
 }
