@@ -31,6 +31,7 @@ use crate::engine::Engine;
 use crate::store::{Page, Store};
 use auth::Auth;
 use error::Error;
+pub use service::LastLook;
 
 const LARGEST_BODY: usize = 1024 * 1024;
 
@@ -39,6 +40,7 @@ pub struct Api {
     pub engine: Arc<dyn Engine>,
     pub auth: Auth,
     pub ports: PortRange,
+    pub last_look: LastLook,
 }
 
 /// One page of a list.
@@ -64,7 +66,10 @@ pub fn router(api: Arc<Api>) -> Router {
         .split_for_parts();
     // The last layer is the outermost: every answer, also of those before it, goes through `around`.
     router
-        .merge(openapi::router(document))
+        .merge(
+            openapi::router(document)
+                .route_layer(middleware::from_fn_with_state(api.clone(), auth::require_of_browser)),
+        )
         .fallback(|| async { Error::NoSuchPath })
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(middleware::from_fn(frame::time_limit))

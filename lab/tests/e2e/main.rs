@@ -7,6 +7,8 @@
 mod agent;
 mod closed;
 mod crashes;
+mod crowds;
+mod evidence;
 mod harness;
 mod hostname;
 mod lab_itself;
@@ -27,10 +29,12 @@ fn main() -> ExitCode {
         hostname::TESTS,
         closed::TESTS,
         upstreams::TESTS,
+        evidence::TESTS,
         crashes::TESTS,
         agent::TESTS,
         removal::TESTS,
         rules::TESTS,
         operators::TESTS,
+        crowds::TESTS,
     ])
 }

@@ -93,6 +93,29 @@ async fn a_panic_is_a_500_that_tells_nothing_of_the_inside() {
 }
 
 #[tokio::test]
+async fn a_check_that_the_gateway_cannot_make_is_a_503_and_not_the_proxys_failure() {
+    let gateway = Gateway::new().await;
+    let proxy = gateway.make_proxy("de1").await;
+    gateway.engine.unable.store(true, Ordering::SeqCst);
+    let answer = gateway.post(&format!("/v1/proxies/{proxy}/check"), json!({})).await;
+    answer.refused(503, "check_impossible");
+    assert!(answer.text.contains("no files left"), "{}", answer.text);
+}
+
+#[tokio::test]
+async fn however_many_ask_whether_it_is_ready_the_machinery_is_asked_once_a_second() {
+    let gateway = Gateway::new().await;
+    let looks = || gateway.engine.looks.load(Ordering::SeqCst);
+    let ask = async || gateway.send(Request::get("/readyz").body(Body::empty()).unwrap()).await;
+    let all = futures_util::future::join_all((0..50).map(|_| ask())).await;
+    assert!(all.iter().all(|answer| answer.status == 200 && answer.text == all[0].text));
+    assert_eq!(looks(), 1);
+    gateway.a_while_later().await;
+    ask().await;
+    assert_eq!(looks(), 2, "and then it is looked at again");
+}
+
+#[tokio::test]
 async fn a_sane_request_id_is_kept_and_another_is_replaced() {
     let gateway = Gateway::new().await;
     let ask = async |id: &str| {
