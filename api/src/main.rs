@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use pgw_api::http::{self, Api, LastLook};
+use pgw_api::http::{self, Api};
+use pgw_api::shared::Shared;
 use pgw_api::store::Store;
 use pgw_api::store::sqlite::{PATIENCE, SqliteStore};
 use pgw_api::{app, credentials};
@@ -78,7 +79,7 @@ async fn run(settings: ApiSettings) -> anyhow::Result<()> {
         engine: parts.engine.clone(),
         auth,
         ports: settings.ports.clone(),
-        last_look: LastLook::default(),
+        database: Shared::default(),
     };
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     parts.start(&tasks, &stop);

@@ -28,10 +28,10 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::engine::Engine;
+use crate::shared::Shared;
 use crate::store::{Page, Store};
 use auth::Auth;
 use error::Error;
-pub use service::LastLook;
 
 const LARGEST_BODY: usize = 1024 * 1024;
 
@@ -40,7 +40,8 @@ pub struct Api {
     pub engine: Arc<dyn Engine>,
     pub auth: Auth,
     pub ports: PortRange,
-    pub last_look: LastLook,
+    /// Why the database cannot be used, if it cannot.
+    pub database: Shared<Result<(), String>>,
 }
 
 /// One page of a list.

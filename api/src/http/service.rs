@@ -1,14 +1,11 @@
 //! How the service itself is, and who is asking.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use serde::Serialize;
-use tokio::sync::Mutex;
-use tokio::time::Instant;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -16,14 +13,6 @@ use super::Api;
 use super::auth::{Caller, Rights};
 use crate::engine::Readiness;
 use crate::store::Role;
-
-/// How long one look at what is needed serves everybody who asks.
-const FRESH: Duration = Duration::from_secs(1);
-
-/// The last look. It takes the database's write lock, and nobody needs a token to ask for it: so
-/// there is one at a time, and whoever comes meanwhile waits for what it finds.
-#[derive(Default)]
-pub struct LastLook(Mutex<Option<(Instant, Ready)>>);
 
 pub(super) fn router() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(me))
@@ -40,7 +29,7 @@ struct Alive {
     status: &'static str,
 }
 
-#[derive(Clone, Serialize, utoipa::ToSchema)]
+#[derive(Serialize, utoipa::ToSchema)]
 struct Ready {
     ready: bool,
     /// What the service needs in order to do its work.
@@ -70,31 +59,17 @@ async fn healthz() -> Json<Alive> {
 #[utoipa::path(get, path = "/readyz", tag = "service", security(()),
     responses((status = 200, body = Ready), (status = 503, body = Ready)))]
 async fn readyz(State(api): State<Arc<Api>>) -> (StatusCode, Json<Ready>) {
-    let ready = api.last_look.share(&api).await;
-    let status = if ready.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(ready))
-}
-
-impl LastLook {
-    async fn share(&self, api: &Api) -> Ready {
-        let mut last = self.0.lock().await;
-        if let Some((_, ready)) = last.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
-            return ready.clone();
-        }
-        let ready = look(api).await;
-        *last = Some((Instant::now(), ready.clone()));
-        ready
-    }
-}
-
-async fn look(api: &Api) -> Ready {
-    let (database, mut checks) = tokio::join!(api.store.ping(), api.engine.readiness());
+    // It takes the write lock, and nobody needs a token to ask.
+    let database = api.database.get(async { api.store.ping().await.map_err(|error| error.to_string()) });
+    let (database, mut checks) = tokio::join!(database, api.engine.readiness());
     let database = match database {
         Ok(()) => Readiness { name: "database", ok: true, detail: "it can be read and written".to_owned() },
-        Err(error) => Readiness { name: "database", ok: false, detail: error.to_string() },
+        Err(error) => Readiness { name: "database", ok: false, detail: error },
     };
     checks.insert(0, database);
-    Ready { ready: checks.iter().all(|check| check.ok), checks }
+    let ready = checks.iter().all(|check| check.ok);
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(Ready { ready, checks }))
 }
 
 #[utoipa::path(get, path = "/version", tag = "service", security(()), responses((status = 200, body = Version)))]

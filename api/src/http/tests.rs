@@ -24,7 +24,8 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::auth::Auth;
-use super::{Api, LastLook, router};
+use super::{Api, router};
+use crate::shared::Shared;
 use crate::store::sqlite::{PATIENCE, SqliteStore};
 use crate::store::{NewToken, Role, Store};
 use fake::FakeEngine;
@@ -75,7 +76,7 @@ impl Gateway {
         let engine = Arc::new(FakeEngine::default());
         let auth = Auth::new(admin, &Secret::new(INTERNAL));
         let api =
-            Api { store: store.clone(), engine: engine.clone(), auth, ports, last_look: LastLook::default() };
+            Api { store: store.clone(), engine: engine.clone(), auth, ports, database: Shared::default() };
         Self { router: router(Arc::new(api)), engine, store, place }
     }
 

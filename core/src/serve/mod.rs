@@ -37,6 +37,9 @@ const HEAD_BYTES: usize = 64 * 1024;
 /// Of the files that the process may open, the machine's own connections take at most this part,
 /// and as much those of others: the rest is for the work itself.
 const PART_OF_FILES: usize = 8;
+/// How many may wait to be accepted. The usual 128 are full after a moment of crowd, and whoever
+/// comes then is not heard for a second or more.
+const BACKLOG: i32 = 4096;
 /// A reader that takes nothing of its answer, or is gone without a word, is given up after this.
 const STALLED_MS: u32 = 60_000;
 /// When no descriptor is left, trying again at once would only burn the processor.
@@ -55,6 +58,10 @@ pub async fn serve(
     tasks: TaskTracker,
     stop: CancellationToken,
 ) {
+    // Listening once more changes the length of the queue, and nothing else.
+    if let Err(error) = rustix::net::listen(&listener, BACKLOG) {
+        tracing::warn!(%error, "the queue of those who connect stays short");
+    }
     let most = most.min(file_limit() / PART_OF_FILES);
     let room = Room::new(most);
     let (mut exhausted, mut refusals) = (false, Seldom::default());

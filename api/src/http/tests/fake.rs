@@ -1,5 +1,5 @@
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use pgw_core::active::{ACTIVE_VERSION, ActiveSet};
@@ -17,8 +17,6 @@ pub(super) struct FakeEngine {
     asked: Mutex<Vec<String>>,
     /// Panics when it is asked for its readiness.
     pub(super) troubled: AtomicBool,
-    /// How often it was asked for its readiness.
-    pub(super) looks: AtomicUsize,
     /// Cannot check any upstream.
     pub(super) unable: AtomicBool,
     /// Takes its time: `settle` until it is released, the active set for ever.
@@ -77,7 +75,6 @@ impl Engine for FakeEngine {
     }
 
     async fn readiness(&self) -> Vec<Readiness> {
-        self.looks.fetch_add(1, Ordering::SeqCst);
         if self.troubled.load(Ordering::SeqCst) {
             panic!("an engine that fails in itself");
         }

@@ -103,19 +103,6 @@ async fn a_check_that_the_gateway_cannot_make_is_a_503_and_not_the_proxys_failur
 }
 
 #[tokio::test]
-async fn however_many_ask_whether_it_is_ready_the_machinery_is_asked_once_a_second() {
-    let gateway = Gateway::new().await;
-    let looks = || gateway.engine.looks.load(Ordering::SeqCst);
-    let ask = async || gateway.send(Request::get("/readyz").body(Body::empty()).unwrap()).await;
-    let all = futures_util::future::join_all((0..50).map(|_| ask())).await;
-    assert!(all.iter().all(|answer| answer.status == 200 && answer.text == all[0].text));
-    assert_eq!(looks(), 1);
-    gateway.a_while_later().await;
-    ask().await;
-    assert_eq!(looks(), 2, "and then it is looked at again");
-}
-
-#[tokio::test]
 async fn a_sane_request_id_is_kept_and_another_is_replaced() {
     let gateway = Gateway::new().await;
     let ask = async |id: &str| {
