@@ -67,6 +67,12 @@ impl Rest {
         self.expect(Method::DELETE, path, None, 204).await.map(drop)
     }
 
+    /// Gives what the answer says is still missing.
+    pub async fn delete_unfinished(&self, path: &str) -> Result<String> {
+        let answer = self.expect(Method::DELETE, path, None, 202).await?;
+        Ok(text(&answer, "detail").to_owned())
+    }
+
     pub async fn patch(&self, path: &str, body: Value) -> Result<Value> {
         self.expect(Method::PATCH, path, Some(&body), 200).await
     }

@@ -13,6 +13,7 @@ mod names;
 mod operators;
 mod removal;
 mod rules;
+mod silence;
 mod through;
 mod upstreams;
 
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         crashes::TESTS,
         agent::TESTS,
         removal::TESTS,
+        silence::TESTS,
         rules::TESTS,
         operators::TESTS,
     ])

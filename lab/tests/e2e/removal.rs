@@ -94,7 +94,8 @@ async fn without_an_agent_a_freed_port_is_given_to_nobody(mut lab: Lab) -> Resul
     let vigil = Vigil::begin(C1).await?;
     ready.gateway.kill(Program::Agent).await?;
     // The rule that leads c1 to this port is still in the kernel, and nobody can take it out.
-    ready.rest.delete(&format!("/v1/mappings/{}", old.id)).await?;
+    let missing = ready.rest.delete_unfinished(&format!("/v1/mappings/{}", old.id)).await?;
+    ensure!(missing.contains("agent"), "{missing}");
     ensure!(lab.seen_as(C1, "http://origin/").await.is_err(), "deleted, and the origin was reached");
     lab.upstream(Kind::Microsocks).await?;
     let client = ready.rest.add_client(C2).await?;
