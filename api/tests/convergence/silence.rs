@@ -2,21 +2,28 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use pgw_api::converge::{Settled, Subject};
+use pgw_api::converge::{Converger, Settled, Subject};
+use pgw_core::ids::ClientId;
 use pgw_core::state::MappingState;
 
 use crate::world::{Mood, Process, World};
 
 /// A client that is open, and an agent that has been asked for something and hangs.
-async fn open_with_an_agent_that_hangs() -> (Arc<World>, Process, pgw_api::converge::Converger) {
+async fn open_with_an_agent_that_hangs() -> (Arc<World>, Process, Converger) {
     let world = World::new().await;
     let process = Process::start(&world).await;
     world.open_client(&process).await;
     world.agent(Mood::Hangs);
     let converger = process.converger();
-    converger.settle(world.client_id("tv").await).await;
+    settled(&converger, world.client_id("tv").await).await;
     (world, process, converger)
+}
+
+/// The promise is that nobody is kept; a test that hangs would only say so to the patient.
+async fn settled(converger: &Converger, client: ClientId) -> Settled {
+    tokio::time::timeout(Duration::from_secs(30), converger.settle(client)).await.unwrap()
 }
 
 fn lets_nobody_out(world: &World, port: u16) -> bool {
@@ -29,13 +36,13 @@ async fn a_door_is_shut_while_a_run_waits_for_an_agent_that_hangs() {
     let tv = world.client_id("tv").await;
     assert!(!lets_nobody_out(&world, 15001));
     world.enable("tv", "de1", false).await;
-    let told = converger.settle(tv).await;
+    let told = settled(&converger, tv).await;
     assert_eq!(told, Settled::No("the agent does not answer".into()), "nobody has confirmed anything");
     assert!(lets_nobody_out(&world, 15001));
     assert_eq!(world.mapping("tv", "de1").await.unwrap().state, MappingState::Failed);
 
     world.agent(Mood::Answers);
-    assert_eq!(converger.settle(tv).await, Settled::Yes);
+    assert_eq!(settled(&converger, tv).await, Settled::Yes);
     assert!(world.redirects().is_empty() && world.forwarders().is_empty() && world.flags().is_empty());
 }
 
@@ -44,12 +51,12 @@ async fn what_is_removed_keeps_its_port_until_an_agent_that_hangs_has_answered()
     let (world, _process, converger) = open_with_an_agent_that_hangs().await;
     let tv = world.client_id("tv").await;
     world.unmap("tv", "de1").await;
-    assert!(matches!(converger.settle(tv).await, Settled::No(_)));
+    assert!(matches!(settled(&converger, tv).await, Settled::No(_)));
     assert!(lets_nobody_out(&world, 15001));
     assert_eq!(world.plans().await[0].port, Some(15001), "a rule may still lead to it");
 
     world.agent(Mood::Answers);
-    assert_eq!(converger.settle(tv).await, Settled::Yes);
+    assert_eq!(settled(&converger, tv).await, Settled::Yes);
     assert_eq!(world.plans().await[0].port, None);
 }
 

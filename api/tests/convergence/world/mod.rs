@@ -2,6 +2,7 @@
 //! outlive the API, a budget of effects after which the API is "killed", and troubles.
 
 mod effects;
+mod ledger;
 mod operator;
 mod process;
 mod promises;

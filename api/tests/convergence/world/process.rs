@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::World;
 use super::effects::{KernelOf, UnitsOf};
+use super::ledger::Ledger;
 
 pub(crate) struct Process {
     world: Arc<World>,
@@ -37,7 +38,7 @@ impl Process {
         let stop = CancellationToken::new();
         tokio::spawn(task.run(stop.clone()));
         let activator = Arc::new(Activator {
-            store: world.store.clone(),
+            store: Arc::new(Ledger(world.clone())),
             board: board.clone(),
             flags: Flags::new(world.dir.path()).unwrap(),
             units: Arc::new(UnitsOf(world.clone())),
@@ -74,14 +75,15 @@ impl Process {
         self.round().await;
     }
 
-    /// Over everybody, and what belongs to nobody.
+    /// Over everybody, and then what belongs to nobody: a reconcile in between would take the rule
+    /// away before the door is even tried.
     pub(crate) async fn round(&self) {
         let in_use = self.activator.ports_in_use().await;
         let plans = self.world.plans().await;
         let owned: BTreeSet<u16> = plans.iter().filter_map(|plan| plan.port).collect();
         let unowned = in_use.difference(&owned).map(|port| Subject::Port(*port));
         let clients = plans.iter().map(|plan| Subject::Client(plan.client.id));
-        for subject in unowned.chain([Subject::Kernel]).chain(clients) {
+        for subject in clients.chain(unowned).chain([Subject::Kernel]) {
             self.look(subject).await;
         }
     }
