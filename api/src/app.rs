@@ -147,7 +147,7 @@ impl Engine for Machinery {
             Err(_) => String::new(),
         };
         vec![
-            entry("agent", self.board.agent_error(), "it answers, and the kernel holds what it said"),
+            entry("agent", self.board.agent_trouble(), "it answers, and the kernel holds what it said"),
             entry("forwarders", units.err().map(|error| error.to_string()), &forwarders),
             entry("start", first_look, "every client has been looked at"),
         ]

@@ -326,6 +326,8 @@ impl Transport for KernelOf {
             applied: applied
                 .map(|(ip, port)| AppliedRule { ip_cidr: ClientIp::new(*ip).unwrap(), port: *port })
                 .collect(),
+            flows_ended: 0,
+            warnings: vec![],
         })
     }
 }
