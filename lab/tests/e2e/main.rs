@@ -7,7 +7,10 @@
 mod agent;
 mod closed;
 mod crashes;
+mod drift;
+mod flows;
 mod harness;
+mod interfaces;
 mod lab_itself;
 mod names;
 mod operators;
@@ -27,6 +30,9 @@ fn main() -> ExitCode {
         upstreams::TESTS,
         crashes::TESTS,
         agent::TESTS,
+        drift::TESTS,
+        flows::TESTS,
+        interfaces::TESTS,
         removal::TESTS,
         rules::TESTS,
         operators::TESTS,
