@@ -54,8 +54,8 @@ async fn a_download_that_began_before_the_registration_gets_no_further_byte(lab:
     }
     let [of_c1, of_stranger]: [TcpStream; 2] =
         downloads.try_into().ok().context("there are two downloads")?;
-    let before = lab.leaks(C1.name).await?;
     ready.rest.add_client(C1).await?;
+    let before = lab.leaks(C1.name).await?;
     let more = further(|buffer| of_c1.try_read(buffer)).await;
     ensure!(more == 0, "{more} more bytes came in after the registration");
     let leaked = lab.leaks(C1.name).await?.since(&before);
