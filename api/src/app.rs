@@ -22,8 +22,11 @@ use crate::converge::{ConvergeTask, Converger};
 use crate::credentials::internal_token_file;
 use crate::engine::{Engine, Readiness};
 use crate::flags::Flags;
+use crate::health::checks::{HealthChecks, NotChecked};
+use crate::health::evidence::Evidence;
 use crate::health::probe::HttpProbe;
-use crate::health::scheduler::{HealthChecks, Scheduler};
+use crate::health::scheduler::Scheduler;
+use crate::shared::Shared;
 use crate::store::{Store, StoreError};
 use crate::units::{self, Units};
 
@@ -40,6 +43,9 @@ pub struct Machinery {
     health: HealthChecks,
     generations: Generations,
     units: Arc<dyn Units>,
+    /// How many forwarders run, or why nobody knows: /readyz is asked by anybody, and systemd is
+    /// not to be asked as often.
+    running: Shared<Result<usize, String>>,
 }
 
 /// What is built but not yet running.
@@ -48,6 +54,7 @@ pub struct Parts {
     agent: agent_client::AgentTask,
     converge: ConvergeTask,
     scheduler: Scheduler,
+    evidence: Evidence,
     deaths: tokio::sync::mpsc::UnboundedReceiver<u16>,
 }
 
@@ -57,7 +64,7 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
     let transport = Arc::new(Http::new(&settings.agent_url, internal_token_file(&settings.state_dir))?);
     let (agent, agent_task): (AgentClient, _) = agent_client::connect(transport, board.clone());
     let (told, deaths) = tokio::sync::mpsc::unbounded_channel();
-    let units = units::choose(settings.units, &settings.state_dir, &settings.run_dir, told).await?;
+    let units = units::choose(settings.units, &settings.state_dir, &settings.run_dir, told.clone()).await?;
     let activator = Arc::new(Activator {
         store: store.clone(),
         board: board.clone(),
@@ -85,9 +92,24 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         settings.health.thresholds,
     );
     scheduler.load().await?;
+    let evidence = Evidence {
+        store: store.clone(),
+        board: board.clone(),
+        checks: health.clone(),
+        run_dir: settings.run_dir.clone(),
+        told,
+    };
     let generations = Generations::new(Timestamp::now());
-    let engine = Arc::new(Machinery { store, board, converger, health, generations, units });
-    Ok(Parts { engine, agent: agent_task, converge, scheduler, deaths })
+    let engine = Arc::new(Machinery {
+        store,
+        board,
+        converger,
+        health,
+        generations,
+        units,
+        running: Shared::default(),
+    });
+    Ok(Parts { engine, agent: agent_task, converge, scheduler, evidence, deaths })
 }
 
 impl Parts {
@@ -95,6 +117,7 @@ impl Parts {
         tasks.spawn(self.agent.run(stop.clone()));
         tasks.spawn(self.converge.run(stop.clone()));
         tasks.spawn(self.scheduler.run(stop.clone()));
+        tasks.spawn(self.evidence.run(stop.clone()));
         let (mut deaths, converger, stop) = (self.deaths, self.engine.converger.clone(), stop.clone());
         tasks.spawn(async move {
             while let Some(Some(port)) = stop.run_until_cancelled(deaths.recv()).await {
@@ -116,15 +139,15 @@ impl Engine for Machinery {
         }
     }
 
-    fn proxy_changed(&self, proxy: ProxyId) {
-        self.health.changed(proxy);
+    async fn proxy_changed(&self, proxy: ProxyId) {
+        self.health.changed(proxy).await;
     }
 
     fn check_soon(&self, proxy: ProxyId) {
         self.health.check_soon(proxy);
     }
 
-    async fn check_now(&self, proxy: ProxyId) -> Result<Health, StoreError> {
+    async fn check_now(&self, proxy: ProxyId) -> Result<Health, NotChecked> {
         self.health.check_now(proxy).await
     }
 
@@ -141,14 +164,16 @@ impl Engine for Machinery {
         };
         let first_look =
             (!self.converger.has_swept()).then(|| "the first look at every client is under way".to_owned());
-        let units = self.units.running().await;
-        let forwarders = match &units {
-            Ok(running) => format!("{} running, kept by {}", running.len(), self.units.kind()),
+        let running = async { self.units.running().await.map(|all| all.len()).map_err(|e| e.to_string()) };
+        let running = self.running.get(running).await;
+        let forwarders = match &running {
+            Ok(running) => format!("{running} running, kept by {}", self.units.kind()),
             Err(_) => String::new(),
         };
         vec![
             entry("agent", self.board.agent_trouble(), "it answers, and the kernel holds what it said"),
-            entry("forwarders", units.err().map(|error| error.to_string()), &forwarders),
+            entry("forwarders", running.err(), &forwarders),
+            entry("health", self.board.checks_error(), "upstreams can be asked"),
             entry("start", first_look, "every client has been looked at"),
         ]
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use pgw_core::control::{flag_path, socket_path};
 use pgw_core::dial::Dialer;
 use pgw_core::flag::FlagFile;
+use pgw_core::resources::raise_file_limit;
 use pgw_core::settings::{Environment, FwdSettings};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -15,12 +16,14 @@ use tokio_util::sync::CancellationToken;
 mod conn;
 mod control;
 mod dns;
+mod experience;
 mod failover;
 mod flagfile;
 mod forwarder;
 mod listener;
 mod origdst;
 mod peek;
+mod race;
 mod relay;
 mod serve;
 mod start;
@@ -51,7 +54,7 @@ fn prepared() -> Result<(), Failure> {
     settings.log.clone().start_json();
     let source = FlagSource::new(flag_path(&settings.state_dir, port), port);
     let flag = source.load().map_err(|error| Failure::Flag(source.path().to_owned(), error))?;
-    start::raise_file_limit();
+    raise_file_limit();
     // A connection is a task, and a forwarder has one client: one thread serves it, and idle
     // forwarders cost next to nothing. The others resolve names.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(8).build();
@@ -75,17 +78,18 @@ async fn serve(port: u16, settings: &FwdSettings, source: FlagSource, flag: Flag
         flag: receiver.clone(),
         live: Arc::default(),
         dialer: Dialer::new(),
+        experience: Arc::default(),
         lookup: origdst::kernel(),
         pipes: Pipes::new(MOST_PIPES),
         cut: CancellationToken::new(),
         dns: Dns::default(),
     });
-    let live = shared.live.clone();
+    let (live, experience) = (shared.live.clone(), shared.experience.clone());
     let _told = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tokio::select! {
         () = forwarder::run(listener, datagrams, shared, stop) => {}
         () = source.watch(&current, &reload) => {}
-        () = control.serve(receiver, live) => {}
+        () = control.serve(receiver, live, experience) => {}
     }
     Ok(())
 }

@@ -63,8 +63,8 @@ impl World {
         let url = format!("sqlite://{}", dir.path().join("pgw.db").display());
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&url, dir.path(), PATIENCE).await.unwrap());
         for name in ["de1", "fr1"] {
-            let proxy = store.create_proxy(proxy(name)).await.unwrap();
-            store.record_health(proxy.id, &status(HealthStatus::Ok)).await.unwrap();
+            let id = store.create_proxy(proxy(name)).await.unwrap().id;
+            found(store.as_ref(), id, HealthStatus::Ok).await;
         }
         Arc::new(Self {
             dir,
@@ -113,7 +113,7 @@ impl World {
     }
 
     pub(crate) async fn health(&self, name: &str, said: HealthStatus) {
-        self.store.record_health(self.proxy_id(name).await, &status(said)).await.unwrap();
+        found(self.store.as_ref(), self.proxy_id(name).await, said).await;
     }
 
     /// A client "tv" at 10.0.0.3, open through de1.
@@ -369,8 +369,10 @@ fn everything() -> ListQuery {
     ListQuery { limit: 500, ..ListQuery::default() }
 }
 
-fn status(status: HealthStatus) -> Health {
-    Health { status, ..Health::default() }
+/// As if a check had found this.
+async fn found(store: &dyn Store, id: ProxyId, status: HealthStatus) {
+    let dial = store.upstream(id).await.unwrap();
+    store.record_health(&[dial.found(Health { status, ..Health::default() })]).await.unwrap();
 }
 
 fn proxy(name: &str) -> NewProxy {

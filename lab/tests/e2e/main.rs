@@ -7,9 +7,12 @@
 mod agent;
 mod closed;
 mod crashes;
+mod crowds;
 mod drift;
+mod evidence;
 mod flows;
 mod harness;
+mod hostname;
 mod interfaces;
 mod lab_itself;
 mod names;
@@ -26,8 +29,10 @@ fn main() -> ExitCode {
         lab_itself::TESTS,
         through::TESTS,
         names::TESTS,
+        hostname::TESTS,
         closed::TESTS,
         upstreams::TESTS,
+        evidence::TESTS,
         crashes::TESTS,
         agent::TESTS,
         drift::TESTS,
@@ -36,5 +41,6 @@ fn main() -> ExitCode {
         removal::TESTS,
         rules::TESTS,
         operators::TESTS,
+        crowds::TESTS,
     ])
 }
