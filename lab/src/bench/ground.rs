@@ -1,0 +1,257 @@
+//! Where it is measured: a device, a gateway and the far end, each in a namespace of its own, and
+//! two cables. The forwarder has a core to itself; the device and the far end share another, on
+//! every machine, so that numbers of large and small ones have the same meaning.
+//!
+//! ```text
+//!  device ──lan── gateway ──wan── far (upstream and origin)
+//! ```
+
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::sched_getaffinity;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout};
+
+use super::load::{Load, Outcome};
+use super::{Part, delay, far};
+use crate::net::GATEWAY;
+use crate::{command, names, net, netns, pki, sandbox};
+
+const DEVICE_NS: &str = "device";
+const FAR_NS: &str = "far";
+pub(crate) const DEVICE: Ipv4Addr = Ipv4Addr::new(10, 64, 0, 2);
+const LAN: Ipv4Addr = Ipv4Addr::new(10, 64, 0, 1);
+const WAN: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
+pub(crate) const FAR: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
+/// Where a resolver is asked that is nobody's.
+pub(crate) const RESOLVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 53);
+pub(crate) const RTT: Duration = Duration::from_millis(50);
+pub(crate) const LOGS: &str = "/run/lab/log";
+const PEM: &str = "/run/lab/far.pem";
+/// Some forwarders have six for a connection.
+const DESCRIPTORS: u64 = 65_536;
+/// Of which so many are not for connections.
+const OTHER_DESCRIPTORS: u64 = 600;
+/// How many connections are held at most.
+const MOST_HELD: usize = 10_000;
+/// What a measurement may take beyond the time it was given.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Of the kernel, in all three: many short connections are no trouble, and none of them is in
+/// the way of the next contestant.
+const SYSCTLS: [(&str, &str); 4] = [
+    ("net/ipv4/ip_local_port_range", "2048 65000"),
+    ("net/ipv4/tcp_max_tw_buckets", "2000"),
+    ("net/ipv4/tcp_max_syn_backlog", "65536"),
+    ("net/core/somaxconn", "65536"),
+];
+
+/// One core for the forwarder, one for the others.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cores {
+    pub(crate) forwarder: usize,
+    pub(crate) ends: usize,
+}
+
+pub(crate) struct Ground {
+    pub(crate) cores: Cores,
+    /// Files that a process may have open.
+    pub(crate) descriptors: u64,
+    own: String,
+    _far: Child,
+    _delay: Child,
+}
+
+/// Connections that are open and say nothing.
+pub(crate) struct Held {
+    child: Child,
+    input: ChildStdin,
+    output: Lines<BufReader<ChildStdout>>,
+}
+
+impl Ground {
+    /// Builds it; the process that calls this is, and stays, in the gateway's namespace.
+    /// `redirects` lead from the ports that the device dials to those of the forwarders.
+    pub(crate) async fn build(redirects: &[(u16, u16)], names: Option<u16>) -> Result<Self> {
+        let allowed = sched_getaffinity(None)?;
+        let mut cores = (0..1024).filter(|core| allowed.is_set(*core));
+        let forwarder = cores.next().context("no processor")?;
+        let ends = cores.next().context("a bench needs two processors: one for the forwarder alone")?;
+        let descriptors = raise_file_limit()?;
+        cables().await?;
+        rules(redirects, names).await?;
+        std::fs::create_dir_all(LOGS)?;
+        let issued = pki::Authority::new()?.issue(&[&FAR.to_string()])?;
+        std::fs::write(PEM, issued.chain + &issued.key)?;
+        let own = sandbox::own_program()?.to_str().context("a path that is no text")?.to_owned();
+        let cores = Cores { forwarder, ends };
+        let start = |part: &Part| spawn(FAR_NS, ends, &part.words(&own)?, "far");
+        let ground = Self {
+            cores,
+            descriptors,
+            _far: start(&Part::Far { pem: PEM.to_owned() })?,
+            _delay: start(&Part::Delay { time: RTT })?,
+            own,
+        };
+        for port in far::PORTS {
+            accepts((FAR, port).into(), None).await.context("the far end")?;
+        }
+        Ok(ground)
+    }
+
+    /// As many connections as a forwarder with two descriptors for each can have.
+    pub(crate) fn most_held(&self) -> usize {
+        let allowed = self.descriptors.saturating_sub(OTHER_DESCRIPTORS) / 2;
+        usize::try_from(allowed).unwrap_or(MOST_HELD).min(MOST_HELD)
+    }
+
+    /// Runs a program in the gateway, on the forwarder's core.
+    pub(crate) fn forwarder(&self, words: &[&str], log: &str) -> Result<Child> {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        spawn(GATEWAY, self.cores.forwarder, &words, log)
+    }
+
+    /// One of this program's own parts, as a forwarder.
+    pub(crate) fn part(&self, part: &Part, log: &str) -> Result<Child> {
+        spawn(GATEWAY, self.cores.forwarder, &part.words(&self.own)?, log)
+    }
+
+    /// The device does something, and tells what it measured.
+    pub(crate) async fn measure(&self, load: Load) -> Result<Outcome> {
+        let what = format!("{load:?}");
+        let mut command = pinned(DEVICE_NS, self.cores.ends, &Part::Load(load).words(&self.own)?);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let output = tokio::time::timeout(PATIENCE, command.output())
+            .await
+            .with_context(|| format!("{what} does not end"))??;
+        ensure!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr).trim());
+        serde_json::from_slice(&output.stdout).context(what)
+    }
+
+    pub(crate) fn hold(&self, to: SocketAddr) -> Result<Held> {
+        let mut command =
+            pinned(DEVICE_NS, self.cores.ends, &Part::Load(Load::Hold { to }).words(&self.own)?);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn()?;
+        let input = child.stdin.take().context("no input")?;
+        let output = BufReader::new(child.stdout.take().context("no output")?).lines();
+        Ok(Held { child, input, output })
+    }
+
+    /// From now on the far end is far away.
+    pub(crate) async fn go_far(&self) -> Result<()> {
+        delay::lead(FAR_NS).await
+    }
+
+    pub(crate) async fn come_near(&self) -> Result<()> {
+        delay::lead_no_more(FAR_NS).await
+    }
+}
+
+impl Held {
+    /// Returns when so many connections are open.
+    pub(crate) async fn have(&mut self, count: usize) -> Result<()> {
+        self.input.write_all(format!("{count}\n").as_bytes()).await?;
+        let line = tokio::time::timeout(PATIENCE, self.output.next_line()).await??;
+        line.with_context(|| format!("{count} connections could not be opened")).map(drop)
+    }
+
+    pub(crate) async fn end(mut self) -> Result<()> {
+        drop(self.input);
+        self.child.wait().await?;
+        Ok(())
+    }
+}
+
+/// Returns when somebody listens there, or when he who should has ended.
+pub(crate) async fn accepts(to: SocketAddr, mut child: Option<&mut Child>) -> Result<()> {
+    crate::lab::eventually(&format!("{to} accepts"), async || {
+        if let Some(status) = child.as_mut().map(|child| child.try_wait()).transpose()?.flatten() {
+            anyhow::bail!("it ended with {status}");
+        }
+        Ok(tokio::net::TcpStream::connect(to).await.ok().map(drop))
+    })
+    .await
+}
+
+fn spawn(ns: &str, core: usize, words: &[String], log: &str) -> Result<Child> {
+    let log = std::fs::File::options().create(true).append(true).open(format!("{LOGS}/{log}.log"))?;
+    let mut command = pinned(ns, core, words);
+    command.stdout(log.try_clone()?).stderr(Stdio::from(log)).kill_on_drop(true);
+    command.spawn().with_context(|| words.join(" "))
+}
+
+fn pinned(ns: &str, core: usize, words: &[String]) -> tokio::process::Command {
+    let core = core.to_string();
+    let words: Vec<&str> =
+        ["taskset", "--cpu-list", &core].into_iter().chain(words.iter().map(String::as_str)).collect();
+    command::program(ns, &words)
+}
+
+async fn cables() -> Result<()> {
+    net::private_files("127.0.0.1 localhost\n").await?;
+    net::attach(GATEWAY).await?;
+    let lines = format!(
+        "netns add {DEVICE_NS}\nnetns add {FAR_NS}\n\
+         link add name lan type veth peer name eth0 netns {DEVICE_NS}\n\
+         link add name wan type veth peer name eth0 netns {FAR_NS}\n\
+         link set lo up\nlink set lan up\nlink set wan up\naddr add {LAN}/24 dev lan\naddr add {WAN}/24 dev wan\n\
+         route add default via {FAR}\n"
+    );
+    net::batch(GATEWAY, &lines).await?;
+    for (ns, own, via) in [(DEVICE_NS, DEVICE, LAN), (FAR_NS, FAR, WAN)] {
+        let lines = format!(
+            "link set lo up\nlink set eth0 up\naddr add {own}/24 dev eth0\nroute add default via {via}\n"
+        );
+        net::batch(ns, &lines).await?;
+    }
+    for ns in [GATEWAY, DEVICE_NS, FAR_NS] {
+        for (name, value) in SYSCTLS {
+            netns::sysctl(ns, name, value)?;
+        }
+    }
+    netns::sysctl(GATEWAY, "net/ipv4/ip_forward", "1")
+}
+
+/// A gateway as pgw makes it, as far as packets see it: redirects by a map, and source NAT for
+/// whatever is not redirected.
+async fn rules(redirects: &[(u16, u16)], names: Option<u16>) -> Result<()> {
+    let map: Vec<String> = redirects.iter().map(|(from, to)| format!("{from} : {to}")).collect();
+    let mut rules = String::from("table ip bench {\n");
+    if !map.is_empty() {
+        writeln!(
+            rules,
+            " map port {{ type inet_service : inet_service\n  elements = {{ {} }}\n }}",
+            map.join(", ")
+        )?;
+    }
+    rules.push_str(" chain in {\n  type nat hook prerouting priority dstnat;\n");
+    if !map.is_empty() {
+        rules.push_str("  iifname \"lan\" meta l4proto tcp redirect to :tcp dport map @port\n");
+    }
+    if let Some(port) = names {
+        writeln!(rules, "  iifname \"lan\" udp dport {} redirect to :{port}", names::PORT)?;
+    }
+    rules.push_str(
+        " }\n chain out {\n  type nat hook postrouting priority srcnat;\n  oifname \"wan\" masquerade\n }\n}\n",
+    );
+    command::ok_with(GATEWAY, &["nft", "-f", "-"], &rules).await?;
+    // It exists since the rules do. Closed connections would crowd the table.
+    netns::sysctl(GATEWAY, "net/netfilter/nf_conntrack_tcp_timeout_time_wait", "1")
+}
+
+/// As many files as are wanted, or as many as are allowed; gives how many.
+fn raise_file_limit() -> Result<u64> {
+    let wanted = Rlimit { current: Some(DESCRIPTORS), maximum: Some(DESCRIPTORS) };
+    if setrlimit(Resource::Nofile, wanted).is_ok() {
+        return Ok(DESCRIPTORS);
+    }
+    let allowed = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: allowed, maximum: allowed })?;
+    Ok(allowed.unwrap_or(DESCRIPTORS))
+}
