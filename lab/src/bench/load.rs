@@ -33,7 +33,7 @@ pub(crate) enum Load {
     /// New connections, each for a small answer, so many at the same time.
     Rate { to: SocketAddr, at_once: usize, time: Duration },
     /// Small answers one after the other.
-    Alone { to: SocketAddr, count: usize, time: Duration, rest: Duration },
+    OneByOne { to: SocketAddr, count: usize, time: Duration, rest: Duration },
     /// How long after its answer a stream ends when the origin ends it.
     End { to: SocketAddr, count: usize },
     /// Keeps connections that say nothing: as many as each line of its input says.
@@ -58,7 +58,7 @@ pub(crate) fn run(load: Load) -> Result<()> {
     match load {
         Load::Bulk { to, streams, time } => say(&runtime.block_on(bulk(to, streams, time))?),
         Load::Rate { to, at_once, time } => say(&runtime.block_on(rate(to, at_once, time))),
-        Load::Alone { to, count, time, rest } => say(&runtime.block_on(alone(to, count, time, rest))),
+        Load::OneByOne { to, count, time, rest } => say(&runtime.block_on(one_by_one(to, count, time, rest))),
         Load::End { to, count } => say(&runtime.block_on(end(to, count))?),
         Load::Hold { to } => hold(&runtime, to),
         Load::Names { to, count, fresh } => say(&ask(to, count, fresh)?),
@@ -111,7 +111,7 @@ async fn rate(to: SocketAddr, at_once: usize, time: Duration) -> Outcome {
     Outcome { all: done, measured: done, seconds, failed, times: Vec::new() }
 }
 
-async fn alone(to: SocketAddr, count: usize, time: Duration, rest: Duration) -> Outcome {
+async fn one_by_one(to: SocketAddr, count: usize, time: Duration, rest: Duration) -> Outcome {
     let start = Instant::now();
     let mut outcome = Outcome::default();
     while outcome.times.len() < count && start.elapsed() < time {

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use tokio::time::sleep;
 
 use super::Bench;
@@ -30,25 +30,19 @@ impl Bench {
         };
         self.samples.add(who, Measure::Rest, pss);
         let mut held = self.ground.hold(who.entry())?;
-        for count in &self.plan.held {
-            held.have(*count).await.with_context(|| who.name())?;
+        for count in self.plan.held.clone() {
+            held.have(count).await?;
             sleep(self.plan.settle).await;
-            let each = f64::from(u32::try_from(*count)?);
-            // Of both ends, and of the forwarder in between; the ends' own is taken off below.
-            let kernel = (slab()? - kernel) / each;
-            let Some(process) = process else {
-                self.samples.add(who, Measure::Whole(*count), kernel);
-                continue;
-            };
-            let own = (process.pss()? - pss) / each;
-            self.samples.add(who, Measure::Pss(*count), own);
-            self.samples.add(
-                who,
-                Measure::Descriptors(*count),
-                (process.descriptors()? - descriptors) / each,
-            );
-            if let Some(ends) = self.samples.median(Contestant::Direct, Measure::Whole(*count)) {
-                self.samples.add(who, Measure::Whole(*count), own + kernel - ends);
+            let each = f64::from(u32::try_from(count)?);
+            // Of both ends, and of the forwarder in between.
+            self.samples.add(who, Measure::Slab(count), (slab()? - kernel) / each);
+            if let Some(process) = process {
+                self.samples.add(who, Measure::Pss(count), (process.pss()? - pss) / each);
+                self.samples.add(
+                    who,
+                    Measure::Descriptors(count),
+                    (process.descriptors()? - descriptors) / each,
+                );
             }
         }
         held.end().await?;

@@ -58,13 +58,12 @@ pub(super) fn judge(samples: &Samples, most_held: usize) -> Vec<Judged> {
         }),
     );
     let idle = [
-        ("PSS", Measure::Pss(most_held), 1.0, "KiB"),
-        ("with the kernel's", Measure::Whole(most_held), 7.0, "KiB"),
-        ("descriptors", Measure::Descriptors(most_held), 2.05, ""),
+        ("PSS", samples.median(FwdConnect, Measure::Pss(most_held)), 1.0, "KiB"),
+        ("with the kernel's", samples.whole(FwdConnect, most_held), 7.0, "KiB"),
+        ("descriptors", samples.median(FwdConnect, Measure::Descriptors(most_held)), 2.05, ""),
     ]
-    .map(|(what, measure, most, unit)| {
-        let what = format!("idle connection, one of {most_held}: {what}");
-        Judged::new(what, AtMost(most), unit, samples.median(FwdConnect, measure))
+    .map(|(what, value, most, unit)| {
+        Judged::new(format!("idle connection, one of {most_held}: {what}"), AtMost(most), unit, value)
     });
     let alone = ALONE.map(|(what, who, measure, bound, unit, one)| {
         Judged::new(what, bound, unit, samples.median(who, measure).map(|value| value / one))

@@ -13,7 +13,7 @@ pub(crate) struct Plan {
     pub(crate) at_once_far: usize,
     pub(crate) rate_far: Duration,
     /// Small answers one after the other.
-    pub(crate) alone: usize,
+    pub(crate) one_by_one: usize,
     pub(crate) warm: usize,
     pub(crate) ends: usize,
     /// Numbers of connections that say nothing, the largest last.
@@ -42,7 +42,7 @@ impl Plan {
                 at_once: 32,
                 at_once_far: 64,
                 rate_far: seconds(0.5),
-                alone: 50,
+                one_by_one: 50,
                 warm: 3,
                 ends: 1,
                 held: vec![100, 500],
@@ -60,7 +60,7 @@ impl Plan {
             at_once: 32,
             at_once_far: 256,
             rate_far: seconds(1.0),
-            alone: 500,
+            one_by_one: 500,
             warm: 10,
             ends: 5,
             held: vec![1_000, most_held],

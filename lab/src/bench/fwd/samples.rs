@@ -33,8 +33,8 @@ pub(crate) enum Measure {
     /// KiB and descriptors for a connection that says nothing, at so many of them.
     Pss(usize),
     Descriptors(usize),
-    /// KiB with the kernel's.
-    Whole(usize),
+    /// KiB that the machine's kernel took for it, at both ends too.
+    Slab(usize),
     /// KiB and percent of a core for so many forwarders that do nothing.
     IdlePss(usize),
     IdleCpu(usize),
@@ -60,6 +60,9 @@ impl Measure {
     ];
     pub(crate) const FAR: [Self; 5] = [Self::FarRate, Self::FarP50, Self::FarP99, Self::Cold, Self::Warm];
 }
+
+/// Two sockets are more than the one, and a connection is less than the other.
+const SENSIBLE_KIB: std::ops::Range<f64> = 2.0..64.0;
 
 #[derive(Debug, Default)]
 pub(crate) struct Samples(BTreeMap<Contestant, BTreeMap<Measure, Vec<f64>>>);
@@ -87,6 +90,15 @@ impl Samples {
 
     pub(crate) fn ratio(&self, who: Contestant, measure: Measure, to: Contestant) -> Option<f64> {
         ratio(self.of(who, measure), self.of(to, measure))
+    }
+
+    /// KiB for a connection that says nothing, with what the kernel has for it beyond what the ends
+    /// have by themselves. None if the machine was too busy to tell: the kernel's memory is counted
+    /// for all of it.
+    pub(crate) fn whole(&self, who: Contestant, count: usize) -> Option<f64> {
+        let slab = |who| self.median(who, Measure::Slab(count));
+        let kernel = slab(who)? - slab(Contestant::Direct)?;
+        SENSIBLE_KIB.contains(&kernel).then_some(self.median(who, Measure::Pss(count))? + kernel)
     }
 
     pub(crate) fn has(&self, who: Contestant) -> bool {
@@ -122,5 +134,16 @@ mod tests {
         assert_eq!(samples.median(Contestant::Bare, Measure::Rate), None);
         let written = samples.json();
         assert_eq!(written["HAProxy splice, SOCKS4"]["Rate"], json!([20.0, null, 60.0]));
+    }
+
+    #[test]
+    fn memory_that_others_took_is_not_put_down_to_a_connection() {
+        for (kernel, want) in [(11.5, Some(6.0)), (5.5, None), (-300.0, None), (400.0, None)] {
+            let mut samples = Samples::default();
+            samples.add(Contestant::Direct, Measure::Slab(1_000), 6.0);
+            samples.add(Contestant::Bare, Measure::Slab(1_000), kernel);
+            samples.add(Contestant::Bare, Measure::Pss(1_000), 0.5);
+            assert_eq!(samples.whole(Contestant::Bare, 1_000), want, "{kernel}");
+        }
     }
 }

@@ -11,9 +11,11 @@ enum Show {
     TimesDirect(Measure),
     /// Divided by this.
     Per(Measure, f64),
+    /// Memory of so many connections, for each, with the kernel's.
+    Whole(usize),
 }
 
-use Show::{Per, TimesDirect};
+use Show::{Per, TimesDirect, Whole};
 
 pub(super) fn tables(samples: &Samples, plan: &Plan) -> Vec<Table> {
     let mut tables = vec![
@@ -65,7 +67,7 @@ fn held(plan: &Plan) -> Vec<(String, Show)> {
     let mut columns = vec![("PSS at rest MiB".to_owned(), Per(Measure::Rest, 1024.0))];
     for count in &plan.held {
         columns.push((format!("at {count}: PSS KiB/conn"), Per(Measure::Pss(*count), 1.0)));
-        columns.push(("with the kernel's".to_owned(), Per(Measure::Whole(*count), 1.0)));
+        columns.push(("with the kernel's".to_owned(), Whole(*count)));
         columns.push(("descriptors/conn".to_owned(), Per(Measure::Descriptors(*count), 1.0)));
     }
     columns
@@ -87,6 +89,7 @@ fn table(samples: &Samples, heading: &str, columns: &[(impl ToString, Show)]) ->
 fn value(samples: &Samples, who: Contestant, show: &Show) -> Option<f64> {
     match show {
         TimesDirect(measure) => samples.ratio(who, *measure, Contestant::Direct),
+        Whole(count) => samples.whole(who, *count),
         Per(measure, one) => samples.median(who, *measure).map(|value| value / one),
     }
 }

@@ -15,32 +15,39 @@ const GIB: f64 = (1_u64 << 30) as f64;
 const LONG: Duration = Duration::from_secs(30);
 
 impl Bench {
+    /// Each measurement has a process of its own: what one still has to tidy up would be charged to
+    /// the next.
     pub(super) async fn near(&mut self, who: Contestant) -> Result<()> {
-        let running = who.start(&self.ground).await?;
         let to = who.entry();
-        // The first connections of a process are not like the others.
-        self.ground.measure(Load::Alone { to, count: 20, time: LONG, rest: Duration::ZERO }).await?;
         for (streams, speed, cost) in [(1, Measure::Bulk1, Measure::Cpu1), (8, Measure::Bulk8, Measure::Cpu8)]
         {
-            let load = Load::Bulk { to, streams, time: self.plan.bulk };
-            let (outcome, spent) = self.costs(running.as_ref(), load).await?;
+            let (outcome, spent) = self.alone(who, Load::Bulk { to, streams, time: self.plan.bulk }).await?;
             self.samples.add(who, speed, outcome.measured / outcome.seconds);
             self.samples.add(who, cost, spent / (outcome.all / GIB));
         }
         let load = Load::Rate { to, at_once: self.plan.at_once, time: self.plan.rate };
-        let (outcome, spent) = self.costs(running.as_ref(), load).await?;
-        self.note_failures(who, &outcome);
+        let (outcome, spent) = self.alone(who, load).await?;
         self.samples.add(who, Measure::Rate, outcome.measured / outcome.seconds);
         self.samples.add(who, Measure::CpuConnection, spent * 1e6 / outcome.all);
-        let load = Load::Alone { to, count: self.plan.alone, time: LONG, rest: Duration::ZERO };
-        let outcome = self.ground.measure(load).await?;
-        self.note_failures(who, &outcome);
+        let load = Load::OneByOne { to, count: self.plan.one_by_one, time: LONG, rest: Duration::ZERO };
+        let (outcome, _spent) = self.alone(who, load).await?;
         for (measure, percent) in [(Measure::P50, 50), (Measure::P99, 99)] {
             self.samples.add(who, measure, percentile(&outcome.times, percent).unwrap_or(f64::NAN));
         }
-        let outcome = self.ground.measure(Load::End { to, count: self.plan.ends }).await?;
+        let (outcome, _spent) = self.alone(who, Load::End { to, count: self.plan.ends }).await?;
         self.samples.add(who, Measure::End, median(&outcome.times).unwrap_or(f64::NAN));
-        finish(running).await
+        Ok(())
+    }
+
+    async fn alone(&mut self, who: Contestant, load: Load) -> Result<(Outcome, f64)> {
+        let running = who.start(&self.ground).await?;
+        // The first connections of a process are not like the others.
+        let first = Load::OneByOne { to: who.entry(), count: 20, time: LONG, rest: Duration::ZERO };
+        self.ground.measure(first).await?;
+        let measured = self.costs(running.as_ref(), load).await?;
+        self.note_failures(who, &measured.0);
+        finish(running).await?;
+        Ok(measured)
     }
 
     /// The far end is far away already.
@@ -48,7 +55,7 @@ impl Bench {
         let running = who.start(&self.ground).await?;
         let to = who.entry();
         // Between two visits there is time to be ready for the next one.
-        let visits = |count| Load::Alone { to, count, time: LONG, rest: RTT };
+        let visits = |count| Load::OneByOne { to, count, time: LONG, rest: RTT };
         let trips = |times: &[f64]| median(times).unwrap_or(f64::NAN) / (RTT.as_secs_f64() * 1e6);
         let first = self.ground.measure(visits(1)).await?;
         self.samples.add(who, Measure::Cold, trips(&first.times));
