@@ -179,8 +179,18 @@ pub(crate) async fn accepts(to: SocketAddr, mut child: Option<&mut Child>) -> Re
     .await
 }
 
+/// What a program said last.
+pub(crate) fn last_words(log: &str) -> String {
+    let text = std::fs::read_to_string(log_path(log)).unwrap_or_default();
+    text.lines().last().unwrap_or("it said nothing").to_owned()
+}
+
+fn log_path(log: &str) -> String {
+    format!("{LOGS}/{log}.log")
+}
+
 fn spawn(ns: &str, core: usize, words: &[String], log: &str) -> Result<Child> {
-    let log = std::fs::File::options().create(true).append(true).open(format!("{LOGS}/{log}.log"))?;
+    let log = std::fs::File::options().create(true).append(true).open(log_path(log))?;
     let mut command = pinned(ns, core, words);
     command.stdout(log.try_clone()?).stderr(Stdio::from(log)).kill_on_drop(true);
     command.spawn().with_context(|| words.join(" "))
@@ -215,6 +225,8 @@ async fn cables() -> Result<()> {
             netns::sysctl(ns, name, value)?;
         }
     }
+    // Or a connection on its way to the far end sits on the port of the next contestant.
+    netns::sysctl(GATEWAY, "net/ipv4/ip_local_reserved_ports", "15001-15999")?;
     netns::sysctl(GATEWAY, "net/ipv4/ip_forward", "1")
 }
 

@@ -12,8 +12,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{timeout, timeout_at};
 
+use super::drain::Drain;
 use super::hello::{Order, Then};
-use super::pour::Drain;
 use crate::names;
 
 /// Longer than any connection needs that comes to something.

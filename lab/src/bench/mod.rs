@@ -3,6 +3,7 @@
 
 mod bare;
 mod delay;
+mod drain;
 mod far;
 mod fwd;
 mod ground;
@@ -10,7 +11,6 @@ mod hello;
 mod load;
 mod machine;
 mod options;
-mod pour;
 mod process;
 mod report;
 mod stats;

@@ -95,6 +95,16 @@ impl Contestant {
         }
     }
 
+    fn log(self) -> &'static str {
+        match self {
+            Self::Direct | Self::Bare => "bare",
+            Self::FwdConnect | Self::FwdSocks | Self::FwdHttps => "pgw-fwd",
+            Self::RedsocksConnect | Self::RedsocksSocks => "redsocks",
+            Self::Haproxy | Self::HaproxyTls => "haproxy",
+            Self::V2rayConnect | Self::V2raySocks => "v2ray",
+        }
+    }
+
     pub(crate) fn is_installed(self) -> bool {
         self.program().is_none_or(|program| fs::exists(program).unwrap_or(false))
     }
@@ -142,7 +152,7 @@ impl Contestant {
             Self::V2raySocks => v2ray(ground, port, "socks", far::SOCKS)?,
         };
         let place = (Ipv4Addr::LOCALHOST, port).into();
-        ground::accepts(place, Some(&mut child)).await.with_context(|| self.name())?;
+        ground::accepts(place, Some(&mut child)).await.with_context(|| ground::last_words(self.log()))?;
         let process = Process(child.id().context("it has ended")?);
         Ok(Some(Running { process, child }))
     }
@@ -209,7 +219,7 @@ fn haproxy(ground: &Ground, port: u16, server: &str) -> Result<Child> {
             ground.most_held() + PIPES
         ),
     )?;
-    ground.forwarder(&["haproxy", "-db", "-q", "-f", &path], "haproxy")
+    ground.forwarder(&["haproxy", "-db", "-f", &path], "haproxy")
 }
 
 fn v2ray(ground: &Ground, port: u16, protocol: &str, upstream: u16) -> Result<Child> {

@@ -151,8 +151,8 @@ fn notes(options: &Options, plan: &Plan, troubles: &[String]) -> Vec<String> {
         "CPU is the forwarder's own process, in user space and in the kernel; what the kernel does elsewhere for its \
          packets (softirq on the ends' core) is not counted, for anybody. The clock has 10 ms."
             .to_owned(),
-        "Every connection begins with a TLS ClientHello that names a host. The ends do not copy bulk (sendfile, \
-         MSG_TRUNC), so that they are not what is measured; behind TLS the far end encrypts."
+        "Every connection begins with a TLS ClientHello that names a host. The device throws bulk away \
+         without copying it (MSG_TRUNC), so that it is not what is measured; behind TLS the far end encrypts."
             .to_owned(),
         "The 50 ms are a netfilter queue in front of the far end that keeps every packet so long: one way has it all. \
          *Cold* is the first connection of a process, *warm* are later ones with a pause of 50 ms between them. Direct \
