@@ -7,7 +7,8 @@ use anyhow::Result;
 use tokio::time::sleep;
 
 use super::Bench;
-use super::contestants::{self, Contestant};
+use super::contestants::Contestant;
+use super::programs;
 use super::samples::Measure;
 use super::traffic::finish;
 use crate::bench::ground::{self, RESOLVER, RTT};
@@ -59,7 +60,7 @@ impl Bench {
             progress(&format!("{count} forwarders that do nothing"));
             let from = children.len();
             for port in (FIRST_PORT..).take(*count).skip(from) {
-                children.push(contestants::forwarder(&self.ground, port, "socks5", far::SOCKS)?);
+                children.push(programs::forwarder(&self.ground, port, "socks5", far::SOCKS)?);
             }
             for (port, child) in (FIRST_PORT..).zip(&mut children).skip(from) {
                 ground::accepts((Ipv4Addr::LOCALHOST, port).into(), Some(child)).await?;

@@ -5,6 +5,7 @@ mod contestants;
 mod footprint;
 mod goals;
 mod plan;
+mod programs;
 mod samples;
 mod tables;
 mod traffic;
@@ -18,11 +19,18 @@ use self::contestants::Contestant;
 use self::plan::Plan;
 use self::samples::{Measure, Samples};
 use super::ground::Ground;
-use super::machine::Machine;
+use super::machine::{self, Machine};
 use super::report::Report;
 use super::{Options, progress};
 
 const PACKAGES: [&str; 3] = ["redsocks", "haproxy", "v2ray"];
+
+/// So much of a core others may use.
+const QUIET: f64 = 0.1;
+
+/// What is measured of ours only, by the words for `--only`.
+const NAMES: &str = "dns";
+const IDLE: &str = "idle";
 
 struct Bench {
     ground: Ground,
@@ -30,14 +38,20 @@ struct Bench {
     samples: Samples,
     /// What went wrong with others.
     troubles: Vec<String>,
+    /// How much of a core others used before it began.
+    busy: f64,
 }
 
 pub(crate) async fn run(options: &Options) -> Result<()> {
     let start = Instant::now();
-    let (wanted, absent): (Vec<_>, Vec<_>) = Contestant::ALL
-        .into_iter()
-        .filter(|who| who.is_measure() || options.wants(who.name()))
-        .partition(|who| who.is_installed());
+    let busy = machine::others().await?;
+    if busy > QUIET {
+        progress(&format!(
+            "the machine is not quiet: others use {busy:.2} of a core, and the numbers will say little"
+        ));
+    }
+    let (wanted, absent): (Vec<_>, Vec<_>) =
+        contestants(options)?.into_iter().partition(|who| who.is_installed());
     let redirects: Vec<(u16, u16)> = Contestant::ALL
         .into_iter()
         .filter(|who| *who != Contestant::Direct)
@@ -49,7 +63,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         ground.cores.forwarder, ground.cores.ends
     ));
     let plan = Plan::of(options, ground.most_held());
-    let mut bench = Bench { ground, plan, samples: Samples::default(), troubles: Vec::new() };
+    let mut bench = Bench { ground, plan, samples: Samples::default(), troubles: Vec::new(), busy };
     for who in absent {
         bench.trouble(who, "not installed");
     }
@@ -59,18 +73,32 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         let done = bench.held(who).await;
         bench.judge(who, done)?;
     }
-    if options.wants("dns") {
+    if options.wants(NAMES) {
         for _ in 0..bench.plan.repeat {
             progress("names");
             bench.names().await?;
         }
     }
-    if options.wants("idle") {
+    if options.wants(IDLE) {
         bench.idle().await?;
     }
     bench.write(options).await?;
     progress(&format!("after {} s", start.elapsed().as_secs()));
     Ok(())
+}
+
+/// Those that are wanted, with what they are compared to.
+fn contestants(options: &Options) -> Result<Vec<Contestant>> {
+    let wanted = |who: &Contestant| options.wants(who.name());
+    if Contestant::ALL.iter().any(wanted) {
+        return Ok(Contestant::ALL.into_iter().filter(|who| who.is_measure() || wanted(who)).collect());
+    }
+    ensure!(
+        options.wants(NAMES) || options.wants(IDLE),
+        "--only: it is none of {}, {NAMES}, {IDLE}",
+        Contestant::ALL.map(Contestant::name).join(", ")
+    );
+    Ok(Vec::new())
 }
 
 impl Bench {
@@ -115,12 +143,12 @@ impl Bench {
     }
 
     async fn write(&self, options: &Options) -> Result<()> {
-        let Self { plan, samples, troubles, .. } = self;
+        let Self { plan, samples, .. } = self;
         let report = Report {
             name: "fwd",
             title: "The forwarder beside its peers",
             machine: Machine::this(&PACKAGES).await,
-            notes: notes(options, plan, troubles),
+            notes: notes(options, self),
             goals: goals::judge(samples, plan.most_held()),
             tables: tables::tables(samples, plan),
             panels: tables::panels(samples, plan),
@@ -135,7 +163,8 @@ impl Bench {
     }
 }
 
-fn notes(options: &Options, plan: &Plan, troubles: &[String]) -> Vec<String> {
+fn notes(options: &Options, bench: &Bench) -> Vec<String> {
+    let Bench { plan, troubles, busy, .. } = bench;
     let mut notes = vec![
         format!(
             "Namespaces and cables on one machine: device, gateway, far end. The far end is upstream and origin in one \
@@ -162,6 +191,11 @@ fn notes(options: &Options, plan: &Plan, troubles: &[String]) -> Vec<String> {
          forwarder: about, not exactly."
             .to_owned(),
     ];
+    if *busy > QUIET {
+        notes.push(format!(
+            "**The machine was not quiet**: others used {busy:.2} of a core when it began, and these numbers say little."
+        ));
+    }
     if !options.whole() {
         notes.push("Not a whole run: do not quote it.".to_owned());
     }

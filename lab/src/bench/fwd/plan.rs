@@ -55,14 +55,14 @@ impl Plan {
         }
         Self {
             repeat: options.repeat,
-            bulk: seconds(2.0),
-            rate: seconds(2.0),
+            bulk: seconds(1.5),
+            rate: seconds(1.5),
             at_once: 32,
             at_once_far: 256,
             rate_far: seconds(1.0),
             one_by_one: 500,
             warm: 10,
-            ends: 5,
+            ends: 3,
             held: vec![1_000, most_held],
             idle: &[100, 999],
             watch: seconds(5.0),

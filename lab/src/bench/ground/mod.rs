@@ -6,7 +6,8 @@
 //!  device ──lan── gateway ──wan── far (upstream and origin)
 //! ```
 
-use std::fmt::Write as _;
+mod network;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Stdio;
 use std::time::Duration;
@@ -20,13 +21,10 @@ use tokio::process::{Child, ChildStdin, ChildStdout};
 use super::load::{Load, Outcome};
 use super::{Part, delay, far};
 use crate::net::GATEWAY;
-use crate::{command, names, net, netns, pki, sandbox};
+use crate::{command, pki, sandbox};
+pub(crate) use network::DEVICE;
+use network::{DEVICE_NS, FAR_NS};
 
-const DEVICE_NS: &str = "device";
-const FAR_NS: &str = "far";
-pub(crate) const DEVICE: Ipv4Addr = Ipv4Addr::new(10, 64, 0, 2);
-const LAN: Ipv4Addr = Ipv4Addr::new(10, 64, 0, 1);
-const WAN: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 pub(crate) const FAR: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
 /// Where a resolver is asked that is nobody's.
 pub(crate) const RESOLVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 53);
@@ -41,15 +39,6 @@ const OTHER_DESCRIPTORS: u64 = 600;
 const MOST_HELD: usize = 10_000;
 /// What a measurement may take beyond the time it was given.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-/// Of the kernel, in all three: many short connections are no trouble, and none of them is in
-/// the way of the next contestant.
-const SYSCTLS: [(&str, &str); 4] = [
-    ("net/ipv4/ip_local_port_range", "2048 65000"),
-    ("net/ipv4/tcp_max_tw_buckets", "2000"),
-    ("net/ipv4/tcp_max_syn_backlog", "65536"),
-    ("net/core/somaxconn", "65536"),
-];
 
 /// One core for the forwarder, one for the others.
 #[derive(Debug, Clone, Copy)]
@@ -83,8 +72,8 @@ impl Ground {
         let forwarder = cores.next().context("no processor")?;
         let ends = cores.next().context("a bench needs two processors: one for the forwarder alone")?;
         let descriptors = raise_file_limit()?;
-        cables().await?;
-        rules(redirects, names).await?;
+        network::cables().await?;
+        network::rules(redirects, names).await?;
         std::fs::create_dir_all(LOGS)?;
         let issued = pki::Authority::new()?.issue(&[&FAR.to_string()])?;
         std::fs::write(PEM, issued.chain + &issued.key)?;
@@ -201,60 +190,6 @@ fn pinned(ns: &str, core: usize, words: &[String]) -> tokio::process::Command {
     let words: Vec<&str> =
         ["taskset", "--cpu-list", &core].into_iter().chain(words.iter().map(String::as_str)).collect();
     command::program(ns, &words)
-}
-
-async fn cables() -> Result<()> {
-    net::private_files("127.0.0.1 localhost\n").await?;
-    net::attach(GATEWAY).await?;
-    let lines = format!(
-        "netns add {DEVICE_NS}\nnetns add {FAR_NS}\n\
-         link add name lan type veth peer name eth0 netns {DEVICE_NS}\n\
-         link add name wan type veth peer name eth0 netns {FAR_NS}\n\
-         link set lo up\nlink set lan up\nlink set wan up\naddr add {LAN}/24 dev lan\naddr add {WAN}/24 dev wan\n\
-         route add default via {FAR}\n"
-    );
-    net::batch(GATEWAY, &lines).await?;
-    for (ns, own, via) in [(DEVICE_NS, DEVICE, LAN), (FAR_NS, FAR, WAN)] {
-        let lines = format!(
-            "link set lo up\nlink set eth0 up\naddr add {own}/24 dev eth0\nroute add default via {via}\n"
-        );
-        net::batch(ns, &lines).await?;
-    }
-    for ns in [GATEWAY, DEVICE_NS, FAR_NS] {
-        for (name, value) in SYSCTLS {
-            netns::sysctl(ns, name, value)?;
-        }
-    }
-    // Or a connection on its way to the far end sits on the port of the next contestant.
-    netns::sysctl(GATEWAY, "net/ipv4/ip_local_reserved_ports", "15001-15999")?;
-    netns::sysctl(GATEWAY, "net/ipv4/ip_forward", "1")
-}
-
-/// A gateway as pgw makes it, as far as packets see it: redirects by a map, and source NAT for
-/// whatever is not redirected.
-async fn rules(redirects: &[(u16, u16)], names: Option<u16>) -> Result<()> {
-    let map: Vec<String> = redirects.iter().map(|(from, to)| format!("{from} : {to}")).collect();
-    let mut rules = String::from("table ip bench {\n");
-    if !map.is_empty() {
-        writeln!(
-            rules,
-            " map port {{ type inet_service : inet_service\n  elements = {{ {} }}\n }}",
-            map.join(", ")
-        )?;
-    }
-    rules.push_str(" chain in {\n  type nat hook prerouting priority dstnat;\n");
-    if !map.is_empty() {
-        rules.push_str("  iifname \"lan\" meta l4proto tcp redirect to :tcp dport map @port\n");
-    }
-    if let Some(port) = names {
-        writeln!(rules, "  iifname \"lan\" udp dport {} redirect to :{port}", names::PORT)?;
-    }
-    rules.push_str(
-        " }\n chain out {\n  type nat hook postrouting priority srcnat;\n  oifname \"wan\" masquerade\n }\n}\n",
-    );
-    command::ok_with(GATEWAY, &["nft", "-f", "-"], &rules).await?;
-    // It exists since the rules do. Closed connections would crowd the table.
-    netns::sysctl(GATEWAY, "net/netfilter/nf_conntrack_tcp_timeout_time_wait", "1")
 }
 
 /// As many files as are wanted, or as many as are allowed; gives how many.
