@@ -10,7 +10,7 @@ mod samples;
 mod tables;
 mod traffic;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
@@ -155,8 +155,8 @@ impl Bench {
             samples: samples.json(),
         };
         let folder = if options.whole() { "docs/bench" } else { "target/bench" };
-        let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-        ensure!(root.is_dir(), "the folder in which this was built is gone: {}", root.display());
+        let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).canonicalize();
+        let root = root.context("the folder in which this was built is gone")?;
         let page = report.write(&root.join(folder))?;
         progress(&format!("written: {}", page.display()));
         Ok(())

@@ -18,7 +18,7 @@ enum Show {
 use Show::{Per, TimesDirect, Whole};
 
 pub(super) fn tables(samples: &Samples, plan: &Plan) -> Vec<Table> {
-    let mut tables = vec![
+    let tables = [
         table(
             samples,
             "Bulk",
@@ -56,11 +56,10 @@ pub(super) fn tables(samples: &Samples, plan: &Plan) -> Vec<Table> {
             ],
         ),
         table(samples, "Connections that say nothing", &held(plan)),
+        idle(samples, plan),
+        names(samples),
     ];
-    tables.push(idle(samples, plan));
-    tables.push(names(samples));
-    tables.retain(|table| table.rows.iter().any(|row| row.values.iter().any(Option::is_some)));
-    tables
+    tables.into_iter().filter_map(Table::measured).collect()
 }
 
 fn held(plan: &Plan) -> Vec<(String, Show)> {

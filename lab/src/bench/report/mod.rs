@@ -61,6 +61,14 @@ impl Report {
     }
 }
 
+impl Table {
+    /// Without the rows that hold nothing; none if no row is left.
+    pub(crate) fn measured(mut self) -> Option<Self> {
+        self.rows.retain(|row| row.values.iter().any(Option::is_some));
+        (!self.rows.is_empty()).then_some(self)
+    }
+}
+
 /// Three digits that mean something, and no more.
 pub(crate) fn number(value: f64) -> String {
     let size = value.abs();
