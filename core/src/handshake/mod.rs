@@ -6,6 +6,7 @@ use std::net::{Ipv6Addr, SocketAddrV4};
 use crate::health::CheckFailure;
 use crate::proxy::Host;
 
+pub mod hello;
 pub mod http_connect;
 pub mod socks5;
 
