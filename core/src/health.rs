@@ -89,8 +89,9 @@ pub enum Blame {
     Upstream,
     /// It fell silent, or broke off, when it knew the destination: one of the two is at fault.
     Unclear,
-    /// The destination's, which it could not or would not reach: it works.
-    Destination,
+    /// The destination's, which it could not or would not reach, or the gateway's own: nothing
+    /// is known against it.
+    Elsewhere,
 }
 
 impl fmt::Display for CheckFailure {

@@ -15,12 +15,14 @@ use tokio_util::sync::CancellationToken;
 mod conn;
 mod control;
 mod dns;
+mod experience;
 mod failover;
 mod flagfile;
 mod forwarder;
 mod listener;
 mod origdst;
 mod peek;
+mod race;
 mod relay;
 mod serve;
 mod start;
@@ -74,17 +76,18 @@ async fn serve(port: u16, settings: &FwdSettings, source: FlagSource, flag: Flag
         flag: receiver.clone(),
         live: Arc::default(),
         dialer: Dialer::new(),
+        experience: Arc::default(),
         lookup: origdst::kernel(),
         pipes: Pipes::new(MOST_PIPES),
         cut: CancellationToken::new(),
         dns: Dns::default(),
     });
-    let live = shared.live.clone();
+    let (live, experience) = (shared.live.clone(), shared.experience.clone());
     let _told = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tokio::select! {
         () = forwarder::run(listener, datagrams, shared, stop) => {}
         () = source.watch(&current, &reload) => {}
-        () = control.serve(receiver, live) => {}
+        () = control.serve(receiver, live, experience) => {}
     }
     Ok(())
 }

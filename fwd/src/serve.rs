@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pgw_core::dial::{Dialer, Stream, Tunnel, tune};
+use pgw_core::dial::{Destination, Dialer, Stream, Tunnel, tune};
 use pgw_core::flag::{FlagFile, FlagUpstream};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::conn::{Conn, End, Live};
 use crate::dns::{self, Dns};
+use crate::experience::Experience;
 use crate::failover::Attempt;
 use crate::origdst::{self, Lookup};
 use crate::peek::Peek;
@@ -24,6 +25,7 @@ pub(crate) struct Shared {
     pub(crate) flag: watch::Receiver<Arc<FlagFile>>,
     pub(crate) live: Arc<Live>,
     pub(crate) dialer: Dialer,
+    pub(crate) experience: Arc<Experience>,
     pub(crate) lookup: Lookup,
     pub(crate) pipes: Pipes,
     /// The time for draining is over.
@@ -66,19 +68,25 @@ async fn serve(shared: Arc<Shared>, mut conn: Box<Conn>, mut client: TcpStream, 
     let mut peek = Peek::new();
     let flag = conn.flag.clone();
     let attempt = Attempt {
-        dialer: &shared.dialer,
         flag: &flag,
+        experience: &shared.experience,
         original,
         found: peek.found(),
         started: Instant::now(),
     };
     let mut failures = std::mem::take(&mut conn.reason);
     let allowed = |upstream: &FlagUpstream| still_allowed(&shared.flag.borrow(), &flag, upstream);
+    let limit = Duration::from_millis(flag.limits.connect_timeout_ms);
+    let dialer = &shared.dialer;
+    // Nothing of the client travels with the request, whether or not the upstream is alone.
+    let dial = async |candidate: &FlagUpstream, destination: Destination, _alone: bool| {
+        dialer.dial(&candidate.upstream, &destination, limit).await
+    };
     let reached = tokio::select! {
         biased;
         () = shared.cut.cancelled() => Err(End::Drain),
         // Boxed: its room is given back when the connection stands, which then lives for hours.
-        reached = Box::pin(attempt.reach(allowed, &mut failures)) => reached.ok_or(End::NoUpstream),
+        reached = Box::pin(attempt.reach(allowed, dial, &mut failures)) => reached.ok_or(End::NoUpstream),
         _gone = peek.read(&mut client) => Err(End::Client),
     };
     conn.reason = failures;

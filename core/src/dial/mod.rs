@@ -112,7 +112,7 @@ impl DialError {
             | CheckFailure::Auth
             | CheckFailure::Tls
             | CheckFailure::BadAnswer => Blame::Upstream,
-            CheckFailure::Target => Blame::Destination,
+            CheckFailure::Target => Blame::Elsewhere,
         }
     }
 }

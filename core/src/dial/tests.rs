@@ -197,12 +197,12 @@ async fn what_a_destination_may_cause_is_never_the_upstreams_fault() {
         ("silent when asked", Http, vec![Act::Hang], Blame::Unclear),
         ("closed when asked", Http, vec![Act::HearHeader], Blame::Unclear),
         ("garbage when asked", Http, answer("garbage\r\n\r\n"), Blame::Unclear),
-        ("a destination refused", Http, answer("HTTP/1.1 403 No\r\n\r\n"), Blame::Destination),
+        ("a destination refused", Http, answer("HTTP/1.1 403 No\r\n\r\n"), Blame::Elsewhere),
         (
             "a destination out of reach",
             Socks5,
             vec![Act::Hear(3), Act::Say(vec![5, 0]), Act::Hear(19), Act::Say(vec![5, 4])],
-            Blame::Destination,
+            Blame::Elsewhere,
         ),
     ] {
         let to = upstream(scheme, "127.0.0.1", fake(acts).await.port(), None);

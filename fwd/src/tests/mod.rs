@@ -51,7 +51,7 @@ pub(crate) fn flag(port: u16) -> FlagFile {
     flag
 }
 
-fn upstream(name: &str, at: SocketAddr) -> FlagUpstream {
+pub(crate) fn upstream(name: &str, at: SocketAddr) -> FlagUpstream {
     FlagUpstream {
         mapping_id: MappingId(name.bytes().fold(uuid::Uuid::nil(), |id, byte| {
             uuid::Uuid::from_u128(id.as_u128().wrapping_mul(31).wrapping_add(byte.into()))
@@ -102,6 +102,7 @@ impl Gateway {
             flag: receiver,
             live: live.clone(),
             dialer,
+            experience: Arc::default(),
             lookup,
             pipes: Pipes::new(pipes),
             cut: CancellationToken::new(),
