@@ -39,6 +39,7 @@ pub struct Activator {
     pub sni_log: SniLog,
     /// None: the gateway's own resolver answers.
     pub dns: Option<FlagDns>,
+    pub limits: Limits,
 }
 
 /// Is there anything left that trying again would change?
@@ -236,7 +237,7 @@ impl Activator {
                 ip_cidr: plan.client.ip_cidr,
             },
             upstreams: wanted.iter().map(upstream).collect(),
-            limits: Limits::default(),
+            limits: self.limits.clone(),
             sni_log: self.sni_log,
             dns: self.dns.clone(),
         }

@@ -26,6 +26,15 @@ pub struct Line {
     greeted: bool,
 }
 
+/// How the words before the request are said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Words {
+    /// Each when the last one was answered, as every upstream takes it.
+    OneByOne,
+    /// All in one packet. Some upstreams lose what comes behind the first of them.
+    AtOnce,
+}
+
 /// What an upstream said to the request.
 enum Verdict {
     NeedMore,
@@ -41,12 +50,21 @@ impl Line {
         Self { stream, greeted }
     }
 
-    /// Greets and logs in, word by word, where the scheme wants it.
-    pub async fn greet(&mut self, upstream: &Upstream, deadline: Deadline) -> Result<(), DialError> {
+    /// Greets and logs in, where the scheme wants it.
+    pub async fn greet(
+        &mut self,
+        upstream: &Upstream,
+        words: Words,
+        deadline: Deadline,
+    ) -> Result<(), DialError> {
         if self.greeted {
             return Ok(());
         }
-        let (mut login, greeting) = Login::new(upstream.credentials.as_ref())?;
+        let credentials = upstream.credentials.as_ref();
+        let (mut login, greeting) = match words {
+            Words::OneByOne => Login::new(credentials)?,
+            Words::AtOnce => Login::at_once(credentials)?,
+        };
         let mut talk = Talk::over(&mut self.stream);
         talk.say(&greeting);
         let left = deadline

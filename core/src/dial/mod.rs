@@ -22,7 +22,7 @@ mod tls;
 mod tests;
 
 pub use crate::handshake::Destination;
-pub use line::{Line, Said};
+pub use line::{Line, Said, Words};
 pub use stream::{Stream, Tunnel};
 pub use tcp::{Syn, tune};
 
@@ -73,7 +73,7 @@ impl Dialer {
         deadline: Deadline,
     ) -> Result<Tunnel, DialError> {
         let mut line = self.open(upstream, Syn::Full, deadline).await?;
-        line.greet(upstream, deadline).await?;
+        line.greet(upstream, Words::OneByOne, deadline).await?;
         line.ask(upstream, dest, None, deadline).await
     }
 
@@ -128,6 +128,10 @@ impl Deadline {
     pub fn within(limit: Duration) -> Self {
         let whole = limit.min(LONGEST);
         Self { at: Instant::now() + whole, whole }
+    }
+
+    pub fn left(self) -> Duration {
+        self.at.saturating_duration_since(Instant::now())
     }
 
     /// `doing` says what was waited for, should the time run out.

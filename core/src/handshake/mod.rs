@@ -25,6 +25,15 @@ pub struct Refusal {
     pub detail: String,
 }
 
+impl Destination {
+    pub fn port(&self) -> u16 {
+        match self {
+            Self::Addr(addr) => addr.port(),
+            Self::Name(_, port) => *port,
+        }
+    }
+}
+
 /// As an authority is written: `host:port`, with brackets around an IPv6 address.
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

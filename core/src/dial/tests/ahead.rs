@@ -120,7 +120,7 @@ async fn a_line_that_was_greeted_says_only_the_request_and_knows_when_it_ends() 
     let to = upstream(Scheme::Socks5, "127.0.0.1", fake(acts.concat()).await.port(), Some(("bob", "p:a")));
     let deadline = Deadline::within(LONG);
     let mut line = Dialer::new().open(&to, Syn::Alone, deadline).await.unwrap();
-    line.greet(&to, deadline).await.unwrap();
+    line.greet(&to, Words::OneByOne, deadline).await.unwrap();
     let now = std::future::poll_fn(|cx| std::task::Poll::Ready(line.poll_ended(cx))).await;
     assert!(now.is_pending(), "it waits for its request");
     let tunnel = line.ask(&to, &dest(), None, deadline).await.unwrap();
@@ -129,6 +129,6 @@ async fn a_line_that_was_greeted_says_only_the_request_and_knows_when_it_ends() 
     let hangs_up = fake([greeted(), vec![Act::Say(vec![1, 0])]].concat()).await;
     let to = upstream(Scheme::Socks5, "127.0.0.1", hangs_up.port(), Some(("bob", "p:a")));
     let mut line = Dialer::new().open(&to, Syn::Alone, deadline).await.unwrap();
-    line.greet(&to, deadline).await.unwrap();
+    line.greet(&to, Words::OneByOne, deadline).await.unwrap();
     std::future::poll_fn(|cx| line.poll_ended(cx)).await;
 }
