@@ -67,8 +67,8 @@ impl Experience {
     /// How long this upstream may be silent before another one is asked as well.
     pub(crate) fn patience(&self, upstream: &FlagUpstream) -> Duration {
         let known = self.known();
-        let usual = known.iter().find(|known| known.upstream == *upstream).and_then(|known| known.usual);
-        (usual.unwrap_or_default() * USUAL_TIMES).clamp(LEAST_PATIENCE, MOST_PATIENCE)
+        let it = known.iter().find(|known| known.upstream == *upstream);
+        it.map_or(LEAST_PATIENCE, Known::patience)
     }
 
     /// Dials, and remembers what came of it.
@@ -87,9 +87,16 @@ impl Experience {
         outcome
     }
 
-    /// Another upstream carried what this one could not, or not in time.
+    /// Another upstream carried what this one could not.
     pub(crate) fn avoid(&self, upstream: &FlagUpstream) {
         self.note(upstream, |known| known.avoided_until = Some(Instant::now() + AVOIDED));
+    }
+
+    /// Another upstream was quicker, though this one had its time. Next time it is given more:
+    /// who is slow and not silent then keeps his place.
+    pub(crate) fn outdone(&self, upstream: &FlagUpstream) {
+        self.avoid(upstream);
+        self.note(upstream, |known| known.usual = Some(known.patience()));
     }
 
     /// Of the upstreams that are in use, those with the latest trouble first.
@@ -132,15 +139,12 @@ impl Experience {
         self.troubles.send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    /// Given up after so long. Next time it is waited for longer: who is slow and not silent
-    /// then keeps his place.
     fn given_up(&self, upstream: &FlagUpstream, after: Duration) {
         if after < self.patience(upstream) {
             return;
         }
         self.note(upstream, |known| {
             known.unclear += 1;
-            known.usual = Some(known.usual.map_or(after, |usual| usual.max(after)));
             let words = format!("no answer within {} ms", after.as_millis());
             known.trouble = Some((Instant::now(), CheckFailure::Timeout, words));
         });
@@ -167,6 +171,10 @@ impl Known {
     fn new(upstream: &FlagUpstream) -> Self {
         let upstream = upstream.clone();
         Self { upstream, ok: 0, failed: 0, unclear: 0, trouble: None, avoided_until: None, usual: None }
+    }
+
+    fn patience(&self) -> Duration {
+        (self.usual.unwrap_or_default() * USUAL_TIMES).clamp(LEAST_PATIENCE, MOST_PATIENCE)
     }
 
     fn told(&self) -> Seen {

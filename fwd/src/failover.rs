@@ -1,6 +1,7 @@
 //! The client's upstreams in their order, within one attempt: the first that gives a tunnel
 //! carries the connection. One that hangs is given a moment, then the next is asked as well.
 
+use std::collections::HashMap;
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
@@ -40,7 +41,7 @@ impl<'a> Attempt<'a> {
         Dial: Future<Output = Result<T, DialError>>,
     {
         let order = self.experience.order(self.flag);
-        let mut excused = Vec::new();
+        let mut failed = HashMap::new();
         let attempt = async |candidate: &'a FlagUpstream, alone: bool| {
             let destination = self.destination(candidate.target).await;
             if !allowed(candidate) {
@@ -59,13 +60,16 @@ impl<'a> Attempt<'a> {
             if let Some(error) = &error {
                 failures.push(format!("{}: {}", candidate.upstream.name, in_short(&error.detail)));
             }
-            if error.is_none_or(|error| error.blame() == Blame::Elsewhere) {
-                excused.push(candidate.mapping_id);
-            }
+            failed.insert(candidate.mapping_id, error.map_or(Blame::Elsewhere, |error| error.blame()));
         });
         let (place, tunnel) = won.await?;
-        for behind in order.iter().take(place).filter(|behind| !excused.contains(&behind.mapping_id)) {
-            self.experience.avoid(behind);
+        for behind in order.iter().take(place) {
+            match failed.get(&behind.mapping_id) {
+                None => self.experience.outdone(behind),
+                Some(Blame::Upstream | Blame::Unclear) => self.experience.avoid(behind),
+                // It might carry everything else.
+                Some(Blame::Elsewhere) => {}
+            }
         }
         order.get(place).map(|winner| (*winner, tunnel))
     }

@@ -7,6 +7,7 @@
 mod agent;
 mod closed;
 mod crashes;
+mod evidence;
 mod harness;
 mod lab_itself;
 mod names;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         names::TESTS,
         closed::TESTS,
         upstreams::TESTS,
+        evidence::TESTS,
         crashes::TESTS,
         agent::TESTS,
         removal::TESTS,
