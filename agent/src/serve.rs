@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use pgw_core::resources::raise_file_limit;
+use pgw_core::serve::serve;
 use pgw_core::settings::AgentSettings;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,8 +23,11 @@ use pgw_agent::wake;
 
 /// A reconcile and the calls that wait for it have this long to end.
 const DRAIN: Duration = Duration::from_secs(5);
+/// pgw-api, the UI on behalf of its visitors, and an operator.
+const MAX_CONNECTIONS: usize = 400;
 
 pub(crate) async fn run(settings: &AgentSettings) -> anyhow::Result<()> {
+    raise_file_limit();
     let (saved, policy, kernel) = (Saved::new(&settings.state_dir), Policy::from(settings), Arc::new(Nft));
     match restore(kernel.as_ref(), &saved, &policy).await {
         Ok(restored) => restored.log(),
@@ -43,9 +48,7 @@ pub(crate) async fn run(settings: &AgentSettings) -> anyhow::Result<()> {
 
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     tasks.spawn(waiting.run(reconciler, settings.reconcile_interval, stop.clone()));
-    let server =
-        axum::serve(listener, http::router(agent)).with_graceful_shutdown(stop.clone().cancelled_owned());
-    let server = tasks.spawn(async move { server.await });
+    tasks.spawn(serve(listener, http::router(agent), MAX_CONNECTIONS, tasks.clone(), stop.clone()));
     tracing::info!(listen = %settings.listen, version = env!("CARGO_PKG_VERSION"), "pgw-agent listens");
     sd_notify::notify(&[sd_notify::NotifyState::Ready])?;
 
@@ -53,7 +56,6 @@ pub(crate) async fn run(settings: &AgentSettings) -> anyhow::Result<()> {
     tokio::select! {
         _ = term.recv() => {}
         _ = interrupt.recv() => {}
-        ended = server => ended.context("the server ended")?.context("the server failed")?,
     }
     tracing::info!("stopping; the rules stay in place");
     sd_notify::notify(&[sd_notify::NotifyState::Stopping])?;

@@ -22,9 +22,11 @@ use crate::converge::{ConvergeTask, Converger};
 use crate::credentials::internal_token_file;
 use crate::engine::{Engine, Readiness};
 use crate::flags::Flags;
+use crate::health::checks::{HealthChecks, NotChecked};
 use crate::health::evidence::Evidence;
 use crate::health::probe::HttpProbe;
-use crate::health::scheduler::{HealthChecks, Scheduler};
+use crate::health::scheduler::Scheduler;
+use crate::shared::Shared;
 use crate::store::{Store, StoreError};
 use crate::units::{self, Units};
 
@@ -41,6 +43,9 @@ pub struct Machinery {
     health: HealthChecks,
     generations: Generations,
     units: Arc<dyn Units>,
+    /// How many forwarders run, or why nobody knows: /readyz is asked by anybody, and systemd is
+    /// not to be asked as often.
+    running: Shared<Result<usize, String>>,
 }
 
 /// What is built but not yet running.
@@ -96,7 +101,15 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         told,
     };
     let generations = Generations::new(Timestamp::now());
-    let engine = Arc::new(Machinery { store, board, converger, health, generations, units });
+    let engine = Arc::new(Machinery {
+        store,
+        board,
+        converger,
+        health,
+        generations,
+        units,
+        running: Shared::default(),
+    });
     Ok(Parts { engine, agent: agent_task, converge, scheduler, evidence, deaths })
 }
 
@@ -127,15 +140,15 @@ impl Engine for Machinery {
         }
     }
 
-    fn proxy_changed(&self, proxy: ProxyId) {
-        self.health.changed(proxy);
+    async fn proxy_changed(&self, proxy: ProxyId) {
+        self.health.changed(proxy).await;
     }
 
     fn check_soon(&self, proxy: ProxyId) {
         self.health.check_soon(proxy);
     }
 
-    async fn check_now(&self, proxy: ProxyId) -> Result<Health, StoreError> {
+    async fn check_now(&self, proxy: ProxyId) -> Result<Health, NotChecked> {
         self.health.check_now(proxy).await
     }
 
@@ -152,14 +165,16 @@ impl Engine for Machinery {
         };
         let first_look =
             (!self.converger.has_swept()).then(|| "the first look at every client is under way".to_owned());
-        let units = self.units.running().await;
-        let forwarders = match &units {
-            Ok(running) => format!("{} running, kept by {}", running.len(), self.units.kind()),
+        let running = async { self.units.running().await.map(|all| all.len()).map_err(|e| e.to_string()) };
+        let running = self.running.get(running).await;
+        let forwarders = match &running {
+            Ok(running) => format!("{running} running, kept by {}", self.units.kind()),
             Err(_) => String::new(),
         };
         vec![
             entry("agent", self.board.agent_error(), "it answers, and the kernel holds what it said"),
-            entry("forwarders", units.err().map(|error| error.to_string()), &forwarders),
+            entry("forwarders", running.err(), &forwarders),
+            entry("health", self.board.checks_error(), "upstreams can be asked"),
             entry("start", first_look, "every client has been looked at"),
         ]
     }

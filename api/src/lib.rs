@@ -12,5 +12,6 @@ pub mod flags;
 pub mod health;
 pub mod http;
 pub mod secret_file;
+pub mod shared;
 pub mod store;
 pub mod units;

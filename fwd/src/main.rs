@@ -8,6 +8,7 @@ use std::sync::Arc;
 use pgw_core::control::{flag_path, socket_path};
 use pgw_core::dial::Dialer;
 use pgw_core::flag::FlagFile;
+use pgw_core::resources::raise_file_limit;
 use pgw_core::settings::{Environment, FwdSettings};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -40,7 +41,7 @@ use serve::Shared;
 use start::Failure;
 
 fn main() -> ExitCode {
-    match start::log().and_then(|()| prepared()) {
+    match prepared() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("pgw-fwd: {failure}");
@@ -52,9 +53,10 @@ fn main() -> ExitCode {
 fn prepared() -> Result<(), Failure> {
     let port = start::port(std::env::args_os().skip(1))?;
     let settings = FwdSettings::read(&Environment)?;
+    settings.log.clone().start_json();
     let source = FlagSource::new(flag_path(&settings.state_dir, port), port);
     let flag = source.load().map_err(|error| Failure::Flag(source.path().to_owned(), error))?;
-    start::raise_file_limit();
+    raise_file_limit();
     // A connection is a task, and a forwarder has one client: one thread serves it, and idle
     // forwarders cost next to nothing. The others resolve names.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(8).build();

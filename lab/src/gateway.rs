@@ -29,6 +29,8 @@ pub enum Program {
 
 pub struct Gateway {
     settings: BTreeMap<String, String>,
+    /// How many files a program that is started may open at most; otherwise as many as the lab.
+    files: Option<u32>,
     running: BTreeMap<Program, Child>,
 }
 
@@ -81,7 +83,12 @@ impl Gateway {
         for folder in [STATE, RUN, LOGS] {
             fs::create_dir_all(folder)?;
         }
-        Ok(Self { settings, running: BTreeMap::new() })
+        Ok(Self { settings, files: None, running: BTreeMap::new() })
+    }
+
+    /// For what is started from now on, as on a small machine.
+    pub fn limit_files(&mut self, most: u32) {
+        self.files = Some(most);
     }
 
     /// Starts it with an environment of its own, and returns when it answers.
@@ -101,9 +108,12 @@ impl Gateway {
         let path = path(program.name())?;
         // Set behind nsenter, so that even a PATH with nothing in it can be tried.
         let extra: Vec<String> = extra.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let limit = self.files.map(|most| format!("--nofile={most}:{most}"));
+        let limit = limit.iter().flat_map(|limit| ["/usr/bin/prlimit", limit.as_str()]);
         let words: Vec<&str> = ["/usr/bin/env"]
             .into_iter()
             .chain(extra.iter().map(String::as_str))
+            .chain(limit)
             .chain(path.to_str())
             .collect();
         let mut command = command::program(GATEWAY, &words);

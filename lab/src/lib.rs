@@ -11,6 +11,7 @@
 pub mod canary;
 pub mod command;
 pub mod demo;
+pub mod far;
 pub mod gateway;
 pub mod lab;
 pub mod leaks;

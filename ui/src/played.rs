@@ -10,6 +10,7 @@ use axum::extract::Request;
 use axum::http::header;
 use axum::routing::{any, get};
 use axum::{Json, Router};
+use pgw_core::log::LogLevels;
 use pgw_core::settings::UiSettings;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -33,7 +34,7 @@ pub(crate) async fn listen() -> (TcpListener, SocketAddr) {
 pub(crate) async fn run(app: Router) -> SocketAddr {
     let (listener, address) = listen().await;
     let (tasks, never) = (TaskTracker::new(), CancellationToken::new());
-    tasks.spawn(crate::server::serve(listener, app, tasks.clone(), never));
+    tasks.spawn(pgw_core::serve::serve(listener, app, 400, tasks.clone(), never));
     address
 }
 
@@ -47,6 +48,7 @@ pub(crate) async fn ui(api: SocketAddr, agent: SocketAddr) -> SocketAddr {
         listen: ([127, 0, 0, 1], 0).into(),
         api_url: format!("http://{api}"),
         agent_url: format!("http://{agent}"),
+        log: LogLevels::default(),
     };
     run(crate::app::router(&settings).unwrap()).await
 }

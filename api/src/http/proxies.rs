@@ -98,7 +98,7 @@ async fn list(State(api): State<Arc<Api>>, params: Params) -> Result<Json<List<P
     responses((status = 201, body = Proxy)))]
 async fn create(State(api): State<Arc<Api>>, Body(fields): Body) -> Result<impl IntoResponse, Error> {
     let proxy = api.store.create_proxy(new_proxy(fields)?).await?;
-    api.engine.proxy_changed(proxy.id);
+    api.engine.proxy_changed(proxy.id).await;
     Ok(created(format!("/v1/proxies/{}", proxy.id), proxy))
 }
 
@@ -120,7 +120,7 @@ async fn update(
     let proxy = api.store.update_proxy(id, proxy_patch(fields)?).await?;
     // Unknown also when it was never checked yet: asking for a check once more does no harm.
     if proxy.health.status == HealthStatus::Unknown {
-        api.engine.proxy_changed(id);
+        api.engine.proxy_changed(id).await;
     }
     match api.store.clients_of_proxy(id).await {
         Ok(clients) => {

@@ -59,6 +59,7 @@ macro_rules! every_store_test {
                 applied_at_is_there_exactly_while_a_mapping_is_applied,
                 a_new_way_out_is_pending_again,
                 health_is_remembered,
+                what_was_found_of_a_former_way_of_dialling_is_not_written_down,
             }
             removal {
                 a_thing_in_use_is_removed_only_with_cascade,

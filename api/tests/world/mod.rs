@@ -21,7 +21,7 @@ use pgw_api::store::{ClientPatch, ClientPlan, ListQuery, NewClient, NewMapping, 
 use pgw_api::units::{UnitError, Units};
 use pgw_core::active::{AppliedRule, ReconcileReport};
 use pgw_core::control::{Answer, FwdStatus, flag_path, socket_path};
-use pgw_core::flag::FlagFile;
+use pgw_core::flag::{FlagFile, Limits};
 use pgw_core::health::{Health, HealthStatus};
 use pgw_core::ids::{ClientId, ClientIp, ProxyId};
 use pgw_core::mapping::{Mapping, Target};
@@ -63,8 +63,8 @@ impl World {
         let url = format!("sqlite://{}", dir.path().join("pgw.db").display());
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&url, dir.path(), PATIENCE).await.unwrap());
         for name in ["de1", "fr1"] {
-            let proxy = store.create_proxy(proxy(name)).await.unwrap();
-            store.record_health(proxy.id, &status(HealthStatus::Ok)).await.unwrap();
+            let id = store.create_proxy(proxy(name)).await.unwrap().id;
+            found(store.as_ref(), id, HealthStatus::Ok).await;
         }
         Arc::new(Self {
             dir,
@@ -113,7 +113,7 @@ impl World {
     }
 
     pub(crate) async fn health(&self, name: &str, said: HealthStatus) {
-        self.store.record_health(self.proxy_id(name).await, &status(said)).await.unwrap();
+        found(self.store.as_ref(), self.proxy_id(name).await, said).await;
     }
 
     /// A client "tv" at 10.0.0.3, open through de1.
@@ -217,6 +217,7 @@ impl Process {
             run_dir: world.dir.path().to_owned(),
             sni_log: SniLog::Redacted,
             dns: None,
+            limits: Limits::default(),
         };
         let process = Self { world: world.clone(), board, activator, stop };
         process.sees_health().await;
@@ -367,8 +368,10 @@ fn everything() -> ListQuery {
     ListQuery { limit: 500, ..ListQuery::default() }
 }
 
-fn status(status: HealthStatus) -> Health {
-    Health { status, ..Health::default() }
+/// As if a check had found this.
+async fn found(store: &dyn Store, id: ProxyId, status: HealthStatus) {
+    let dial = store.upstream(id).await.unwrap();
+    store.record_health(&[dial.found(Health { status, ..Health::default() })]).await.unwrap();
 }
 
 fn proxy(name: &str) -> NewProxy {

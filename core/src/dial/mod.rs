@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::health::{Blame, CheckFailure};
 use crate::proxy::{Scheme, Upstream};
+use crate::resources::is_exhausted;
 
 mod line;
 mod stream;
@@ -96,7 +97,10 @@ impl Dialer {
 }
 
 impl DialError {
+    /// What this machine has run out of is nobody else's failure, in whatever step it is met.
     fn new(kind: CheckFailure, detail: impl Into<String>, source: Option<io::Error>) -> Self {
+        let ours = source.as_ref().is_some_and(is_exhausted);
+        let kind = if ours { CheckFailure::Gateway } else { kind };
         Self { kind, detail: detail.into(), asked: false, source }
     }
 
@@ -112,7 +116,7 @@ impl DialError {
             | CheckFailure::Auth
             | CheckFailure::Tls
             | CheckFailure::BadAnswer => Blame::Upstream,
-            CheckFailure::Target => Blame::Elsewhere,
+            CheckFailure::Target | CheckFailure::Gateway => Blame::Elsewhere,
         }
     }
 }

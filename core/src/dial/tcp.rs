@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Deadline, DialError};
 use crate::health::CheckFailure;
+use crate::resources::shortage;
 
 /// Of a name with many addresses, how many are tried.
 const MAX_ADDRESSES: usize = 4;
@@ -75,14 +76,23 @@ async fn resolve(host: &str, port: u16, deadline: Deadline) -> Result<Vec<Socket
         .hold(CheckFailure::Dns, || format!("while resolving {host}"), lookup_host((host, port)))
         .await?
         .map(|addresses| addresses.take(MAX_ADDRESSES).collect())
-        .map_err(|source| {
+        .map_err(|told| {
+            // The C library says that the name is not known when it cannot open its own files.
+            let source = shortage().unwrap_or(told);
             DialError::new(CheckFailure::Dns, format!("resolving {host}: {source}"), Some(source))
         })
 }
 
 fn failed(address: SocketAddr, source: io::Error) -> DialError {
-    // Else there is no route, or a firewall said no.
-    let (kind, words) = unanswered(&source).unwrap_or((CheckFailure::Unreachable, source.to_string()));
+    let (kind, words) = if let Some(unanswered) = unanswered(&source) {
+        unanswered
+    } else if source.kind() == io::ErrorKind::AddrNotAvailable && address.is_ipv4() {
+        // With IPv6 it means that this machine has no address from which that one is reached.
+        (CheckFailure::Gateway, "no local port is left".to_owned())
+    } else {
+        // No route, an ICMP error, or a firewall's no.
+        (CheckFailure::Unreachable, source.to_string())
+    };
     DialError::new(kind, format!("connecting to {address}: {words}"), Some(source))
 }
 

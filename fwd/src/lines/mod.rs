@@ -132,12 +132,11 @@ impl Lines {
     /// A line that is up to the request.
     async fn line(&self, exit: &Exit, deadline: Deadline) -> Result<Line, DialError> {
         let upstream = &exit.upstream;
-        let begun = Instant::now();
         // With its first packet alone: this one must stand, not be promised.
         let mut line = self.dialer.open(upstream, Syn::Alone, deadline).await?;
         if exit.tries_login() {
             let greeting = line.greet(upstream, Words::AtOnce, deadline);
-            if let Ok(Ok(())) = timeout(trial::patience(begun.elapsed()), greeting).await {
+            if let Ok(Ok(())) = timeout(trial::LOGIN_PATIENCE, greeting).await {
                 exit.learn(|manner, _now| manner.has_read_on());
                 return Ok(line);
             }

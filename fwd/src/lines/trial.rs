@@ -16,6 +16,9 @@ use super::exit::Exit;
 const LEAST_PATIENCE: Duration = Duration::from_millis(100);
 const MOST_PATIENCE: Duration = Duration::from_secs(1);
 
+/// Where nobody waits for what comes of it.
+pub(super) const LOGIN_PATIENCE: Duration = Duration::from_secs(2);
+
 /// How long words at once may stay without an answer, by the time that connecting took.
 pub(super) fn patience(connecting: Duration) -> Duration {
     (connecting * 2 + LEAST_PATIENCE).min(MOST_PATIENCE)

@@ -7,13 +7,16 @@
 mod agent;
 mod closed;
 mod crashes;
+mod crowds;
 mod evidence;
 mod harness;
+mod hostname;
 mod lab_itself;
 mod names;
 mod operators;
 mod removal;
 mod rules;
+mod setup;
 mod through;
 mod upstreams;
 
@@ -24,6 +27,7 @@ fn main() -> ExitCode {
         lab_itself::TESTS,
         through::TESTS,
         names::TESTS,
+        hostname::TESTS,
         closed::TESTS,
         upstreams::TESTS,
         evidence::TESTS,
@@ -31,6 +35,8 @@ fn main() -> ExitCode {
         agent::TESTS,
         removal::TESTS,
         rules::TESTS,
+        setup::TESTS,
         operators::TESTS,
+        crowds::TESTS,
     ])
 }

@@ -69,7 +69,7 @@ async fn a_patched_proxy_is_checked_when_it_is_dialled_in_another_way_and_its_cl
         (json!({"username": null, "password": null}), vec![&changed, &settle]),
         (json!({}), vec![&settle]),
     ] {
-        gateway.store.record_health(pgw_core::ids::ProxyId(proxy.parse().unwrap()), &good).await.unwrap();
+        gateway.found(&proxy, good.clone()).await;
         gateway.engine.asked();
         let answer = gateway.patch(&path, patch.clone()).await;
         assert_eq!(answer.status, 200, "{patch}: {}", answer.text);

@@ -8,6 +8,7 @@ use pgw_core::ids::{ClientId, Generation, ProxyId};
 use tokio::sync::Notify;
 
 use crate::engine::{Engine, Readiness};
+use crate::health::checks::NotChecked;
 use crate::store::StoreError;
 
 /// Remembers what it was asked, as `<what> <id>`.
@@ -16,6 +17,8 @@ pub(super) struct FakeEngine {
     asked: Mutex<Vec<String>>,
     /// Panics when it is asked for its readiness.
     pub(super) troubled: AtomicBool,
+    /// Cannot check any upstream.
+    pub(super) unable: AtomicBool,
     /// Takes its time: `settle` until it is released, the active set for ever.
     pub(super) stuck: AtomicBool,
     pub(super) entered: Notify,
@@ -47,7 +50,7 @@ impl Engine for FakeEngine {
         self.note("settle", client);
     }
 
-    fn proxy_changed(&self, proxy: ProxyId) {
+    async fn proxy_changed(&self, proxy: ProxyId) {
         self.note("changed", proxy);
     }
 
@@ -55,8 +58,11 @@ impl Engine for FakeEngine {
         self.note("soon", proxy);
     }
 
-    async fn check_now(&self, proxy: ProxyId) -> Result<Health, StoreError> {
+    async fn check_now(&self, proxy: ProxyId) -> Result<Health, NotChecked> {
         self.note("check", proxy);
+        if self.unable.load(Ordering::SeqCst) {
+            return Err(NotChecked::Gateway("no files left".into()));
+        }
         Ok(Health { status: HealthStatus::Ok, latency_ms: Some(12), ..Health::default() })
     }
 
