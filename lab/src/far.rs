@@ -28,11 +28,7 @@ pub struct Far {
 
 impl Far {
     pub fn put_before(kind: Kind, round_trip: Duration) -> Result<Arc<Self>> {
-        let far = Arc::new(Self {
-            round_trip,
-            connections: AtomicUsize::new(0),
-            spoke: Mutex::new(Instant::now()),
-        });
+        let far = Arc::new(Self { round_trip, spoke: Mutex::new(Instant::now()) });
         let listener = netns::inside(kind.name(), || {
             let socket = TcpSocket::new_v4()?;
             socket.set_reuseaddr(true)?;

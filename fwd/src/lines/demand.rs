@@ -19,7 +19,7 @@ pub(super) struct Demand {
 }
 
 impl Demand {
-    /// Somebody wants a line; a new one takes `setup`, and no more than `most` are kept.
+    /// Somebody wanted a line; a new one takes `setup`, and no more than `most` are kept.
     pub(super) fn asked(&mut self, now: Instant, setup: Duration, most: usize) {
         self.asked.push_back(now);
         while self.asked.len() > most.max(1) {

@@ -58,7 +58,7 @@ impl Exit {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Somebody wants a line.
+    /// Somebody wanted a line, and got a tunnel.
     pub(super) fn asked(&self, most: usize) {
         let mut state = self.state();
         let setup = state.setup;

@@ -33,7 +33,7 @@ pub(crate) struct Lines {
     pub(crate) dialer: Dialer,
     flag: watch::Receiver<Arc<FlagFile>>,
     exits: Mutex<Vec<Arc<Exit>>>,
-    /// Somebody took a line, or would have.
+    /// Somebody got a tunnel, and the next one may come.
     asked: Notify,
 }
 
@@ -53,15 +53,29 @@ impl Lines {
         alone: bool,
         limit: Duration,
     ) -> Result<Tunnel, DialError> {
-        let deadline = Deadline::within(limit);
         let exit = self.exit(upstream);
         let most = self.most();
+        let deadline = Deadline::within(limit);
+        let tunnel = self.tunnel(&exit, dest, said, alone, deadline).await?;
+        // Only who carries something is worth being called again.
         exit.asked(most);
         self.asked.notify_one();
+        Ok(tunnel)
+    }
+
+    async fn tunnel(
+        &self,
+        exit: &Arc<Exit>,
+        dest: &Destination,
+        said: Option<Said>,
+        alone: bool,
+        deadline: Deadline,
+    ) -> Result<Tunnel, DialError> {
+        let upstream = &exit.upstream;
         // By a fresh line, which is as quick for a hello as one that waits is step by step, and
         // is not dead.
-        let tries = dest.port() == HTTPS && said.is_some() && exit.may_try(alone, most > 0);
-        let trial = tries.then(|| Trial::of(&exit));
+        let tries = dest.port() == HTTPS && said.is_some() && exit.may_try(alone, self.most() > 0);
+        let trial = tries.then(|| Trial::of(exit));
         if trial.is_none()
             && let Some(line) = exit.take()
         {
@@ -69,7 +83,7 @@ impl Lines {
             match line.ask(upstream, dest, ahead, deadline).await {
                 // It died while it waited, or of what it was asked: a fresh one shows which.
                 Err(error) if error.kind == CheckFailure::BadAnswer => exit.was_dead(),
-                outcome => return heard(&exit, outcome),
+                outcome => return heard(exit, outcome),
             }
         }
         let begun = Instant::now();
@@ -90,7 +104,7 @@ impl Lines {
                 exit.learn(Manner::has_lost);
                 Ok(tunnel)
             }
-            outcome => heard(&exit, outcome),
+            outcome => heard(exit, outcome),
         }
     }
 

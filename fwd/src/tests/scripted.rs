@@ -43,8 +43,9 @@ pub(super) struct Seen {
     pub(super) open: watch::Sender<usize>,
     /// Of each tunnel: the client's words that were awaited for it, and what was passed on.
     pub(super) tunnels: Mutex<Vec<(usize, Vec<u8>)>>,
-    /// Of each tunnel: by the how manieth connection it came.
-    carriers: Mutex<Vec<usize>>,
+    /// Of each tunnel: by the how manieth connection it came, and how often words were awaited
+    /// before its request was.
+    carriers: Mutex<Vec<(usize, usize)>>,
     /// When it changes, all connections without a request are closed.
     pub(super) closing: watch::Sender<usize>,
     /// Connections up to this one are hung up on when they are asked for something.
@@ -97,7 +98,13 @@ impl Scripted {
     }
 
     pub(super) fn carriers(&self) -> Vec<usize> {
-        self.seen.carriers.lock().unwrap().clone()
+        self.seen.carriers.lock().unwrap().iter().map(|(number, _)| *number).collect()
+    }
+
+    /// As `awaited`, from the request on.
+    pub(super) fn awaited_when_ready(&self) -> Vec<usize> {
+        let before = self.seen.carriers.lock().unwrap().clone();
+        self.awaited().iter().zip(before).map(|(awaited, (_, before))| awaited - before).collect()
     }
 
     pub(super) async fn opens(&self, count: usize) {
@@ -173,6 +180,7 @@ impl Connection {
                 self.say(&[1, 0]).await?;
             }
         }
+        let before = self.awaited;
         let mut closing = seen.closing.subscribe();
         let request = tokio::select! {
             request = self.message(|bytes| match scheme {
@@ -202,7 +210,7 @@ impl Connection {
         let place = {
             let mut tunnels = seen.tunnels.lock().unwrap();
             tunnels.push((0, Vec::new()));
-            seen.carriers.lock().unwrap().push(number);
+            seen.carriers.lock().unwrap().push((number, before));
             tunnels.len() - 1
         };
         let yes: &[u8] = if scheme == Scheme::Socks5 {

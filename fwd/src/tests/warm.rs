@@ -42,9 +42,7 @@ async fn the_next_connection_takes_the_line_that_waits() {
         let made = proxy.connections();
         let client = say_hello(&gateway).await;
         assert!(proxy.carriers()[2] <= made, "{scheme} {login}: it was there before him");
-        // The words of the login were awaited before anybody came; his own came all at once.
-        let logging_in = usize::from(scheme == Scheme::Socks5) + usize::from(login);
-        assert_eq!(proxy.awaited()[2], 1 + logging_in, "{scheme} {login}");
+        assert_eq!(proxy.awaited_when_ready()[2], 1, "{scheme} {login}: his own words came all at once");
         hang_up(client).await;
     }
 }
