@@ -58,7 +58,7 @@ async fn round_trips(lab: &Lab, device: Device) -> Result<f64> {
 async fn measured(lab: &mut Lab, ready: &Ready, kind: Kind) -> Result<f64> {
     let far = far_away(lab, ready, C1, kind).await?;
     let (mut all, mut last) = (Vec::new(), 0.0);
-    for _connection in 0..3 {
+    for _connection in 0..4 {
         last = round_trips(lab, C1).await?;
         all.push(format!("{last:.1}"));
         far.quiet().await?;
