@@ -20,6 +20,7 @@ mod operators;
 mod removal;
 mod rules;
 mod silence;
+mod setup;
 mod through;
 mod upstreams;
 
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         removal::TESTS,
         silence::TESTS,
         rules::TESTS,
+        setup::TESTS,
         operators::TESTS,
         crowds::TESTS,
     ])
