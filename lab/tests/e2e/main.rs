@@ -19,8 +19,8 @@ mod names;
 mod operators;
 mod removal;
 mod rules;
-mod silence;
 mod setup;
+mod silence;
 mod through;
 mod upstreams;
 
