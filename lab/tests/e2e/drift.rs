@@ -18,7 +18,6 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use crate::harness::MEASURED;
-use crate::rules::gateway_with;
 
 crate::tests![
     whatever_somebody_else_changes_is_healed_in_well_under_a_second,
@@ -110,7 +109,7 @@ fn quantiles(mut values: Vec<u64>) -> String {
 
 async fn whatever_somebody_else_changes_is_healed_in_well_under_a_second(mut lab: Lab) -> Result<()> {
     let Ready { rest, gateway: _running } = {
-        let ready = gateway_with(NO_INTERVAL).await?;
+        let ready = lab.gateway_with(&[NO_INTERVAL]).await?;
         lab.mapped(&ready, C1, &[Kind::Squid]).await?;
         ready
     };
@@ -159,7 +158,7 @@ async fn whatever_somebody_else_changes_is_healed_in_well_under_a_second(mut lab
 }
 
 async fn two_programs_that_fight_wear_nobody_out_and_it_is_told(lab: Lab) -> Result<()> {
-    let Ready { rest, gateway: _running } = gateway_with(NO_INTERVAL).await?;
+    let Ready { rest, gateway: _running } = lab.gateway_with(&[NO_INTERVAL]).await?;
     rest.add_client(C1).await?;
     let enemy = tokio::spawn(async {
         loop {

@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use pgw_lab::Lab;
-use pgw_lab::names::{Answer, ask_tcp, ask_udp};
+use pgw_lab::names::{Answer, PORT, ask_tcp, ask_udp, resolve};
 use pgw_lab::net::{C1, C2, GATEWAY_LAN, GATEWAY_WAN, ORIGIN};
 use pgw_lab::upstream::Kind;
 use pgw_lab::vigil::Vigil;
 use serde_json::json;
+use tokio::net::TcpListener;
 
 crate::tests![
     whomever_a_device_asks_the_question_leaves_by_its_own_upstream,
     a_name_that_was_asked_for_by_a_former_upstream_is_asked_for_again,
     without_an_upstream_a_device_learns_no_name,
+    with_dns_left_to_the_gateway_its_own_resolver_is_asked_and_nobody_else,
 ];
 
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -69,5 +71,23 @@ async fn without_an_upstream_a_device_learns_no_name(mut lab: Lab) -> Result<()>
         let seen = ask_tcp(C1.name, resolver, "www.example.com", SILENCE).await.ok();
         ensure!(no_name(seen), "{resolver} answered {seen:?} by tcp");
     }
+    vigil.end(&[Kind::Squid.ip()]).await
+}
+
+async fn with_dns_left_to_the_gateway_its_own_resolver_is_asked_and_nobody_else(mut lab: Lab) -> Result<()> {
+    let ready = lab.gateway_with(&[("PGW_DNS", "gateway")]).await?;
+    tokio::spawn(resolve(TcpListener::bind((GATEWAY_LAN, PORT)).await?));
+    let mapping = lab.mapped(&ready, C1, &[Kind::Squid]).await?.remove(0);
+    let vigil = Vigil::begin(C1).await?;
+    let seen = ask_tcp(C1.name, GATEWAY_LAN, "www.example.com", PATIENCE).await?;
+    ensure!(seen == Answer::Address(C1.ip), "the gateway's own resolver was asked by {seen:?}");
+    for resolver in [ANYBODY, ORIGIN] {
+        let seen = ask_udp(C1.name, resolver, "www.example.com", SILENCE).await?;
+        ensure!(seen.is_none(), "{resolver} answered {seen:?}");
+        ensure!(ask_tcp(C1.name, resolver, "www.example.com", SILENCE).await.is_err(), "{resolver} answered");
+    }
+    ready.rest.patch(&format!("/v1/mappings/{}", mapping.id), json!({ "enabled": false })).await?;
+    let seen = ask_tcp(C1.name, GATEWAY_LAN, "www.example.com", SILENCE).await.ok();
+    ensure!(seen.is_none(), "a closed device was told {seen:?}");
     vigil.end(&[Kind::Squid.ip()]).await
 }

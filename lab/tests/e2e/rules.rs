@@ -2,10 +2,8 @@
 
 use anyhow::{Result, ensure};
 use pgw_lab::canary::{self, LONG, PATIENCE, answered, tcp_way, ways_out};
-use pgw_lab::gateway::{self, Gateway, Program};
-use pgw_lab::lab::{Ready, admin_token};
+use pgw_lab::gateway::{self, Program};
 use pgw_lab::net::{C1, C2, GATEWAY_LAN, GREETER, ORIGIN, STRANGER};
-use pgw_lab::rest::Rest;
 use pgw_lab::upstream::Kind;
 use pgw_lab::vigil::Vigil;
 use pgw_lab::{Lab, command};
@@ -191,20 +189,8 @@ async fn boot(settings: &[&str], want: i32) -> Result<()> {
     Ok(())
 }
 
-pub(crate) async fn gateway_with(setting: (&str, &str)) -> Result<Ready> {
-    let mut settings = gateway::settings();
-    settings.insert(setting.0.to_owned(), setting.1.to_owned());
-    let mut gateway = Gateway::new(settings)?;
-    for program in Program::ALL {
-        gateway.start(program).await?;
-    }
-    let rest = Rest::new(admin_token().await?)?;
-    rest.wait_ready().await?;
-    Ok(Ready { gateway, rest })
-}
-
 async fn with_unregistered_drop_the_stranger_is_closed_too(mut lab: Lab) -> Result<()> {
-    let ready = gateway_with(("PGW_UNREGISTERED", "drop")).await?;
+    let ready = lab.gateway_with(&[("PGW_UNREGISTERED", "drop")]).await?;
     lab.mapped(&ready, C1, &[Kind::Squid]).await?;
     let vigil = Vigil::begin(STRANGER).await?;
     ensure!(lab.seen_as(STRANGER, "http://origin/").await.is_err(), "the stranger reached the origin");
@@ -214,7 +200,7 @@ async fn with_unregistered_drop_the_stranger_is_closed_too(mut lab: Lab) -> Resu
 }
 
 async fn with_closed_action_reject_a_closed_device_is_told_at_once(lab: Lab) -> Result<()> {
-    let ready = gateway_with(("PGW_CLOSED_ACTION", "reject")).await?;
+    let ready = lab.gateway_with(&[("PGW_CLOSED_ACTION", "reject")]).await?;
     ready.rest.add_client(C1).await?;
     let refused = canary::connect(C1.name, (ORIGIN, 22).into(), LONG).await;
     let told = refused.err().map(|error| format!("{error:#}")).unwrap_or_default();
