@@ -3,6 +3,7 @@
 pub mod auth;
 mod clients;
 mod error;
+mod explain;
 mod fields;
 mod frame;
 mod input;
@@ -57,6 +58,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .merge(proxies::router())
         .merge(clients::router())
         .merge(mappings::router())
+        .merge(explain::router())
         .merge(tokens::router())
         .merge(service::router())
         .route_layer(middleware::from_fn(frame::finish_writes))

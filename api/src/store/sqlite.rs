@@ -33,7 +33,7 @@ use sqlx::{Sqlite, SqliteTransaction};
 
 use super::crypt::{KeyError, Vault};
 use super::{
-    ClientPatch, ClientPlan, HealthRecord, ListQuery, MappingPatch, NewClient, NewMapping, NewProxy,
+    ClientPatch, ClientPlan, HealthRecord, KnownAs, ListQuery, MappingPatch, NewClient, NewMapping, NewProxy,
     NewToken, Page, ProxyDial, ProxyPatch, Store, StoreError, Token,
 };
 
@@ -178,6 +178,10 @@ impl Store for SqliteStore {
 
     async fn create_client(&self, new: NewClient) -> Result<Client, StoreError> {
         in_one_write!(self, tx => clients::create(&mut tx, new))
+    }
+
+    async fn clients_known_as(&self, known_as: &KnownAs) -> Result<Vec<ClientId>, StoreError> {
+        clients::known_as(&mut *self.reader().await?, known_as).await
     }
 
     async fn clients(&self, query: &ListQuery) -> Result<Page<Client>, StoreError> {
