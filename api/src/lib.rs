@@ -14,5 +14,6 @@ pub mod http;
 pub mod known;
 pub mod secret_file;
 pub mod shared;
+pub mod sole;
 pub mod store;
 pub mod units;
