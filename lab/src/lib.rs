@@ -14,6 +14,7 @@ pub mod demo;
 pub mod gateway;
 pub mod lab;
 pub mod leaks;
+pub mod matrix;
 pub mod names;
 pub mod net;
 pub mod netns;

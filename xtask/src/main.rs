@@ -18,6 +18,8 @@ cargo xtask <command>
            namespaces: devices, real upstream proxies, an origin. Ctrl-C ends all of it.
   test     installs what the tests need and runs all of them: format, lints, unit, end to end,
            and a few seconds of each fuzz target
+  matrix   [sequences] [seed]: the lab's fault matrix, 500 sequences unless it is told otherwise: everything
+           is killed, frozen, flushed and filled at random, and nothing may leak; a seed repeats a run
   fuzz     [target] [seconds]: hostile bytes for the readers of such, all or one of them, for a
            minute each or for as long as it is told
   check    the minute before a commit: format, lints, unit tests
@@ -26,6 +28,8 @@ cargo xtask <command>
 
 /// Seconds for a fuzz target, unless it is told otherwise.
 const LONG_ENOUGH: u32 = 60;
+/// Sequences of the fault matrix, unless it is told otherwise.
+const MANY_ENOUGH: &str = "500";
 
 /// What the lab is made of.
 const LAB: &[Package] = &[
@@ -48,6 +52,9 @@ fn main() -> ExitCode {
         ["check"] => check(),
         ["golden"] => golden(),
         ["fuzz", rest @ ..] => fuzz(rest),
+        ["matrix"] => matrix(MANY_ENOUGH, None),
+        ["matrix", sequences] => matrix(sequences, None),
+        ["matrix", sequences, seed] => matrix(sequences, Some(seed)),
         ["help" | "--help" | "-h"] | [] => {
             println!("{HELP}");
             Ok(())
@@ -66,7 +73,14 @@ fn main() -> ExitCode {
 fn up(rest: &[&str]) -> Result<(), Failed> {
     install::missing(LAB)?;
     build()?;
-    Err(run::instead(&run::built("pgw-lab")?, &[&["up"], rest].concat()))
+    Err(run::instead(&run::built("pgw-lab")?, &[&["up"], rest].concat(), &[]))
+}
+
+fn matrix(sequences: &str, seed: Option<&str>) -> Result<(), Failed> {
+    install::missing(LAB)?;
+    build()?;
+    let seed: Vec<(&str, &str)> = seed.map(|seed| ("PGW_LAB_SEED", seed)).into_iter().collect();
+    Err(run::instead(&run::built("pgw-lab")?, &["matrix", sequences], &seed))
 }
 
 fn test() -> Result<(), Failed> {

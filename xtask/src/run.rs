@@ -30,8 +30,8 @@ pub(crate) fn with_env(arguments: &[&str], env: &[(&str, &str)]) -> Result<(), F
 
 /// Becomes that program, so that Ctrl-C reaches it and nobody else, and the prompt comes back
 /// only when it has ended. Returns only if it cannot be started.
-pub(crate) fn instead(program: &OsStr, arguments: &[&str]) -> Failed {
-    let error = Command::new(program).args(arguments).exec();
+pub(crate) fn instead(program: &OsStr, arguments: &[&str], env: &[(&str, &str)]) -> Failed {
+    let error = Command::new(program).args(arguments).envs(env.iter().copied()).exec();
     Failed(format!("{} cannot be run: {error}", program.to_string_lossy()))
 }
 

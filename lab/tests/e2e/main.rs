@@ -9,6 +9,8 @@ mod closed;
 mod crashes;
 mod crowds;
 mod evidence;
+mod explained;
+mod faults_at_random;
 mod harness;
 mod hostname;
 mod lab_itself;
@@ -37,6 +39,8 @@ fn main() -> ExitCode {
         silence::TESTS,
         rules::TESTS,
         operators::TESTS,
+        explained::TESTS,
+        faults_at_random::TESTS,
         crowds::TESTS,
     ])
 }
