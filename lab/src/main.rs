@@ -1,12 +1,12 @@
 //! `pgw-lab up`: a whole gateway in private namespaces, to look at and to play with.
-//! `pgw-lab matrix`: the same, with everything in it dying at random.
+//! `pgw-lab bench`: measures it. `pgw-lab matrix`: lets everything in it die at random.
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use pgw_lab::demo;
-use pgw_lab::matrix::{self, play};
+use pgw_lab::matrix::play::{self, MATRIX};
 use pgw_lab::sandbox::{self, Stage};
+use pgw_lab::{bench, demo};
 
 const USAGE: u8 = 64;
 
@@ -17,20 +17,19 @@ fn main() -> ExitCode {
             [up, folder] if up == "up" => {
                 sandbox::work(demo::inside(Path::new(folder))).map(|()| ExitCode::SUCCESS)
             }
-            [matrix, sequences, seed] if matrix == "matrix" => match (sequences.parse(), seed.parse()) {
-                (Ok(sequences), Ok(seed)) => {
-                    sandbox::work(play::inside(sequences, seed)).map(|()| ExitCode::SUCCESS)
-                }
-                _no_numbers => return usage(),
-            },
+            [command, rest @ ..] if command == bench::BENCH => {
+                sandbox::work(bench::inside(rest)).map(|()| ExitCode::SUCCESS)
+            }
+            [command, rest @ ..] if command == MATRIX => {
+                sandbox::work(play::inside(rest)).map(|()| ExitCode::SUCCESS)
+            }
             _ => return usage(),
         },
         Stage::Outside(words) => match words.as_slice() {
             [up] if up == "up" => sandbox::work(demo::outside()),
-            [matrix, sequences] if matrix == "matrix" => match sequences.parse() {
-                Ok(sequences) => matrix::seed().and_then(|seed| play::outside(sequences, seed)),
-                Err(_no_number) => return usage(),
-            },
+            [command, rest @ ..] if command == bench::BENCH => sandbox::work(bench::outside(rest)),
+            [command, rest @ ..] if command == MATRIX => play::outside(rest),
+            [part, what] if part == bench::PART => bench::part(what).map(|()| ExitCode::SUCCESS),
             _ => return usage(),
         },
     };
@@ -41,9 +40,8 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    eprintln!(
-        "pgw-lab up: starts a LAN, a gateway with pgw, upstreams and an internet; Ctrl-C ends it all\n\
-         pgw-lab matrix <sequences>: random faults, and nothing may leak; PGW_LAB_SEED repeats a run"
-    );
+    eprintln!("pgw-lab up: starts a LAN, a gateway with pgw, upstreams and an internet; Ctrl-C ends it all");
+    eprintln!("{}: measures pgw beside its peers", bench::USAGE);
+    eprintln!("{}: faults at random, and nothing may leak", play::USAGE);
     ExitCode::from(USAGE)
 }

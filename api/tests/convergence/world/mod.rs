@@ -17,6 +17,7 @@ use pgw_api::store::{ClientPlan, NewProxy, Store};
 use pgw_core::control::{flag_path, socket_path};
 use pgw_core::flag::FlagFile;
 use pgw_core::health::{Health, HealthStatus};
+use pgw_core::ids::ProxyId;
 use pgw_core::proxy::Scheme;
 use pgw_core::redact::Secret;
 use sqlx::{Connection, SqliteConnection};
