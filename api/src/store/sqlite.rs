@@ -29,7 +29,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Sqlite, SqliteTransaction};
+use sqlx::{Connection, Sqlite, SqliteTransaction};
 
 use super::crypt::{KeyError, Vault};
 use super::{
@@ -93,7 +93,12 @@ impl SqliteStore {
             .foreign_keys(true)
             .busy_timeout(patience);
         let pool = |size| SqlitePoolOptions::new().max_connections(size).acquire_timeout(patience);
-        let write = pool(1).connect_with(options.clone()).await.map_err(failed)?;
+        // On a full disk SQLite itself gives a transaction up. The library then fails to roll it
+        // back, takes it for open ever after, and could begin no other on this connection.
+        let write = pool(1).before_acquire(|connection, _age| {
+            Box::pin(async move { Ok(!Connection::is_in_transaction(connection)) })
+        });
+        let write = write.connect_with(options.clone()).await.map_err(failed)?;
         match MIGRATIONS.run(&write).await {
             Ok(()) => {}
             Err(MigrateError::VersionMissing(_)) => return Err(OpenError::Newer { path }),
