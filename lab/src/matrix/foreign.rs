@@ -40,14 +40,12 @@ impl Windows {
             }
             self.open = Some((Instant::now(), before));
         }
-        let batch = match operation {
+        match operation {
             Operation::ForgetDevice(device) => {
-                format!("delete element inet pgw_filter clients {{ {} }}\n", device.ip)
+                nft(&format!("delete element inet pgw_filter clients {{ {} }}\n", device.ip)).await?;
             }
-            _all_of_it => "delete table ip pgw\ndelete table inet pgw_filter\n".to_owned(),
-        };
-        // What is gone already cannot be deleted again.
-        command::finish(GATEWAY, &["nft", "-f", "-"], &batch).await?;
+            _all_of_it => delete_tables().await?,
+        }
         if agent_runs {
             let _in_vain = tokio::time::timeout(HEED, self.healed()).await;
         }
@@ -83,6 +81,15 @@ impl Windows {
     pub(super) fn excuse(&self, began: Instant, ended: Instant) -> bool {
         self.closed.iter().any(|window| window.opened <= ended && began <= window.closed)
     }
+}
+
+pub(super) async fn delete_tables() -> Result<()> {
+    nft("delete table ip pgw\ndelete table inet pgw_filter\n").await
+}
+
+/// What is gone already cannot be deleted again.
+async fn nft(batch: &str) -> Result<()> {
+    command::finish(GATEWAY, &["nft", "-f", "-"], batch).await.map(drop)
 }
 
 /// Our tables come and go whole, so one set tells of all.

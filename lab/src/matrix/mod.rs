@@ -17,11 +17,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::gateway::Program;
 use crate::lab::Lab;
 use crate::leaks::{self, Leaks};
 use crate::net::Device;
 use crate::vigil::Vigil;
-use script::{DEVICES, ROUTES, script};
+use script::{Act, DEVICES, Operation, ROUTES, script};
 use stage::Stage;
 
 /// For the seed of a run that is to be repeated.
@@ -67,8 +68,9 @@ impl Matrix {
         let began = Instant::now();
         loop {
             let seed = seed.wrapping_add(self.sequences);
-            self.sequence(seed).await.with_context(|| {
-                let acts: String = script(seed)
+            let acts = script(seed);
+            self.sequence(&acts).await.with_context(|| {
+                let acts: String = acts
                     .iter()
                     .map(|act| format!("\n  {:>4} ms later {:?}", act.after.as_millis(), act.operation))
                     .collect();
@@ -86,14 +88,28 @@ impl Matrix {
         }
     }
 
-    async fn sequence(&mut self, seed: u64) -> Result<()> {
+    /// Would it? A device that really gets out must not go unnoticed.
+    pub async fn notices_a_leak(&mut self) -> Result<()> {
+        let act = |millis, operation| Act { after: Duration::from_millis(millis), operation };
+        let acts = [
+            act(0, Operation::KillProgram(Program::Agent)),
+            act(0, Operation::FlushUnseen),
+            act(700, Operation::ReviveProgram(Program::Agent)),
+        ];
+        let told = self.sequence(&acts).await.err().map(|error| format!("{error:#}")).unwrap_or_default();
+        let words = ["got an answer", "was seen as", "left the gateway directly"];
+        ensure!(words.iter().any(|word| told.contains(word)), "a leak was not noticed: {told:?}");
+        Ok(())
+    }
+
+    async fn sequence(&mut self, acts: &[Act]) -> Result<()> {
         let mut vigils = Vec::new();
         for device in DEVICES {
             vigils.push((device, Vigil::begin(device).await?));
         }
         self.stage.operator.set_up().await.context("before the first fault")?;
         self.stage.settled().await.context("before the first fault")?;
-        for act in script(seed) {
+        for act in acts {
             tokio::time::sleep(act.after).await;
             self.stage.perform(act.operation).await.with_context(|| format!("{:?}", act.operation))?;
             self.acts += 1;

@@ -35,7 +35,7 @@ pub(super) struct Operator {
 
 impl Route {
     pub(super) fn name(&self) -> String {
-        format!("mapping {} by {}", self.device.name, self.kind.name())
+        format!("mapping {self:?}")
     }
 }
 

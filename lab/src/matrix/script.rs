@@ -1,5 +1,6 @@
 //! What happens in one sequence, and when: a function of its seed.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::dice::Dice;
@@ -9,12 +10,18 @@ use crate::upstream::Kind;
 
 /// One device's way out by one upstream. No upstream serves two devices, so that whoever is
 /// seen as another one's upstream is a leak.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Route {
     pub(super) device: Device,
     pub(super) kind: Kind,
     /// As it is set up at the beginning of a sequence.
     pub(super) priority: u16,
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} by {}", self.device.name, self.kind.name())
+    }
 }
 
 pub(super) const DEVICES: [Device; 2] = [C1, C2];
@@ -43,6 +50,8 @@ pub(super) enum Operation {
     ReviveUpstream(Kind),
     /// Somebody else deletes both of our tables.
     FlushTables,
+    /// The same, and nobody is told: not of the matrix, but that by which it is tested.
+    FlushUnseen,
     /// Somebody else takes a device out of the set of the registered ones.
     ForgetDevice(Device),
     FillDisk,

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use tokio::task::JoinSet;
 
-use super::foreign::Windows;
+use super::foreign::{self, Windows};
 use super::operator::Operator;
 use super::script::{Operation, ROUTES};
 use crate::command;
@@ -81,6 +81,7 @@ impl Stage {
                 let heals = self.runs(Program::Agent) && !self.frozen.contains(&Program::Agent);
                 self.windows.change(operation, heals).await?;
             }
+            Operation::FlushUnseen => foreign::delete_tables().await?,
             Operation::FillDisk => fill_disk()?,
             Operation::EmptyDisk => empty_disk()?,
         }
