@@ -21,11 +21,19 @@ const HEED: Duration = Duration::from_millis(600);
 pub(super) struct Window {
     pub(super) opened: Instant,
     pub(super) closed: Instant,
+    /// By an agent that ran all the while.
+    pub(super) attended: bool,
+}
+
+struct Open {
+    at: Instant,
+    before: BTreeMap<&'static str, Leaks>,
+    attended: bool,
 }
 
 #[derive(Default)]
 pub(super) struct Windows {
-    open: Option<(Instant, BTreeMap<&'static str, Leaks>)>,
+    open: Option<Open>,
     pub(super) closed: Vec<Window>,
     /// What got out in them, by device.
     pub(super) leaked: BTreeMap<&'static str, u64>,
@@ -38,7 +46,10 @@ impl Windows {
             for device in DEVICES {
                 before.insert(device.name, leaks::count(device.name).await?);
             }
-            self.open = Some((Instant::now(), before));
+            self.open = Some(Open { at: Instant::now(), before, attended: true });
+        }
+        if let Some(open) = &mut self.open {
+            open.attended &= agent_runs;
         }
         match operation {
             Operation::ForgetDevice(device) => {
@@ -47,7 +58,11 @@ impl Windows {
             _all_of_it => delete_tables().await?,
         }
         if agent_runs {
-            let _in_vain = tokio::time::timeout(HEED, self.healed()).await;
+            let in_time = tokio::time::timeout(HEED, self.healed()).await;
+            if let (Err(_elapsed), Some(open)) = (in_time, &mut self.open) {
+                // The next fault may be the agent's death.
+                open.attended = false;
+            }
         }
         Ok(())
     }
@@ -68,14 +83,28 @@ impl Windows {
         if !everybody_is_registered().await? {
             return Ok(false);
         }
-        let Some((opened, before)) = self.open.take() else { return Ok(true) };
+        let closed = Instant::now();
+        let Some(Open { at: opened, before, attended }) = self.open.take() else { return Ok(true) };
         // A packet that passed a moment ago may still be on its way to the counter.
         tokio::time::sleep(GLANCE).await;
         for (name, before) in before {
             *self.leaked.entry(name).or_default() += leaks::count(name).await?.since(&before).total();
         }
-        self.closed.push(Window { opened, closed: Instant::now() });
+        self.closed.push(Window { opened, closed, attended });
         Ok(true)
+    }
+
+    /// How long they were open. An agent that is dead or frozen heals nothing until it is back.
+    pub(super) fn times(&self) -> String {
+        let of = |attended| {
+            let windows = self.closed.iter().filter(|window| window.attended == attended);
+            let mut ms: Vec<u128> =
+                windows.map(|window| (window.closed - window.opened).as_millis()).collect();
+            ms.sort_unstable();
+            let median = ms.get(ms.len() / 2).copied().unwrap_or(0);
+            format!("{} times, median {median} ms, longest {} ms", ms.len(), ms.last().copied().unwrap_or(0))
+        };
+        format!("with an agent that ran {}; without one {}", of(true), of(false))
     }
 
     pub(super) fn excuse(&self, began: Instant, ended: Instant) -> bool {
@@ -109,7 +138,7 @@ mod tests {
     fn only_what_met_a_window_is_excused() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let closed = vec![Window { opened: at(100), closed: at(200) }];
+        let closed = vec![Window { opened: at(100), closed: at(200), attended: true }];
         let windows = Windows { closed, ..Windows::default() };
         for (began, ended, want) in
             [(0, 99, false), (0, 100, true), (120, 130, true), (200, 300, true), (201, 300, false)]

@@ -59,10 +59,16 @@ pub async fn inside(words: &[String]) -> Result<()> {
         }
     };
     let played = matrix.run(seed, Until::Sequences(sequences), progress).await;
-    say(&format!("[{seed}…] ended: {}", matrix.summary()));
-    if played.is_err() {
-        say(&crate::gateway::log_tails(TAIL));
-    }
+    say(&match &played {
+        Ok(()) => format!("[{seed}…] ended: {}", matrix.summary()),
+        Err(_leaked_or_lost) => {
+            format!(
+                "[{seed}…] FAILED in sequence {}\n{}",
+                matrix.sequences + 1,
+                crate::gateway::log_tails(TAIL)
+            )
+        }
+    });
     played
 }
 
