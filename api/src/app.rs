@@ -10,7 +10,7 @@ use pgw_core::active::ActiveSet;
 use pgw_core::dial::Dialer;
 use pgw_core::dns::DnsChoice;
 use pgw_core::explain::Known;
-use pgw_core::flag::FlagDns;
+use pgw_core::flag::{FlagDns, Limits};
 use pgw_core::health::Health;
 use pgw_core::ids::{ClientId, ProxyId};
 use pgw_core::settings::ApiSettings;
@@ -81,6 +81,7 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         run_dir: settings.run_dir.clone(),
         sni_log: settings.sni_log,
         dns: FlagDns::of(settings.dns, &settings.dns_resolvers),
+        limits: Limits { warm: settings.warm, ..Limits::default() },
     });
     activator.adopt().await?;
     let (converger, converge) = Converger::new(activator, settings.reconcile_interval);

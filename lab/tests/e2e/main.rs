@@ -21,6 +21,7 @@ mod names;
 mod operators;
 mod removal;
 mod rules;
+mod setup;
 mod silence;
 mod through;
 mod upstreams;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         removal::TESTS,
         silence::TESTS,
         rules::TESTS,
+        setup::TESTS,
         operators::TESTS,
         explained::TESTS,
         faults_at_random::TESTS,
