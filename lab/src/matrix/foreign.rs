@@ -58,8 +58,12 @@ impl Windows {
             _all_of_it => delete_tables().await?,
         }
         if agent_runs {
-            let in_time = tokio::time::timeout(HEED, self.healed()).await;
-            if let (Err(_elapsed), Some(open)) = (in_time, &mut self.open) {
+            // Not with a timeout around it: a window that is being closed must not be lost.
+            let began = Instant::now();
+            while !self.look().await? && began.elapsed() < HEED {
+                tokio::time::sleep(GLANCE).await;
+            }
+            if let Some(open) = &mut self.open {
                 // The next fault may be the agent's death.
                 open.attended = false;
             }
