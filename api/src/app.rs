@@ -1,5 +1,6 @@
 //! Builds the parts and starts them in order; the only place that spawns what lasts.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use pgw_core::active::ActiveSet;
 use pgw_core::dial::Dialer;
+use pgw_core::dns::DnsChoice;
+use pgw_core::explain::Known;
 use pgw_core::flag::{FlagDns, Limits};
 use pgw_core::health::Health;
 use pgw_core::ids::{ClientId, ProxyId};
@@ -26,6 +29,7 @@ use crate::health::checks::{HealthChecks, NotChecked};
 use crate::health::evidence::Evidence;
 use crate::health::probe::HttpProbe;
 use crate::health::scheduler::Scheduler;
+use crate::known::known;
 use crate::shared::Shared;
 use crate::store::{Store, StoreError};
 use crate::units::{self, Units};
@@ -43,6 +47,8 @@ pub struct Machinery {
     health: HealthChecks,
     generations: Generations,
     units: Arc<dyn Units>,
+    run_dir: PathBuf,
+    dns: DnsChoice,
     /// How many forwarders run, or why nobody knows: /readyz is asked by anybody, and systemd is
     /// not to be asked as often.
     running: Shared<Result<usize, String>>,
@@ -109,6 +115,8 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         health,
         generations,
         units,
+        run_dir: settings.run_dir.clone(),
+        dns: settings.dns,
         running: Shared::default(),
     });
     Ok(Parts { engine, agent: agent_task, converge, scheduler, evidence, deaths })
@@ -159,6 +167,14 @@ impl Engine for Machinery {
     async fn active_set(&self) -> Result<ActiveSet, StoreError> {
         let plans = self.store.plans().await?;
         Ok(self.generations.active_set(&plans, &self.board))
+    }
+
+    async fn known(&self, client: ClientId) -> Result<Option<Known>, StoreError> {
+        let plan = self.store.plan(client).await?.filter(|plan| !plan.going);
+        Ok(match plan {
+            Some(plan) => Some(known(plan, &self.board, &self.run_dir, self.dns).await),
+            None => None,
+        })
     }
 
     async fn readiness(&self) -> Vec<Readiness> {

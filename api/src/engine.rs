@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use pgw_core::active::ActiveSet;
+use pgw_core::explain::Known;
 use pgw_core::health::Health;
 use pgw_core::ids::{ClientId, ProxyId};
 use serde::Serialize;
@@ -26,6 +27,8 @@ pub trait Engine: Send + Sync + 'static {
     async fn check_now(&self, proxy: ProxyId) -> Result<Health, NotChecked>;
     /// What is to be in the kernel.
     async fn active_set(&self) -> Result<ActiveSet, StoreError>;
+    /// What is true of a client now, as far as it decides where it goes; none if there is no such.
+    async fn known(&self, client: ClientId) -> Result<Option<Known>, StoreError>;
     /// What the service needs in order to do its work, one entry each.
     async fn readiness(&self) -> Vec<Readiness>;
 }

@@ -11,6 +11,7 @@ pub mod engine;
 pub mod flags;
 pub mod health;
 pub mod http;
+pub mod known;
 pub mod secret_file;
 pub mod shared;
 pub mod sole;

@@ -168,6 +168,11 @@ impl Gateway {
         signal_pid(pid, signal)
     }
 
+    /// Whoever has ended by itself may be started again.
+    pub fn forget_ended(&mut self) {
+        self.running.retain(|_program, child| matches!(child.try_wait(), Ok(None)));
+    }
+
     pub fn is_running(&self, program: Program) -> bool {
         self.running.contains_key(&program)
     }

@@ -1,9 +1,10 @@
 //! `pgw-lab up`: a whole gateway in private namespaces, to look at and to play with.
-//! `pgw-lab bench`: measures it.
+//! `pgw-lab bench`: measures it. `pgw-lab matrix`: lets everything in it die at random.
 
 use std::path::Path;
 use std::process::ExitCode;
 
+use pgw_lab::matrix::play::{self, MATRIX};
 use pgw_lab::sandbox::{self, Stage};
 use pgw_lab::{bench, demo};
 
@@ -19,11 +20,15 @@ fn main() -> ExitCode {
             [command, rest @ ..] if command == bench::BENCH => {
                 sandbox::work(bench::inside(rest)).map(|()| ExitCode::SUCCESS)
             }
+            [command, rest @ ..] if command == MATRIX => {
+                sandbox::work(play::inside(rest)).map(|()| ExitCode::SUCCESS)
+            }
             _ => return usage(),
         },
         Stage::Outside(words) => match words.as_slice() {
             [up] if up == "up" => sandbox::work(demo::outside()),
             [command, rest @ ..] if command == bench::BENCH => sandbox::work(bench::outside(rest)),
+            [command, rest @ ..] if command == MATRIX => play::outside(rest),
             [part, what] if part == bench::PART => bench::part(what).map(|()| ExitCode::SUCCESS),
             _ => return usage(),
         },
@@ -37,5 +42,6 @@ fn main() -> ExitCode {
 fn usage() -> ExitCode {
     eprintln!("pgw-lab up: starts a LAN, a gateway with pgw, upstreams and an internet; Ctrl-C ends it all");
     eprintln!("{}: measures pgw beside its peers", bench::USAGE);
+    eprintln!("{}: faults at random, and nothing may leak", play::USAGE);
     ExitCode::from(USAGE)
 }

@@ -1,7 +1,7 @@
 //! Who is where. Addresses are those of documentation networks; a device leaves the gateway by
 //! a WAN address of its own, so that what leaks can be put down to somebody.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Context as _, Result};
@@ -9,13 +9,19 @@ use anyhow::{Context as _, Result};
 use crate::{command, netns};
 
 /// A device of the LAN.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Device {
     pub name: &'static str,
     pub ip: Ipv4Addr,
     pub ip6: Ipv6Addr,
     /// The address that the gateway's source NAT gives to it when it goes out directly.
     pub direct: Ipv4Addr,
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
 }
 
 pub const C1: Device = device("c1", 11, 101);

@@ -1,7 +1,7 @@
 //! Somebody who tries every door, again and again, while other things happen.
 
-use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use tokio::io::AsyncWriteExt as _;
@@ -17,15 +17,28 @@ pub struct Vigil {
     before: Leaks,
     gateway_before: Leaks,
     stop: watch::Sender<bool>,
-    rounds: JoinHandle<Result<Found>>,
+    rounds: JoinHandle<Result<Vec<Round>>>,
 }
 
-#[derive(Default)]
-struct Found {
-    rounds: u32,
-    open: BTreeSet<String>,
-    /// Addresses under which the origin saw the device, on the ports that a mapping opens.
-    seen: BTreeSet<String>,
+/// Every door, tried once.
+#[derive(Debug)]
+pub struct Round {
+    pub began: Instant,
+    pub ended: Instant,
+    /// Ways on which an answer came.
+    pub open: Vec<String>,
+    /// The address under which the origin saw the device, on the ports that a mapping opens.
+    pub seen: Option<String>,
+}
+
+/// What came of it all.
+#[derive(Debug)]
+pub struct Watched {
+    pub rounds: Vec<Round>,
+    /// Packets of the device that left the gateway directly.
+    pub leaked: Leaks,
+    /// The gateway's own to where a device wanted to go.
+    pub direct: Leaks,
 }
 
 impl Vigil {
@@ -40,38 +53,49 @@ impl Vigil {
     /// Nothing may have answered, nothing may have left, and whoever the origin saw was one of
     /// these upstreams.
     pub async fn end(self, upstreams: &[Ipv4Addr]) -> Result<()> {
-        let _listening = self.stop.send(true);
-        let found = self.rounds.await.context("the watch broke off")??;
         let name = self.device.name;
-        ensure!(found.rounds > 0, "nobody watched");
-        ensure!(found.open.is_empty(), "{name} got an answer from {:?}", found.open);
-        let allowed: BTreeSet<String> = upstreams.iter().map(Ipv4Addr::to_string).collect();
-        ensure!(
-            found.seen.is_subset(&allowed),
-            "{name} was seen as {:?}, not only as {allowed:?}",
-            found.seen
-        );
-        let leaked = leaks::count(name).await?.since(&self.before);
+        let Watched { rounds, leaked, direct } = self.watched().await?;
+        for round in &rounds {
+            round.allowed(upstreams).with_context(|| name.to_owned())?;
+        }
         ensure!(leaked.total() == 0, "packets of {name} left the gateway directly: {leaked:?}");
-        let direct = leaks::count("gw").await?.since(&self.gateway_before);
         ensure!(
             direct.total() == 0,
             "the gateway itself went directly to where a device wanted to go: {direct:?}"
         );
         Ok(())
     }
+
+    /// The same without a judgement.
+    pub async fn watched(self) -> Result<Watched> {
+        let _listening = self.stop.send(true);
+        let rounds = self.rounds.await.context("the watch broke off")??;
+        ensure!(!rounds.is_empty(), "nobody watched");
+        let leaked = leaks::count(self.device.name).await?.since(&self.before);
+        let direct = leaks::count("gw").await?.since(&self.gateway_before);
+        Ok(Watched { rounds, leaked, direct })
+    }
 }
 
-async fn watch_doors(device: Device, stopped: watch::Receiver<bool>) -> Result<Found> {
+impl Round {
+    /// Nothing answered, and if the origin saw anybody, it was one of these.
+    pub fn allowed(&self, upstreams: &[Ipv4Addr]) -> Result<()> {
+        ensure!(self.open.is_empty(), "it got an answer from {:?}", self.open);
+        let stranger = self.seen.as_ref().filter(|seen| !upstreams.iter().any(|ip| ip.to_string() == **seen));
+        ensure!(stranger.is_none(), "it was seen as {stranger:?}, not as one of {upstreams:?}");
+        Ok(())
+    }
+}
+
+async fn watch_doors(device: Device, stopped: watch::Receiver<bool>) -> Result<Vec<Round>> {
     let ways: Vec<Way> = ways_out().into_iter().chain(ways_to_upstreams()).collect();
-    let mut found = Found::default();
+    let mut rounds = Vec::new();
     loop {
+        let began = Instant::now();
         let (open, seen) = tokio::join!(answered(device.name, &ways, PATIENCE), asked(device));
-        found.open.extend(open?);
-        found.seen.extend(seen);
-        found.rounds += 1;
+        rounds.push(Round { began, ended: Instant::now(), open: open?, seen });
         if *stopped.borrow() {
-            return Ok(found);
+            return Ok(rounds);
         }
     }
 }

@@ -18,6 +18,8 @@ cargo xtask <command>
            namespaces: devices, real upstream proxies, an origin. Ctrl-C ends all of it.
   test     installs what the tests need and runs all of them: format, lints, unit, end to end,
            and a few seconds of each fuzz target
+  matrix   [sequences] [seed]: the lab's fault matrix, 500 sequences unless it is told otherwise: everything
+           is killed, frozen, flushed and filled at random, and nothing may leak; a seed repeats a run
   fuzz     [target] [seconds]: hostile bytes for the readers of such, all or one of them, for a
            minute each or for as long as it is told
   check    the minute before a commit: format, lints, unit tests
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         ["check"] => check(),
         ["golden"] => golden(),
         ["fuzz", rest @ ..] => fuzz(rest),
+        ["matrix", rest @ ..] => matrix(rest),
         ["bench", rest @ ..] => bench(rest),
         ["help" | "--help" | "-h"] | [] => {
             println!("{HELP}");
@@ -84,6 +87,12 @@ fn up(rest: &[&str]) -> Result<(), Failed> {
     install::missing(LAB)?;
     build()?;
     Err(run::instead(&run::built("pgw-lab")?, &[&["up"], rest].concat()))
+}
+
+fn matrix(rest: &[&str]) -> Result<(), Failed> {
+    install::missing(LAB)?;
+    build()?;
+    Err(run::instead(&run::built("pgw-lab")?, &[&["matrix"], rest].concat()))
 }
 
 fn test() -> Result<(), Failed> {

@@ -3,6 +3,7 @@
 pub mod auth;
 mod clients;
 mod error;
+mod explain;
 mod fields;
 mod frame;
 mod input;
@@ -58,6 +59,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .merge(proxies::router())
         .merge(clients::router())
         .merge(mappings::router())
+        .merge(explain::router())
         .merge(tokens::router())
         .merge(service::router())
         .route_layer(middleware::from_fn(frame::finish_writes))

@@ -5,6 +5,7 @@ mod access;
 mod conflicts;
 mod contract;
 mod description;
+mod explain;
 mod fake;
 mod problems;
 mod validation;

@@ -85,6 +85,11 @@ pub(super) fn number_word(value: &Value, least: u32, most: u32) -> Read<u32> {
         .ok_or_else(|| format!("must be a whole number from {least} to {most}"))
 }
 
+pub(super) fn port_word(value: &Value) -> Read<u16> {
+    let number = number_word(value, 1, u16::MAX.into())?;
+    u16::try_from(number).map_err(|error| error.to_string())
+}
+
 pub(super) fn uuid(value: &Value) -> Read<Uuid> {
     text(value)?.parse().map_err(|_not_one| "must be an id, a UUID".to_owned())
 }

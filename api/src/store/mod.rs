@@ -43,6 +43,8 @@ pub trait Store: Send + Sync + 'static {
 
     async fn create_client(&self, new: NewClient) -> Result<Client, StoreError>;
     async fn clients(&self, query: &ListQuery) -> Result<Page<Client>, StoreError>;
+    /// Two at the most: whoever asks wants to know whether it is one.
+    async fn clients_known_as(&self, known_as: &KnownAs) -> Result<Vec<ClientId>, StoreError>;
     async fn client(&self, id: ClientId) -> Result<Client, StoreError>;
     async fn update_client(&self, id: ClientId, patch: ClientPatch) -> Result<Client, StoreError>;
     async fn remove_client(&self, id: ClientId, cascade: bool) -> Result<(), StoreError>;
@@ -153,6 +155,13 @@ pub struct ClientPatch {
     pub name: Option<String>,
     pub ip_cidr: Option<ClientIp>,
     pub note: Option<String>,
+}
+
+/// What an operator calls a client.
+#[derive(Debug, Clone)]
+pub enum KnownAs {
+    Address(ClientIp),
+    Name(String),
 }
 
 #[derive(Debug, Clone)]

@@ -29,11 +29,11 @@ use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Sqlite, SqliteTransaction};
+use sqlx::{Connection, Sqlite, SqliteTransaction};
 
 use super::crypt::{KeyError, Vault};
 use super::{
-    ClientPatch, ClientPlan, HealthRecord, ListQuery, MappingPatch, NewClient, NewMapping, NewProxy,
+    ClientPatch, ClientPlan, HealthRecord, KnownAs, ListQuery, MappingPatch, NewClient, NewMapping, NewProxy,
     NewToken, Page, ProxyDial, ProxyPatch, Store, StoreError, Token,
 };
 
@@ -93,7 +93,12 @@ impl SqliteStore {
             .foreign_keys(true)
             .busy_timeout(patience);
         let pool = |size| SqlitePoolOptions::new().max_connections(size).acquire_timeout(patience);
-        let write = pool(1).connect_with(options.clone()).await.map_err(failed)?;
+        // On a full disk SQLite itself gives a transaction up. The library then fails to roll it
+        // back, takes it for open ever after, and could begin no other on this connection.
+        let write = pool(1).before_acquire(|connection, _age| {
+            Box::pin(async move { Ok(!Connection::is_in_transaction(connection)) })
+        });
+        let write = write.connect_with(options.clone()).await.map_err(failed)?;
         match MIGRATIONS.run(&write).await {
             Ok(()) => {}
             Err(MigrateError::VersionMissing(_)) => return Err(OpenError::Newer { path }),
@@ -178,6 +183,10 @@ impl Store for SqliteStore {
 
     async fn create_client(&self, new: NewClient) -> Result<Client, StoreError> {
         in_one_write!(self, tx => clients::create(&mut tx, new))
+    }
+
+    async fn clients_known_as(&self, known_as: &KnownAs) -> Result<Vec<ClientId>, StoreError> {
+        clients::known_as(&mut *self.reader().await?, known_as).await
     }
 
     async fn clients(&self, query: &ListQuery) -> Result<Page<Client>, StoreError> {

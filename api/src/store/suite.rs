@@ -53,6 +53,7 @@ macro_rules! every_store_test {
             lists {
                 pages_hold_everything_once_in_order,
                 a_search_finds_part_of_a_text_literally,
+                a_client_is_known_as_its_whole_name_or_its_address,
                 mappings_are_filtered_by_state_client_and_proxy,
             }
             states {

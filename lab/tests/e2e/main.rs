@@ -10,6 +10,8 @@ mod crashes;
 mod crowds;
 mod drift;
 mod evidence;
+mod explained;
+mod faults_at_random;
 mod flows;
 mod harness;
 mod hostname;
@@ -45,6 +47,8 @@ fn main() -> ExitCode {
         rules::TESTS,
         setup::TESTS,
         operators::TESTS,
+        explained::TESTS,
+        faults_at_random::TESTS,
         crowds::TESTS,
     ])
 }

@@ -10,6 +10,7 @@ fn calls() -> Vec<(Method, String, Option<Value>)> {
     let mut calls = vec![
         (Method::GET, "/v1/mappings/active".to_owned(), None),
         (Method::GET, "/v1/me".to_owned(), None),
+        (Method::GET, "/v1/explain?client=192.168.2.9".to_owned(), None),
         (Method::GET, "/v1/tokens".to_owned(), None),
         (Method::POST, "/v1/tokens".to_owned(), Some(json!({"name": "x", "role": "admin"}))),
         (Method::DELETE, format!("/v1/tokens/{id}"), None),

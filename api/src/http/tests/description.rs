@@ -33,6 +33,7 @@ async fn every_call_is_described() {
             "post /v1/proxies/{id}/check",
             "get /v1/mappings/active",
             "get /v1/me",
+            "get /v1/explain",
             "get /v1/tokens",
             "post /v1/tokens",
             "delete /v1/tokens/{id}",

@@ -3,6 +3,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use pgw_core::active::{ACTIVE_VERSION, ActiveSet};
+use pgw_core::dns::DnsChoice;
+use pgw_core::explain::{AskedClient, Known};
 use pgw_core::health::{Health, HealthStatus};
 use pgw_core::ids::{ClientId, Generation, ProxyId};
 use tokio::sync::Notify;
@@ -79,6 +81,14 @@ impl Engine for FakeEngine {
         }
         let generation = Generation(7);
         Ok(ActiveSet { version: ACTIVE_VERSION, generation, count: 0, items: vec![], closed: vec![] })
+    }
+
+    /// Every client is there, but for nobody's; and none has a mapping.
+    async fn known(&self, client: ClientId) -> Result<Option<Known>, StoreError> {
+        let ip_cidr = "192.168.2.3".parse().unwrap();
+        let asked = AskedClient { id: Some(client), name: None, ip_cidr };
+        let known = Known { client: asked, port: None, routes: vec![], dns: DnsChoice::Upstream };
+        Ok((!client.0.is_nil()).then_some(known))
     }
 
     async fn readiness(&self) -> Vec<Readiness> {

@@ -8,7 +8,7 @@ use sqlx::types::Text;
 use uuid::Uuid;
 
 use super::values::{now, page, pattern, rows_wanted};
-use crate::store::{ClientPatch, Conflict, ListQuery, NewClient, Page, StoreError};
+use crate::store::{ClientPatch, Conflict, KnownAs, ListQuery, NewClient, Page, StoreError};
 
 #[derive(sqlx::FromRow)]
 pub(super) struct Row {
@@ -62,6 +62,24 @@ pub(super) async fn list(db: &mut SqliteConnection, query: &ListQuery) -> Result
     .fetch_all(db)
     .await?;
     Ok(page(rows, query, |row| row.id))
+}
+
+pub(super) async fn known_as(
+    db: &mut SqliteConnection,
+    known_as: &KnownAs,
+) -> Result<Vec<ClientId>, StoreError> {
+    let (address, name) = match known_as {
+        KnownAs::Address(ip) => (Some(Text(*ip)), None),
+        KnownAs::Name(name) => (None, Some(name)),
+    };
+    let ids: Vec<Uuid> = sqlx::query_scalar(
+        "select id from clients where removed_at is null and (ip = $1 or name = $2) order by id limit 2",
+    )
+    .bind(address)
+    .bind(name)
+    .fetch_all(db)
+    .await?;
+    Ok(ids.into_iter().map(ClientId).collect())
 }
 
 pub(super) async fn live(db: &mut SqliteConnection, id: ClientId) -> Result<Row, StoreError> {

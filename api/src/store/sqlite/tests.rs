@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pgw_core::proxy::Scheme;
 use pgw_core::redact::Secret;
-use sqlx::{Connection, SqliteConnection};
+use sqlx::SqliteConnection;
 
 use super::*;
 use crate::store::suite::{Fresh, every_store_test, store_suite};
@@ -103,6 +103,18 @@ async fn a_full_disk_is_unavailable_says_so_and_nothing_changes() {
     let Err(StoreError::Unavailable { reason, .. }) = refused else { panic!("{refused:?}") };
     assert_eq!(reason, "the disk is full");
     assert_eq!(store.proxy(made.id).await.unwrap(), made);
+}
+
+#[tokio::test]
+async fn a_transaction_that_the_database_itself_gave_up_spoils_no_later_one() {
+    let place = tempfile::tempdir().unwrap();
+    let store = open(place.path(), PATIENCE).await.unwrap();
+    // As on a full disk: nothing is left to be rolled back when we would.
+    let mut given_up = store.begin_write().await.unwrap();
+    sqlx::query("rollback").execute(&mut *given_up).await.unwrap();
+    drop(given_up);
+    store.ping().await.unwrap();
+    store.create_proxy(proxy()).await.unwrap();
 }
 
 #[tokio::test]

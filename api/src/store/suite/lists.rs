@@ -27,6 +27,22 @@ pub(crate) async fn pages_hold_everything_once_in_order(store: Arc<dyn Store>) {
     }
 }
 
+pub(crate) async fn a_client_is_known_as_its_whole_name_or_its_address(store: Arc<dyn Store>) {
+    let named = |last: u8, name: &str| NewClient { name: name.into(), ..new_client(last) };
+    let mut ids = Vec::new();
+    for (last, name) in [(1, "tv"), (2, "tv 2"), (3, "twin"), (4, "twin"), (5, "twin")] {
+        ids.push(store.create_client(named(last, name)).await.unwrap().id);
+    }
+    let known_as = async |known_as| store.clients_known_as(&known_as).await.unwrap();
+    let address = store.client(ids[1]).await.unwrap().ip_cidr;
+    assert_eq!(known_as(KnownAs::Name("tv".into())).await, ids[..1]);
+    assert_eq!(known_as(KnownAs::Address(address)).await, ids[1..2]);
+    assert_eq!(known_as(KnownAs::Name("twin".into())).await, ids[2..4], "two at the most");
+    assert_eq!(known_as(KnownAs::Name(address.addr().to_string())).await, [], "an address is no name");
+    store.remove_client(ids[0], false).await.unwrap();
+    assert_eq!(known_as(KnownAs::Name("tv".into())).await, [], "what is going is not there");
+}
+
 pub(crate) async fn a_search_finds_part_of_a_text_literally(store: Arc<dyn Store>) {
     let proxy =
         store.create_proxy(NewProxy { note: "100% \\ a_b".into(), ..new_proxy("Frankfurt") }).await.unwrap();

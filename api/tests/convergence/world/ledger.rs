@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pgw_api::store::{
-    ClientPatch, ClientPlan, HealthRecord, ListQuery, MappingPatch, NewClient, NewMapping, NewProxy,
+    ClientPatch, ClientPlan, HealthRecord, KnownAs, ListQuery, MappingPatch, NewClient, NewMapping, NewProxy,
     NewToken, Page, ProxyDial, ProxyPatch, Store, StoreError, Token,
 };
 use pgw_core::client::Client;
@@ -56,6 +56,7 @@ over_the_worlds_store! {
         clients_of_proxy(id: ProxyId) -> Vec<ClientId>;
         create_client(new: NewClient) -> Client;
         clients(query: &ListQuery) -> Page<Client>;
+        clients_known_as(known_as: &KnownAs) -> Vec<ClientId>;
         client(id: ClientId) -> Client;
         update_client(id: ClientId, patch: ClientPatch) -> Client;
         remove_client(id: ClientId, cascade: bool) -> ();

@@ -1,0 +1,80 @@
+//! `/v1/explain`: why a device gets out, or does not.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use pgw_core::explain::{DEFAULT_PORT, Destination, Explanation, Subject, explain};
+use pgw_core::ids::{ClientId, ClientIp};
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::error::{Error, FieldError};
+use super::input::Params;
+use super::{Api, values};
+use crate::store::KnownAs;
+
+pub(super) fn router() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new().routes(routes!(why))
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "the parameters as documented; `why` reads them")]
+struct Question {
+    /// Its id, its address or its name.
+    #[param(max_length = 100)]
+    client: String,
+    /// A name, which is not looked up, or an address. Left out: anywhere beyond the gateway.
+    host: Option<String>,
+    #[param(minimum = 1, default = 443)]
+    port: Option<u16>,
+}
+
+enum Asked {
+    Address(ClientIp),
+    Id(ClientId),
+    Name(String),
+}
+
+/// Would this device get there, by which upstream and seen as whom? If not, what would have to
+/// change?
+#[utoipa::path(get, path = "/v1/explain", tag = "explain", params(Question),
+    responses((status = 200, body = Explanation)))]
+async fn why(State(api): State<Arc<Api>>, Params(mut fields): Params) -> Result<Json<Explanation>, Error> {
+    let client = fields.required("client", values::name);
+    let host = fields.optional("host", values::host).map(|host| host.to_string());
+    let port = fields.optional("port", values::port_word).unwrap_or(DEFAULT_PORT);
+    let subject = subject(&api, Asked::from(fields.finish_with(client)?)).await?;
+    Ok(Json(explain(subject, Destination { host, port })))
+}
+
+impl From<String> for Asked {
+    fn from(word: String) -> Self {
+        if let Ok(ip) = word.parse() {
+            Self::Address(ip)
+        } else if let Ok(id) = word.parse() {
+            Self::Id(ClientId(id))
+        } else {
+            Self::Name(word)
+        }
+    }
+}
+
+async fn subject(api: &Api, asked: Asked) -> Result<Subject, Error> {
+    let (found, stranger) = match asked {
+        Asked::Id(id) => (vec![id], None),
+        Asked::Address(ip) => (api.store.clients_known_as(&KnownAs::Address(ip)).await?, Some(ip)),
+        Asked::Name(name) => (api.store.clients_known_as(&KnownAs::Name(name)).await?, None),
+    };
+    let known = match found.as_slice() {
+        [id] => api.engine.known(*id).await?,
+        [] => None,
+        _several => {
+            let detail = "is the name of several clients; ask by address or by id";
+            return Err(Error::Validation(vec![FieldError::new("client", detail)]));
+        }
+    };
+    known.map(Subject::Registered).or(stranger.map(Subject::Stranger)).ok_or(Error::NotFound("client"))
+}
