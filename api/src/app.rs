@@ -14,11 +14,11 @@ use pgw_core::settings::ApiSettings;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::activate::Activator;
+use crate::activate::{Activator, Ports};
 use crate::active::Generations;
 use crate::agent_client::{self, AgentClient, Http};
 use crate::board::Board;
-use crate::converge::{ConvergeTask, Converger};
+use crate::converge::{ConvergeTask, Converger, Settled};
 use crate::credentials::internal_token_file;
 use crate::engine::{Engine, Readiness};
 use crate::flags::Flags;
@@ -30,7 +30,7 @@ use crate::shared::Shared;
 use crate::store::{Store, StoreError};
 use crate::units::{self, Units};
 
-/// How long a DELETE waits for rule and forwarder to be gone.
+/// How long a caller waits for rule and forwarder to be what was asked for.
 const SETTLE: Duration = Duration::from_secs(8);
 /// An agent may miss this many intervals before what it said last is worth nothing.
 const BELIEVED_INTERVALS: u32 = 3;
@@ -71,6 +71,7 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         flags: Flags::new(&settings.state_dir)?,
         units: units.clone(),
         agent,
+        ports: Ports::default(),
         run_dir: settings.run_dir.clone(),
         sni_log: settings.sni_log,
         dns: FlagDns::of(settings.dns, &settings.dns_resolvers),
@@ -133,10 +134,13 @@ impl Engine for Machinery {
         self.converger.wake(client);
     }
 
-    async fn settle(&self, client: ClientId) {
-        if tokio::time::timeout(SETTLE, self.converger.settle(client)).await.is_err() {
-            tracing::warn!(client = %client, "a change takes longer than its caller waits; it goes on");
+    async fn settle(&self, client: ClientId) -> Settled {
+        let settled = tokio::time::timeout(SETTLE, self.converger.settle(client)).await;
+        let settled = settled.unwrap_or_else(|_elapsed| Settled::No("it takes its time".to_owned()));
+        if let Settled::Shut(why) | Settled::No(why) = &settled {
+            tracing::warn!(client = %client, why, "a change takes longer than its caller waits; it goes on");
         }
+        settled
     }
 
     async fn proxy_changed(&self, proxy: ProxyId) {

@@ -13,5 +13,6 @@ pub mod health;
 pub mod http;
 pub mod secret_file;
 pub mod shared;
+pub mod sole;
 pub mod store;
 pub mod units;

@@ -9,7 +9,7 @@ use pgw_api::http::{self, Api};
 use pgw_api::shared::Shared;
 use pgw_api::store::Store;
 use pgw_api::store::sqlite::{PATIENCE, SqliteStore};
-use pgw_api::{app, credentials};
+use pgw_api::{app, credentials, sole};
 use pgw_core::resources::raise_file_limit;
 use pgw_core::serve::serve;
 use pgw_core::settings::{ApiSettings, Environment};
@@ -62,12 +62,12 @@ fn answer(argument: &str) -> ExitCode {
 
 async fn run(settings: ApiSettings) -> anyhow::Result<()> {
     raise_file_limit();
-    // First of all: a second API must find out before it touches a port or a forwarder.
+    // First of all: a second API must find out before it touches the database, a port or a
+    // forwarder, also when it was given another address.
+    let _sole = sole::take(&settings.state_dir)?;
     let listener = TcpListener::bind(settings.listen)
         .await
         .with_context(|| format!("PGW_API_LISTEN={} cannot be listened on", settings.listen))?;
-    std::fs::create_dir_all(&settings.state_dir)
-        .with_context(|| format!("PGW_STATE_DIR={} cannot be made", settings.state_dir.display()))?;
     let store: Arc<dyn Store> =
         Arc::new(SqliteStore::open(&settings.database_url, &settings.state_dir, PATIENCE).await?);
     let auth =

@@ -145,13 +145,25 @@ impl Gateway {
 
     /// As an operator would.
     pub async fn stop(&mut self, program: Program) -> Result<ExitStatus> {
+        self.signal(program, Signal::TERM)?;
         let mut child =
             self.running.remove(&program).with_context(|| format!("{} is not running", program.name()))?;
-        let pid =
-            child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())).context("it has ended already")?;
-        kill_process(pid, Signal::TERM)?;
         let ended = tokio::time::timeout(command::LIMIT, child.wait()).await;
         Ok(ended.with_context(|| format!("{} does not stop when asked to", program.name()))??)
+    }
+
+    /// It keeps its sockets and answers nobody.
+    pub fn freeze(&self, program: Program) -> Result<()> {
+        self.signal(program, Signal::STOP)
+    }
+
+    pub fn thaw(&self, program: Program) -> Result<()> {
+        self.signal(program, Signal::CONT)
+    }
+
+    fn signal(&self, program: Program, signal: Signal) -> Result<()> {
+        let pid = self.pid(program).with_context(|| format!("{} is not running", program.name()))?;
+        signal_pid(pid, signal)
     }
 
     pub fn is_running(&self, program: Program) -> bool {
@@ -194,8 +206,21 @@ pub fn command_lines() -> Result<Vec<(u32, String)>> {
 }
 
 pub fn kill_pid(pid: u32) -> Result<()> {
-    let pid = Pid::from_raw(pid.cast_signed()).context("no process has this id")?;
-    kill_process(pid, Signal::KILL).context("it cannot be killed")
+    signal_pid(pid, Signal::KILL)
+}
+
+/// It keeps its sockets and answers nobody, until it is thawed.
+pub fn freeze_pid(pid: u32) -> Result<()> {
+    signal_pid(pid, Signal::STOP)
+}
+
+pub fn thaw_pid(pid: u32) -> Result<()> {
+    signal_pid(pid, Signal::CONT)
+}
+
+fn signal_pid(pid: u32, signal: Signal) -> Result<()> {
+    let known = Pid::from_raw(pid.cast_signed()).context("no process has this id")?;
+    kill_process(known, signal).with_context(|| format!("process {pid} cannot be sent {signal:?}"))
 }
 
 pub fn log_path(program: &str) -> PathBuf {

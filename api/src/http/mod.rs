@@ -9,6 +9,7 @@ mod input;
 mod mappings;
 mod openapi;
 mod proxies;
+mod removal;
 mod service;
 #[cfg(test)]
 mod tests;

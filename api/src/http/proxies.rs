@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use futures_util::future::join_all;
 use pgw_core::health::{Health, HealthStatus};
 use pgw_core::ids::ProxyId;
@@ -20,7 +19,9 @@ use super::error::Error;
 use super::fields::{Fields, Read};
 use super::input::{Body, Id, Params};
 use super::openapi::ListParams;
+use super::removal::{self, Removing};
 use super::{Api, List, created, values};
+use crate::converge::Settled;
 use crate::store::{NewProxy, ProxyPatch};
 
 pub(super) fn router() -> OpenApiRouter<Arc<Api>> {
@@ -109,7 +110,8 @@ async fn get(State(api): State<Arc<Api>>, Id(id): Id<ProxyId>) -> Result<Json<Pr
 }
 
 /// Changes a proxy; when it is dialled in another way now, its health is unknown again. If it is
-/// switched off, its devices are closed by the time of the answer.
+/// switched off, the answer waits until its devices are closed, though not for an agent that does
+/// not answer: the states of its mappings tell.
 #[utoipa::path(patch, path = "/v1/proxies/{id}", tag = "proxies", params(("id" = ProxyId, Path)),
     request_body = ProxyUpdate, responses((status = 200, body = Proxy)))]
 async fn update(
@@ -134,17 +136,14 @@ async fn update(
     Ok(Json(proxy))
 }
 
-/// Removes a proxy. With ?cascade=true its mappings go too, and the answer means that they are gone.
+/// Removes a proxy. With ?cascade=true its mappings go too. 204 means that nothing leaves by it
+/// any more, 202 that something still may.
 #[utoipa::path(delete, path = "/v1/proxies/{id}", tag = "proxies",
-    params(("id" = ProxyId, Path), ("cascade" = Option<bool>, Query)), responses((status = 204)))]
-async fn remove(
-    State(api): State<Arc<Api>>,
-    Id(id): Id<ProxyId>,
-    params: Params,
-) -> Result<StatusCode, Error> {
+    params(("id" = ProxyId, Path), ("cascade" = Option<bool>, Query)), responses((status = 204), (status = 202, body = Removing)))]
+async fn remove(State(api): State<Arc<Api>>, Id(id): Id<ProxyId>, params: Params) -> Result<Response, Error> {
     let clients = api.store.remove_proxy(id, params.cascade()?).await?;
-    join_all(clients.into_iter().map(|client| api.engine.settle(client))).await;
-    Ok(StatusCode::NO_CONTENT)
+    let settled = join_all(clients.into_iter().map(|client| api.engine.settle(client))).await;
+    Ok(removal::answer(settled.into_iter().fold(Settled::Yes, Settled::and)))
 }
 
 /// Checks a proxy now, and answers with what was found.

@@ -16,6 +16,7 @@ mod names;
 mod operators;
 mod removal;
 mod rules;
+mod silence;
 mod through;
 mod upstreams;
 
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         crashes::TESTS,
         agent::TESTS,
         removal::TESTS,
+        silence::TESTS,
         rules::TESTS,
         operators::TESTS,
         crowds::TESTS,

@@ -7,6 +7,7 @@ use pgw_core::health::{Health, HealthStatus};
 use pgw_core::ids::{ClientId, Generation, ProxyId};
 use tokio::sync::Notify;
 
+use crate::converge::Settled;
 use crate::engine::{Engine, Readiness};
 use crate::health::checks::NotChecked;
 use crate::store::StoreError;
@@ -21,6 +22,8 @@ pub(super) struct FakeEngine {
     pub(super) unable: AtomicBool,
     /// Takes its time: `settle` until it is released, the active set for ever.
     pub(super) stuck: AtomicBool,
+    /// Nothing settles: the agent does not answer.
+    pub(super) unsettled: AtomicBool,
     pub(super) entered: Notify,
     pub(super) released: Notify,
 }
@@ -42,12 +45,16 @@ impl Engine for FakeEngine {
         self.note("wake", client);
     }
 
-    async fn settle(&self, client: ClientId) {
+    async fn settle(&self, client: ClientId) -> Settled {
         if self.stuck.load(Ordering::SeqCst) {
             self.entered.notify_one();
             self.released.notified().await;
         }
         self.note("settle", client);
+        if self.unsettled.load(Ordering::SeqCst) {
+            return Settled::No("the agent does not answer".to_owned());
+        }
+        Settled::Yes
     }
 
     async fn proxy_changed(&self, proxy: ProxyId) {

@@ -25,7 +25,9 @@ pub(crate) async fn applied_at_is_there_exactly_while_a_mapping_is_applied(store
     store.record_verdict(mapping.id, &late).await.unwrap();
 }
 
-pub(crate) async fn a_new_way_out_is_pending_again(store: Arc<dyn Store>) {
+pub(crate) async fn a_new_way_out_is_pending_again_and_one_switched_off_is_not_called_closed_before_it_is(
+    store: Arc<dyn Store>,
+) {
     let de = store.create_proxy(new_proxy("de")).await.unwrap();
     let nl = store.create_proxy(new_proxy("nl")).await.unwrap();
     let (client, mapping) = mapped(&*store, 3, &de).await;
@@ -34,7 +36,7 @@ pub(crate) async fn a_new_way_out_is_pending_again(store: Arc<dyn Store>) {
         ("another priority", MappingPatch { priority: Some(1), ..keep() }, Applied),
         ("the same proxy", MappingPatch { proxy_id: Some(de.id), enabled: Some(true), ..keep() }, Applied),
         ("another proxy", MappingPatch { proxy_id: Some(nl.id), ..keep() }, Pending),
-        ("switched off", MappingPatch { enabled: Some(false), ..keep() }, Pending),
+        ("switched off", MappingPatch { enabled: Some(false), ..keep() }, Applied),
         ("switched on", MappingPatch { enabled: Some(true), ..keep() }, Pending),
     ] {
         judged(&*store, mapping.id, Applied, "open").await;
