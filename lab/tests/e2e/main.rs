@@ -17,8 +17,10 @@ mod operators;
 mod removal;
 mod rules;
 mod silence;
+mod sources;
 mod through;
 mod upstreams;
+mod ways;
 
 use std::process::ExitCode;
 
@@ -36,6 +38,8 @@ fn main() -> ExitCode {
         removal::TESTS,
         silence::TESTS,
         rules::TESTS,
+        ways::TESTS,
+        sources::TESTS,
         operators::TESTS,
         crowds::TESTS,
     ])
