@@ -175,7 +175,7 @@ impl Engine for Machinery {
             Err(_) => String::new(),
         };
         vec![
-            entry("agent", self.board.agent_error(), "it answers, and the kernel holds what it said"),
+            entry("agent", self.board.agent_trouble(), "it answers, and the kernel holds what it said"),
             entry("forwarders", running.err(), &forwarders),
             entry("health", self.board.checks_error(), "upstreams can be asked"),
             entry("start", first_look, "every client has been looked at"),

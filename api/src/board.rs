@@ -36,6 +36,8 @@ struct Kernel {
     confirmed_at: Instant,
     /// Why the last attempt to ask failed.
     error: Option<String>,
+    /// What the agent had to say beside the rules.
+    warnings: Vec<String>,
 }
 
 impl Board {
@@ -44,6 +46,7 @@ impl Board {
             redirects: BTreeMap::new(),
             confirmed_at: Instant::now(),
             error: Some("the agent has not been asked yet".to_owned()),
+            warnings: Vec::new(),
         };
         Self {
             health: RwLock::default(),
@@ -103,7 +106,12 @@ impl Board {
     /// Answers whether it is news that the agent answers.
     pub fn kernel_reported(&self, report: &ReconcileReport) -> bool {
         let redirects = report.applied.iter().map(|rule| (rule.ip_cidr.addr(), rule.port)).collect();
-        let now = Kernel { redirects, confirmed_at: Instant::now(), error: None };
+        let now = Kernel {
+            redirects,
+            confirmed_at: Instant::now(),
+            error: None,
+            warnings: report.warnings.clone(),
+        };
         std::mem::replace(&mut *write(&self.kernel), now).error.is_some()
     }
 
@@ -113,9 +121,11 @@ impl Board {
         before.as_deref() != Some(why)
     }
 
-    /// Why the agent's last answer was none.
-    pub fn agent_error(&self) -> Option<String> {
-        read(&self.kernel).error.clone()
+    /// Why the agent's last answer was none, or what it warned of.
+    pub fn agent_trouble(&self) -> Option<String> {
+        let kernel = read(&self.kernel);
+        let warned = (!kernel.warnings.is_empty()).then(|| kernel.warnings.join("; "));
+        kernel.error.clone().or(warned)
     }
 
     pub fn rule(&self, client: Ipv4Addr, port: u16) -> Rule {
@@ -157,6 +167,8 @@ mod tests {
             took_ms: 1,
             clients: applied.len(),
             applied: applied.iter().map(rule).collect(),
+            flows_ended: 0,
+            warnings: vec![],
         }
     }
 
@@ -187,6 +199,17 @@ mod tests {
         assert_eq!(board.checks_error().as_deref(), Some("no files left"));
         tokio::time::advance(CHECKS_FAILED_FOR).await;
         assert_eq!(board.checks_error(), None);
+    }
+
+    #[test]
+    fn what_the_agent_warns_of_is_told_and_takes_nothing_from_what_it_confirmed() {
+        let board = Board::new(Duration::from_secs(45));
+        let warnings = vec!["PGW_LAN_IF=lan0 does not exist".to_owned()];
+        board.kernel_reported(&ReconcileReport { warnings, ..report(&[("10.0.0.3", 15001)]) });
+        assert_eq!(board.agent_trouble().as_deref(), Some("PGW_LAN_IF=lan0 does not exist"));
+        assert_eq!(board.rule(Ipv4Addr::new(10, 0, 0, 3), 15001), Rule::Confirmed);
+        board.kernel_reported(&report(&[("10.0.0.3", 15001)]));
+        assert_eq!(board.agent_trouble(), None);
     }
 
     #[test]

@@ -16,6 +16,8 @@ use crate::net::GATEWAY;
 use crate::rest::Rest;
 use crate::{command, pki, sandbox};
 
+/// Of the range in which forwarders listen.
+pub const FIRST_PORT: u16 = 15_001;
 pub const STATE: &str = "/run/lab/state";
 pub const RUN: &str = "/run/lab/run";
 pub const LOGS: &str = "/run/lab/log";

@@ -8,6 +8,7 @@
 //! The lab's own process lives in the gateway's namespace, so that a test talks to the programs
 //! as the operator of a gateway would.
 
+pub mod bench;
 pub mod canary;
 pub mod command;
 pub mod demo;

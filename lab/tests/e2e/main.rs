@@ -8,9 +8,12 @@ mod agent;
 mod closed;
 mod crashes;
 mod crowds;
+mod drift;
 mod evidence;
+mod flows;
 mod harness;
 mod hostname;
+mod interfaces;
 mod lab_itself;
 mod names;
 mod operators;
@@ -35,6 +38,9 @@ fn main() -> ExitCode {
         evidence::TESTS,
         crashes::TESTS,
         agent::TESTS,
+        drift::TESTS,
+        flows::TESTS,
+        interfaces::TESTS,
         removal::TESTS,
         silence::TESTS,
         rules::TESTS,

@@ -96,6 +96,8 @@ impl Transport for KernelOf {
             applied: applied
                 .map(|(ip, port)| AppliedRule { ip_cidr: ClientIp::new(*ip).unwrap(), port: *port })
                 .collect(),
+            flows_ended: 0,
+            warnings: Vec::new(),
         })
     }
 }
