@@ -28,7 +28,7 @@ pub struct Left {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     Nothing,
-    Change(Changes),
+    Change(Box<Changes>),
     Replace,
 }
 
@@ -52,7 +52,7 @@ pub fn step(left: Option<&Left>, found: Option<&Found>, wanted: &Ruleset, render
     let changes = changes(&found.elements, &wanted.elements);
     match changes.delete.len() + changes.add.len() {
         0 => Step::Nothing,
-        1..=MOST_CHANGES => Step::Change(changes),
+        1..=MOST_CHANGES => Step::Change(Box::new(changes)),
         _ => Step::Replace,
     }
 }

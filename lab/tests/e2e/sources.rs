@@ -8,9 +8,10 @@ use pgw_lab::canary::{PATIENCE, answered, ways_out};
 use pgw_lab::lab::eventually;
 use pgw_lab::net::{C1, GATEWAY, GATEWAY_LAN, NOBODY, ORIGIN, STRANGER, UNUSED};
 use pgw_lab::raw::{self, Packet};
-use pgw_lab::rest::Mapped;
+use pgw_lab::rest::{AGENT, Mapped};
 use pgw_lab::upstream::Kind;
 use pgw_lab::{Lab, command, netns};
+use reqwest::Method;
 use serde_json::json;
 use tokio::net::UdpSocket;
 
@@ -19,6 +20,7 @@ crate::tests![
     a_name_asked_for_by_nobody_is_not_looked_up,
     a_pinned_address_is_of_no_use_to_other_hardware,
     a_pinned_device_gains_nothing_by_another_address,
+    the_hardware_that_could_be_pinned_is_shown,
 ];
 
 fn datagram(source: Ipv4Addr, to: Ipv4Addr, port: u16, word: &str) -> Packet {
@@ -172,5 +174,18 @@ async fn a_pinned_device_gains_nothing_by_another_address(mut lab: Lab) -> Resul
     pin(&ready, &mapping, Some(&own)).await?;
     let seen = lab.seen_as(C1, "http://origin/").await?;
     ensure!(seen == Kind::Squid.ip().to_string(), "{seen}");
+    Ok(())
+}
+
+async fn the_hardware_that_could_be_pinned_is_shown(lab: Lab) -> Result<()> {
+    let ready = lab.gateway().await?;
+    lab.seen_as(STRANGER, "http://origin/").await?;
+    let told = ready.rest.send(Method::GET, &format!("{AGENT}/agent/neighbours"), None).await?;
+    ensure!(told.status == 200, "{told:?}");
+    let items = told.body.get("items").and_then(|items| items.as_array()).context("there are no items")?;
+    let at = |ip: Ipv4Addr| items.iter().find(|item| item.get("ip") == Some(&json!(ip)));
+    let mac = mac_of(STRANGER.name).await?;
+    ensure!(at(STRANGER.ip).is_some_and(|item| item.get("mac") == Some(&json!(mac))), "{}", told.text);
+    ensure!(at(ORIGIN).is_none(), "the WAN is nobody's LAN: {}", told.text);
     Ok(())
 }
