@@ -1,4 +1,4 @@
-//! What `Kernel` promises, asked of the fake and of the real one, in a network namespace.
+//! What `Kernel` promises (G8), asked of the fake and of the real one, in a network namespace.
 
 use pgw_core::active::Desired;
 use pgw_core::dns::DnsChoice;
