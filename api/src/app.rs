@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use pgw_core::active::ActiveSet;
 use pgw_core::dial::Dialer;
-use pgw_core::flag::FlagDns;
+use pgw_core::flag::{FlagDns, Limits};
 use pgw_core::health::Health;
 use pgw_core::ids::{ClientId, ProxyId};
 use pgw_core::settings::ApiSettings;
@@ -75,6 +75,7 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         run_dir: settings.run_dir.clone(),
         sni_log: settings.sni_log,
         dns: FlagDns::of(settings.dns, &settings.dns_resolvers),
+        limits: Limits { warm: settings.warm, ..Limits::default() },
     });
     activator.adopt().await?;
     let (converger, converge) = Converger::new(activator, settings.reconcile_interval);

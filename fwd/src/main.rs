@@ -20,6 +20,7 @@ mod experience;
 mod failover;
 mod flagfile;
 mod forwarder;
+mod lines;
 mod listener;
 mod origdst;
 mod peek;
@@ -34,6 +35,7 @@ use control::Control;
 use dns::Dns;
 use dns::udp::Datagrams;
 use flagfile::FlagSource;
+use lines::Lines;
 use relay::{MOST_PIPES, Pipes};
 use serve::Shared;
 use start::Failure;
@@ -77,7 +79,7 @@ async fn serve(port: u16, settings: &FwdSettings, source: FlagSource, flag: Flag
     let shared = Arc::new(Shared {
         flag: receiver.clone(),
         live: Arc::default(),
-        dialer: Dialer::new(),
+        lines: Lines::new(Dialer::new(), receiver.clone()),
         experience: Arc::default(),
         lookup: origdst::kernel(),
         pipes: Pipes::new(MOST_PIPES),

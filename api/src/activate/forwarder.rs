@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use pgw_core::flag::{FLAG_VERSION, FlagClient, FlagFile, FlagUpstream, Limits};
+use pgw_core::flag::{FLAG_VERSION, FlagClient, FlagFile, FlagUpstream};
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
@@ -153,7 +153,7 @@ impl Activator {
                 ip_cidr: plan.client.ip_cidr,
             },
             upstreams: wanted.iter().map(upstream).collect(),
-            limits: Limits::default(),
+            limits: self.limits.clone(),
             sni_log: self.sni_log,
             dns: self.dns.clone(),
         }

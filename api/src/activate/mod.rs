@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pgw_core::flag::FlagDns;
+use pgw_core::flag::{FlagDns, Limits};
 use pgw_core::ids::{ClientId, MappingId};
 use pgw_core::redact::SniLog;
 
@@ -38,6 +38,7 @@ pub struct Activator {
     pub sni_log: SniLog,
     /// None: the gateway's own resolver answers.
     pub dns: Option<FlagDns>,
+    pub limits: Limits,
 }
 
 #[async_trait]

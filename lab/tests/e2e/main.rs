@@ -19,6 +19,7 @@ mod names;
 mod operators;
 mod removal;
 mod rules;
+mod setup;
 mod silence;
 mod sources;
 mod through;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         rules::TESTS,
         ways::TESTS,
         sources::TESTS,
+        setup::TESTS,
         operators::TESTS,
         crowds::TESTS,
     ])

@@ -47,6 +47,7 @@ impl Process {
             run_dir: world.dir.path().to_owned(),
             sni_log: SniLog::Redacted,
             dns: None,
+            limits: pgw_core::flag::Limits::default(),
         });
         let process = Self { world: world.clone(), board, activator, stop };
         process.sees_health().await;
