@@ -8,6 +8,7 @@ pub mod conntrack;
 pub mod drift;
 pub mod http;
 pub mod interfaces;
+pub mod neighbours;
 mod netlink;
 pub mod nft;
 pub mod reconcile;

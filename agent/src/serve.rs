@@ -21,7 +21,7 @@ use pgw_agent::nft::watch::{self, Watch};
 use pgw_agent::reconcile::{Machine, Reconciler, Status};
 use pgw_agent::restore::restore;
 use pgw_agent::saved::Saved;
-use pgw_agent::{drift, interfaces, wake};
+use pgw_agent::{drift, interfaces, neighbours, wake};
 
 /// A reconcile and the calls that wait for it have this long to end.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -56,7 +56,8 @@ pub(crate) async fn run(settings: &AgentSettings) -> anyhow::Result<()> {
     let (wake, waiting) = wake::channel();
     let auth = Auth::new(internal_token_file(&settings.state_dir), settings.admin_token.clone(), api);
     let hands = kernel.own_hands();
-    let agent = Arc::new(Agent { auth, wake, status, kernel });
+    let neighbours = Arc::new(neighbours::On(settings.lan_if.clone()));
+    let agent = Arc::new(Agent { auth, wake, status, kernel, neighbours });
 
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     tasks.spawn(watch::run(watch, hands, news, stop.clone()));

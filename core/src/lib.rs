@@ -20,6 +20,7 @@ pub mod handshake;
 pub mod health;
 pub mod ids;
 pub mod log;
+pub mod mac;
 pub mod mapping;
 pub mod ports;
 pub mod proxy;

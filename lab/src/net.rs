@@ -29,6 +29,11 @@ pub const C2: Device = device("c2", 12, 102);
 pub const STRANGER: Device = device("stranger", 99, 109);
 pub const DEVICES: [Device; 3] = [C1, C2, STRANGER];
 
+/// An address of the LAN that no device has.
+pub const UNUSED: Ipv4Addr = Ipv4Addr::new(10, 64, 0, 77);
+/// An address that is not of the LAN, and is routed to nobody.
+pub const NOBODY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
+
 pub const GATEWAY: &str = "gw";
 pub const GATEWAY_LAN: Ipv4Addr = Ipv4Addr::new(10, 64, 0, 1);
 pub const GATEWAY_LAN6: Ipv6Addr = Ipv6Addr::new(0xfd64, 0, 0, 0, 0, 0, 0, 1);

@@ -3,6 +3,8 @@
 #![expect(clippy::print_stdout, reason = "it talks to the person who called it")]
 
 mod fuzz;
+#[cfg(test)]
+mod guarantees;
 mod install;
 mod run;
 

@@ -1,4 +1,4 @@
-//! The agent's HTTP: a POST that wakes, three GETs that tell.
+//! The agent's HTTP: a POST that wakes, GETs that tell.
 
 mod auth;
 mod problem;
@@ -13,6 +13,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
+use crate::neighbours::Neighbours;
 use crate::nft::kernel::Kernel;
 use crate::reconcile::Status;
 use crate::wake::Wake;
@@ -25,6 +26,7 @@ pub struct Agent {
     pub wake: Wake,
     pub status: Status,
     pub kernel: Arc<dyn Kernel>,
+    pub neighbours: Arc<dyn Neighbours>,
 }
 
 pub fn router(agent: Arc<Agent>) -> Router {
@@ -32,6 +34,7 @@ pub fn router(agent: Arc<Agent>) -> Router {
         .route("/agent/reconcile", post(reconcile))
         .route("/agent/status", get(status))
         .route("/agent/ruleset", get(ruleset))
+        .route("/agent/neighbours", get(neighbours))
         .method_not_allowed_fallback(method_not_allowed)
         .route_layer(from_fn_with_state(agent.clone(), guard));
     Router::new()
@@ -66,6 +69,11 @@ async fn status(State(agent): State<Arc<Agent>>) -> Response {
 
 async fn ruleset(State(agent): State<Arc<Agent>>) -> Result<String, Problem> {
     agent.kernel.text().await.map_err(|error| Problem::from(&error))
+}
+
+async fn neighbours(State(agent): State<Arc<Agent>>) -> Result<Json<Value>, Problem> {
+    let items = agent.neighbours.list().await.map_err(|error| Problem::no_neighbours(&error))?;
+    Ok(Json(json!({ "items": items })))
 }
 
 async fn healthz() -> Json<Value> {

@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use pgw_core::client::Client;
 use pgw_core::health::Health;
 use pgw_core::ids::{ClientId, ClientIp, MappingId, ProxyId, TokenId};
+use pgw_core::mac::Mac;
 use pgw_core::mapping::{Mapping, Target};
 use pgw_core::ports::PortRange;
 use pgw_core::proxy::{Host, Proxy, Scheme, Upstream};
@@ -147,6 +148,7 @@ pub struct ProxyPatch {
 pub struct NewClient {
     pub name: String,
     pub ip_cidr: ClientIp,
+    pub mac: Option<Mac>,
     pub note: String,
 }
 
@@ -154,6 +156,7 @@ pub struct NewClient {
 pub struct ClientPatch {
     pub name: Option<String>,
     pub ip_cidr: Option<ClientIp>,
+    pub mac: Option<Option<Mac>>,
     pub note: Option<String>,
 }
 

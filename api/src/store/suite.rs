@@ -102,6 +102,7 @@ fn new_client(last: u8) -> NewClient {
     NewClient {
         name: format!("phone {last}"),
         ip_cidr: format!("192.168.2.{last}").parse().unwrap(),
+        mac: None,
         note: String::new(),
     }
 }

@@ -23,8 +23,10 @@ mod removal;
 mod rules;
 mod setup;
 mod silence;
+mod sources;
 mod through;
 mod upstreams;
+mod ways;
 
 use std::process::ExitCode;
 
@@ -45,6 +47,8 @@ fn main() -> ExitCode {
         removal::TESTS,
         silence::TESTS,
         rules::TESTS,
+        ways::TESTS,
+        sources::TESTS,
         setup::TESTS,
         operators::TESTS,
         explained::TESTS,

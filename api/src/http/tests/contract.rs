@@ -110,6 +110,7 @@ async fn a_client_is_closed_when_the_answer_comes() {
     for (patch, asked) in [
         (json!({"name": "big tv"}), format!("wake {id}")),
         (json!({"ip_cidr": "192.168.2.4/32"}), format!("settle {id}")),
+        (json!({"mac": "02-00-5E-10-00-03"}), format!("settle {id}")),
     ] {
         assert_eq!(gateway.patch(&path, patch).await.status, 200);
         assert_eq!(gateway.engine.asked(), [asked]);
@@ -119,6 +120,9 @@ async fn a_client_is_closed_when_the_answer_comes() {
         [&now["name"], &now["ip_cidr"], &now["note"]],
         [&json!("big tv"), &json!("192.168.2.4/32"), &json!("x")]
     );
+    assert_eq!(now["mac"], "02:00:5e:10:00:03");
+    let freed = gateway.patch(&path, json!({"mac": null})).await.json();
+    assert_eq!((&freed["mac"], gateway.engine.asked()), (&Value::Null, vec![format!("settle {id}")]));
     assert_eq!(gateway.delete(&path).await.status, 204);
     assert_eq!(gateway.engine.asked(), [format!("settle {id}")]);
     gateway.get(&path).await.refused(404, "not_found");

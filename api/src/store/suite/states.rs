@@ -44,7 +44,8 @@ pub(crate) async fn a_new_way_out_is_pending_again_and_one_switched_off_is_not_c
         assert_eq!((patched.state, patched.applied_at.is_some()), (want, want == Applied), "{what}");
     }
     judged(&*store, mapping.id, Applied, "open").await;
-    let rename = ClientPatch { name: Some("tv".into()), ip_cidr: Some(client.ip_cidr), note: None };
+    let rename =
+        ClientPatch { name: Some("tv".into()), ip_cidr: Some(client.ip_cidr), ..ClientPatch::default() };
     store.update_client(client.id, rename).await.unwrap();
     assert_eq!(store.mapping(mapping.id).await.unwrap().state, Applied);
     let moved = ClientPatch { ip_cidr: Some("192.168.2.77".parse().unwrap()), ..ClientPatch::default() };

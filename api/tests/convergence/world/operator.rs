@@ -13,7 +13,8 @@ use super::{Process, World, found};
 
 impl World {
     pub(crate) async fn client(&self, name: &str, ip: &str) {
-        let new = NewClient { name: name.into(), ip_cidr: ip.parse().unwrap(), note: String::new() };
+        let new =
+            NewClient { name: name.into(), ip_cidr: ip.parse().unwrap(), mac: None, note: String::new() };
         self.store.create_client(new).await.unwrap();
     }
 
