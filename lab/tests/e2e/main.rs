@@ -8,6 +8,7 @@ mod agent;
 mod closed;
 mod crashes;
 mod harness;
+mod hostname;
 mod lab_itself;
 mod names;
 mod operators;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
         lab_itself::TESTS,
         through::TESTS,
         names::TESTS,
+        hostname::TESTS,
         closed::TESTS,
         upstreams::TESTS,
         crashes::TESTS,
