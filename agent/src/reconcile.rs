@@ -4,6 +4,7 @@
 
 mod flows;
 mod heal;
+mod kernel;
 mod status;
 
 use std::collections::BTreeSet;
@@ -20,10 +21,9 @@ use crate::api::{ActiveSource, ApiError};
 use crate::conntrack::Conntrack;
 use crate::drift::{Deaf, Episode};
 use crate::interfaces::Interfaces;
-use crate::nft::diff::{self, Found, Left, Step};
+use crate::nft::diff::{Found, Left};
 use crate::nft::kernel::{Kernel, KernelError};
 use crate::nft::plan::{PlanError, Policy, plan};
-use crate::nft::render;
 use crate::nft::ruleset::Ruleset;
 use crate::restore::{Restored, restore};
 use crate::saved::Saved;
@@ -183,89 +183,6 @@ impl Reconciler {
             restored => restored.log(),
         }
         Ok(())
-    }
-
-    async fn make_so(&mut self, wanted: &Ruleset) -> Result<Done, ReconcileError> {
-        let rendered = render::skeleton(&wanted.skeleton);
-        let looked_at = Instant::now();
-        let found = self.look().await?;
-        let drifted = diff::drifted(self.left.as_ref(), found.as_ref());
-        if drifted {
-            self.drifted(None);
-        }
-        self.owe(found.as_ref(), wanted, drifted);
-        let step = diff::step(self.left.as_ref(), found.as_ref(), wanted, &rendered);
-        let (changed, found) = match (step, found) {
-            (Step::Nothing, Some(found)) => {
-                self.given = Some(wanted.clone());
-                self.seen_at = Some(looked_at);
-                (false, found)
-            }
-            (step, before) => {
-                let printed = before.map(|before| before.printed);
-                let elements_only = matches!(step, Step::Change(_));
-                self.apply(step, wanted).await?;
-                let mut found = self.confirm(wanted).await?;
-                if elements_only && printed.as_ref() != Some(&found.printed) {
-                    // Between our question and our change somebody touched the rules.
-                    self.drifted(None);
-                    self.owe(None, wanted, true);
-                    self.apply(Step::Replace, wanted).await?;
-                    found = self.confirm(wanted).await?;
-                }
-                (true, found)
-            }
-        };
-        self.left = Some(Left { rendered, found: found.clone() });
-        let flows_ended = self.end_flows(&found).await;
-        Ok(Done { changed, found, flows_ended })
-    }
-
-    /// A listing that cannot be read is as good as none: everything is replaced.
-    async fn look(&self) -> Result<Option<Found>, KernelError> {
-        match self.machine.kernel.read().await {
-            Err(KernelError::Unreadable(error)) => {
-                tracing::warn!(%error, "pgw's tables cannot be read; they are replaced");
-                Ok(None)
-            }
-            read => read,
-        }
-    }
-
-    /// Until the kernel has confirmed, nobody knows what it holds.
-    async fn apply(&mut self, step: Step, wanted: &Ruleset) -> Result<(), KernelError> {
-        self.left = None;
-        let kernel = &self.machine.kernel;
-        let changed = match step {
-            Step::Change(changes) => match kernel.apply(&render::changes(&changes)).await {
-                // Somebody was faster between our question and our change.
-                Err(KernelError::Refused(why)) => {
-                    tracing::warn!(why, "elements could not be changed; everything is replaced");
-                    false
-                }
-                done => {
-                    done?;
-                    true
-                }
-            },
-            Step::Nothing | Step::Replace => false,
-        };
-        if !changed {
-            kernel.apply(&render::replace(wanted)).await?;
-        }
-        self.given = Some(wanted.clone());
-        Ok(())
-    }
-
-    async fn confirm(&mut self, wanted: &Ruleset) -> Result<Found, ReconcileError> {
-        let looked_at = Instant::now();
-        match self.machine.kernel.read().await? {
-            Some(found) if found.elements == wanted.elements => {
-                self.seen_at = Some(looked_at);
-                Ok(found)
-            }
-            _ => Err(ReconcileError::NotConfirmed),
-        }
     }
 
     /// A full disk must not keep a device from being closed: it is told, and tried again at

@@ -161,7 +161,7 @@ pub struct Drift {
     pub last_at: Option<Timestamp>,
     /// The program that did it, if the kernel told its name.
     pub last_by: Option<String>,
-    /// From the kernel's notice until it held the rules again, the last time.
+    /// From the notice until the kernel held the rules again, the last time; none while it does not.
     pub healed_ms: Option<u64>,
     /// It is done again and again; the repairs are spaced out until it stops.
     pub fighting: bool,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 use crate::canary;
 
@@ -41,7 +41,12 @@ pub enum Answer {
 
 /// A device asks a resolver for the address of a name.
 pub async fn ask_udp(ns: &str, resolver: Ipv4Addr, name: &str, patience: Duration) -> Result<Option<Answer>> {
-    let reply = canary::ask(ns, SocketAddr::from((resolver, PORT)), question(name), patience).await?;
+    ask_by(&canary::datagrams(ns, SocketAddr::from((resolver, PORT))).await?, name, patience).await
+}
+
+/// The same, from a port that is kept.
+pub async fn ask_by(socket: &UdpSocket, name: &str, patience: Duration) -> Result<Option<Answer>> {
+    let reply = canary::ask_by(socket, &question(name), patience).await?;
     reply.map(|reply| read_answer(&reply)).transpose()
 }
 

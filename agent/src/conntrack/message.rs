@@ -21,7 +21,6 @@ const FILTER: u16 = 25;
 const ADDRESSES: u16 = 1;
 const PROTOCOL: u16 = 2;
 const SOURCE: u16 = 1;
-const DESTINATION: u16 = 2;
 const SOURCE_PORT: u16 = 2;
 const DESTINATION_PORT: u16 = 3;
 /// Within a filter: by which parts of the original tuple.

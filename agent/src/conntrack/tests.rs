@@ -11,7 +11,7 @@ use pgw_core::ports::PortRange;
 
 /// Connections are tracked where somebody asks for it; 10080 is redirected to 15001.
 const TRACKING: &str = "table ip t {
- chain out { type nat hook output priority dstnat; udp dport 10080 redirect to :15001; }
+ chain out { type nat hook output priority -100; udp dport 10080 redirect to :15001; }
  chain in { type filter hook input priority filter; ct state established accept; }
 }
 ";

@@ -1,6 +1,8 @@
 //! Somebody else has changed our tables. Each millisecond counts, for a device may be open:
 //! what the kernel was last given is given to it again, from memory, and nobody is asked first.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -9,6 +11,9 @@ use crate::drift::{Foreign, Healing};
 use crate::nft::diff::{Left, Step};
 use crate::nft::render;
 use crate::nft::ruleset::Ruleset;
+
+/// While nft itself fails.
+const RETRY: Duration = Duration::from_secs(1);
 
 impl Reconciler {
     pub async fn heal(&mut self, foreign: &Foreign) -> Healing {
@@ -19,10 +24,16 @@ impl Reconciler {
             // Perhaps nothing happened, or nothing of ours was there: then a look comes first.
             Some(_) | None => self.hold().await,
         };
-        if let Err(error) = &healed {
-            self.status.trouble(error);
+        let rest_until = self.episode.rest_until();
+        match healed {
+            Ok(()) => Healing { done: true, rest_until },
+            // The other one was faster; who repairs in vain spends his patience all the same.
+            Err(ReconcileError::NotConfirmed) if foreign.seen => Healing { done: false, rest_until },
+            Err(error) => {
+                self.status.trouble(&error);
+                Healing { done: false, rest_until: rest_until.max(Instant::now() + RETRY) }
+            }
         }
-        Healing { done: healed.is_ok(), rest_until: self.episode.rest_until() }
     }
 
     async fn give_again(&mut self, given: &Ruleset, foreign: &Foreign) -> Result<(), ReconcileError> {
@@ -32,10 +43,14 @@ impl Reconciler {
         let took = foreign.since.elapsed();
         let found = self.confirm(given).await?;
         self.left = Some(Left { rendered: render::skeleton(&given.skeleton), found: found.clone() });
+        self.end_flows(&found).await;
+        self.healed_after(took);
+        Ok(())
+    }
+
+    pub(super) fn healed_after(&self, took: Duration) {
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         self.status.change(|status| status.drift.healed_ms = Some(took_ms));
-        self.end_flows(&found).await;
-        Ok(())
     }
 
     /// Counts, and says so when it is news.
@@ -48,6 +63,7 @@ impl Reconciler {
             drift.count += 1;
             drift.last_at = Some(Timestamp::now());
             drift.last_by = by.map(str::to_owned);
+            drift.healed_ms = None;
             let begins = fight && !drift.fighting;
             drift.fighting |= fight;
             begins

@@ -10,7 +10,7 @@ use super::*;
 use pgw_core::settings::AgentSettings;
 
 use crate::conntrack::fake::FakeConntrack;
-use crate::drift::{self, Foreign, News};
+use crate::drift::{self, News};
 use crate::interfaces::Present;
 use crate::nft::fake::FakeKernel;
 use crate::nft::ruleset::Table;
@@ -25,6 +25,9 @@ impl ActiveSource for FakeApi {
         self.0.lock().unwrap().clone()
     }
 }
+
+mod flows;
+mod heal;
 
 struct House {
     api: Arc<FakeApi>,
@@ -52,6 +55,16 @@ impl House {
         Self { api, kernel, conntrack, interfaces, news, state, status, reconciler }
     }
 
+    /// 3 is open by 15001 and 4 is closed, and each has a connection that may live.
+    async fn settled() -> Self {
+        let mut house = Self::new();
+        house.conntrack.begin(ip(3), GATEWAY, 15001);
+        house.conntrack.begin(ip(4), GATEWAY, 443);
+        house.reconcile(Ok(active(1, &[(3, 15001)], &[4]))).await.unwrap();
+        assert_eq!(house.conntrack.sources(), [ip(3), ip(4)]);
+        house
+    }
+
     async fn reconcile(
         &mut self,
         set: Result<ActiveSet, ApiError>,
@@ -66,9 +79,20 @@ impl House {
         found.map(|found| found.elements.client_port.into_values().collect()).unwrap_or_default()
     }
 
+    fn looks(&self) -> usize {
+        self.conntrack.looks.load(Ordering::SeqCst)
+    }
+
     fn drift(&self) -> u64 {
         self.status.now().drift.count
     }
+}
+
+const ORIGIN: [u8; 4] = [203, 0, 113, 10];
+const GATEWAY: [u8; 4] = [10, 0, 0, 1];
+
+fn ip(last: u8) -> Ipv4Addr {
+    [10, 0, 0, last].into()
 }
 
 fn unreachable() -> ApiError {
@@ -216,164 +240,6 @@ async fn a_disk_that_cannot_be_written_keeps_nobody_open_and_is_told_until_it_ca
     std::fs::remove_dir_all(in_the_way.parent().unwrap()).unwrap();
     let report = house.reconcile(Ok(active(2, &[], &[3]))).await.unwrap();
     assert_eq!((report.warnings, house.status.now().warnings), (vec![], vec![]));
-}
-
-const ORIGIN: [u8; 4] = [203, 0, 113, 10];
-const GATEWAY: [u8; 4] = [10, 0, 0, 1];
-
-fn ip(last: u8) -> Ipv4Addr {
-    [10, 0, 0, last].into()
-}
-
-impl House {
-    /// 3 is open by 15001 and 4 is closed, and each has a connection that may live.
-    async fn settled() -> Self {
-        let mut house = Self::new();
-        house.conntrack.begin(ip(3), GATEWAY, 15001);
-        house.conntrack.begin(ip(4), GATEWAY, 443);
-        house.reconcile(Ok(active(1, &[(3, 15001)], &[4]))).await.unwrap();
-        assert_eq!(house.conntrack.sources(), [ip(3), ip(4)]);
-        house
-    }
-
-    fn looks(&self) -> usize {
-        self.conntrack.looks.load(Ordering::SeqCst)
-    }
-}
-
-#[tokio::test]
-async fn who_is_registered_closed_moved_or_deleted_loses_what_was_open() {
-    let direct = |house: &House| house.conntrack.begin(ip(5), ORIGIN, 22);
-    let by_forwarder = |_: &House| {};
-    let cases: [(fn(&House), ActiveSet, u8); 4] = [
-        (direct, active(2, &[(3, 15001)], &[4, 5]), 5),
-        (by_forwarder, active(2, &[], &[3, 4]), 3),
-        (by_forwarder, active(2, &[(3, 15002)], &[4]), 3),
-        (by_forwarder, active(2, &[], &[4]), 3),
-    ];
-    for (before, set, who) in cases {
-        let mut house = House::settled().await;
-        before(&house);
-        let report = house.reconcile(Ok(set.clone())).await.unwrap();
-        assert_eq!((report.flows_ended, report.warnings), (1, vec![]), "{set:?}");
-        assert!(!house.conntrack.sources().contains(&ip(who)), "{set:?}");
-    }
-}
-
-#[tokio::test]
-async fn who_stays_as_he_is_keeps_his_connections_and_is_not_even_looked_at() {
-    let mut house = House::settled().await;
-    let looks = house.looks();
-    house.reconcile(Ok(active(2, &[(3, 15001)], &[4]))).await.unwrap();
-    assert_eq!(house.looks(), looks);
-    house.reconcile(Ok(active(3, &[(3, 15001), (6, 15002)], &[4]))).await.unwrap();
-    assert_eq!(house.conntrack.sources(), [ip(3), ip(4)]);
-}
-
-#[tokio::test]
-async fn an_agent_that_begins_ends_what_another_left_and_spares_what_is_right() {
-    let before = House::settled().await;
-    let mut house = House::new();
-    *house.kernel.model() = before.kernel.model().clone();
-    house.conntrack.begin(ip(3), GATEWAY, 15001);
-    house.conntrack.begin(ip(3), ORIGIN, 443);
-    house.conntrack.begin(ip(9), ORIGIN, 443);
-    house.reconcile(Ok(active(1, &[(3, 15001)], &[4]))).await.unwrap();
-    assert_eq!(house.conntrack.sources(), [ip(3), ip(9)]);
-}
-
-#[tokio::test]
-async fn connections_end_after_the_rules_are_there_and_never_without_them() {
-    let mut house = House::settled().await;
-    house.conntrack.begin(ip(5), ORIGIN, 22);
-    *house.kernel.failure.lock().unwrap() = Some(KernelError::NotInstalled);
-    house.reconcile(Ok(active(2, &[(3, 15001)], &[4, 5]))).await.unwrap_err();
-    assert!(house.conntrack.sources().contains(&ip(5)));
-    let report = house.reconcile(Ok(active(2, &[(3, 15001)], &[4, 5]))).await.unwrap();
-    assert_eq!(report.flows_ended, 1);
-}
-
-#[tokio::test]
-async fn connections_that_cannot_be_ended_are_told_and_tried_again() {
-    let mut house = House::settled().await;
-    house.conntrack.begin(ip(5), ORIGIN, 22);
-    house.conntrack.broken.store(true, Ordering::SeqCst);
-    let report = house.reconcile(Ok(active(2, &[(3, 15001)], &[4, 5]))).await.unwrap();
-    assert!(report.warnings[0].contains("of 1 devices"), "{:?}", report.warnings);
-    house.conntrack.broken.store(false, Ordering::SeqCst);
-    let report = house.reconcile(Ok(active(2, &[(3, 15001)], &[4, 5]))).await.unwrap();
-    assert_eq!((report.flows_ended, report.warnings, report.changed), (1, vec![], false));
-}
-
-#[tokio::test]
-async fn what_others_changed_is_given_back_from_memory_and_what_began_meanwhile_ends() {
-    let mut house = House::settled().await;
-    let before = house.kernel.model().found();
-    for table in Table::ALL {
-        house.kernel.model().forget(table);
-    }
-    house.conntrack.begin(ip(4), ORIGIN, 443);
-    let asked = Err(unreachable());
-    *house.api.0.lock().unwrap() = asked;
-    let healing = house.reconciler.heal(&Foreign::seen(Some("nft".to_owned()))).await;
-    assert!(healing.done);
-    assert_eq!(house.kernel.model().found(), before);
-    assert_eq!(house.conntrack.sources(), [ip(3), ip(4)], "the direct one has ended");
-    let drift = house.status.now().drift;
-    assert_eq!((drift.count, drift.last_by.as_deref(), drift.fighting), (1, Some("nft"), false));
-    assert!(drift.healed_ms.is_some() && drift.last_at.is_some());
-    house.reconcile(Ok(active(1, &[(3, 15001)], &[4]))).await.unwrap();
-    assert_eq!(house.drift(), 1, "it is counted once");
-}
-
-#[tokio::test]
-async fn a_change_that_a_look_has_covered_is_not_healed_twice() {
-    let mut house = House::settled().await;
-    let foreign = Foreign::seen(None);
-    house.kernel.model().forget(Table::Nat);
-    house.reconcile(Ok(active(1, &[(3, 15001)], &[4]))).await.unwrap();
-    let applied = house.kernel.times_applied();
-    house.reconciler.heal(&foreign).await;
-    assert_eq!((house.kernel.times_applied(), house.drift()), (applied, 1));
-}
-
-#[tokio::test]
-async fn when_notices_were_lost_a_look_decides_what_is_done() {
-    let mut house = House::settled().await;
-    let applied = house.kernel.times_applied();
-    house.reconciler.heal(&Foreign::perhaps()).await;
-    assert_eq!((house.kernel.times_applied(), house.drift()), (applied, 0));
-    house.kernel.model().forget(Table::Filter);
-    let before = house.kernel.model().found();
-    house.reconciler.heal(&Foreign::perhaps()).await;
-    assert_ne!(house.kernel.model().found(), before);
-    assert_eq!(house.drift(), 1);
-}
-
-#[tokio::test]
-async fn what_is_given_back_is_what_the_kernel_took_last_and_never_what_was_before() {
-    let mut house = House::settled().await;
-    // Taken, and changed by somebody else before it could be confirmed.
-    house.kernel.forgets.store(1, Ordering::SeqCst);
-    house.reconcile(Ok(active(2, &[], &[3, 4, 5]))).await.unwrap_err();
-    assert!(house.reconciler.heal(&Foreign::seen(None)).await.done);
-    let found = house.kernel.model().found().unwrap();
-    assert_eq!((house.ports(), found.elements.clients.len()), (vec![], 3));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_fight_is_told_while_it_lasts() {
-    let mut house = House::settled().await;
-    for _ in 0..10 {
-        house.kernel.model().forget(Table::Filter);
-        house.reconciler.heal(&Foreign::seen(Some("other".to_owned()))).await;
-    }
-    assert!(house.status.now().drift.fighting);
-    for (seconds, fighting) in [(1, true), (30, false)] {
-        tokio::time::advance(std::time::Duration::from_secs(seconds)).await;
-        house.reconcile(Ok(active(1, &[(3, 15001)], &[4]))).await.unwrap();
-        assert_eq!(house.status.now().drift.fighting, fighting, "after {seconds} s");
-    }
 }
 
 #[tokio::test]

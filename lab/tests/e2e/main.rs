@@ -7,8 +7,11 @@
 mod agent;
 mod closed;
 mod crashes;
+mod drift;
+mod flows;
 mod harness;
 mod hostname;
+mod interfaces;
 mod lab_itself;
 mod names;
 mod operators;
@@ -29,6 +32,9 @@ fn main() -> ExitCode {
         upstreams::TESTS,
         crashes::TESTS,
         agent::TESTS,
+        drift::TESTS,
+        flows::TESTS,
+        interfaces::TESTS,
         removal::TESTS,
         rules::TESTS,
         operators::TESTS,
