@@ -64,7 +64,7 @@ impl Saved {
     /// what is closed now, and a missing one opens nothing.
     pub fn store(&self, ruleset: &Ruleset, generation: Generation) -> Result<(), SaveError> {
         let stored = self
-            .write(&self.known_path(), &known_text(&ruleset.elements.clients))
+            .write(&self.known_path(), &known_text(ruleset.elements.registered()))
             .and_then(|()| self.write(&self.ruleset_path(), &ruleset_text(ruleset, generation)));
         if stored.is_err()
             && let Err(error) = self.forget_ruleset()
@@ -164,8 +164,8 @@ fn ruleset_text(ruleset: &Ruleset, generation: Generation) -> String {
     format!("{TITLE} {generation}.\n{NOTICE}\n{rules}\n{whole}\n{batch}")
 }
 
-fn known_text(clients: &BTreeSet<Ipv4Addr>) -> String {
-    let addresses: String = clients.iter().map(|ip| format!("{ip}\n")).collect();
+fn known_text(clients: impl Iterator<Item = Ipv4Addr>) -> String {
+    let addresses: String = clients.map(|ip| format!("{ip}\n")).collect();
     format!("{}\n{addresses}", digest_line("all", &addresses))
 }
 
@@ -204,7 +204,7 @@ mod tests {
             saved.store(&ruleset(), Generation(generation)).unwrap();
         }
         assert_eq!(saved.ruleset(&ruleset().skeleton).unwrap(), render::replace(&ruleset()));
-        assert_eq!(saved.known().unwrap(), ruleset().elements.clients);
+        assert_eq!(saved.known().unwrap(), ruleset().elements.registered().collect());
         let files: Vec<_> = fs::read_dir(&saved.dir).unwrap().map(|entry| entry.unwrap()).collect();
         assert_eq!(files.len(), 2, "{files:?}");
         for file in files {
@@ -253,6 +253,7 @@ mod tests {
         let error = saved.store(&ruleset(), Generation(2)).unwrap_err();
         assert!(error.to_string().contains("ruleset.nft cannot be written"), "{error}");
         assert!(matches!(saved.ruleset(&ruleset().skeleton), Err(SavedError::Missing(_))));
-        assert_eq!(saved.known().unwrap(), ruleset().elements.clients, "they are closed at boot");
+        let registered = ruleset().elements.registered().collect();
+        assert_eq!(saved.known().unwrap(), registered, "they are closed at boot");
     }
 }

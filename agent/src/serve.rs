@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use pgw_agent::api::{HttpApi, internal_token_file};
 use pgw_agent::conntrack::Ctnetlink;
+use pgw_agent::drill::{Keeper, Range};
 use pgw_agent::http::{self, Agent, Auth};
 use pgw_agent::nft::kernel::Nft;
 use pgw_agent::nft::plan::Policy;
@@ -51,11 +52,14 @@ pub(crate) async fn run(settings: &AgentSettings) -> anyhow::Result<()> {
     let (wake, waiting) = wake::channel();
     let auth = Auth::new(internal_token_file(&settings.state_dir), settings.admin_token.clone(), api);
     let hands = kernel.own_hands();
-    let agent = Arc::new(Agent { auth, wake, status, kernel });
+    let drill = Arc::new(Keeper::new(Range::new(settings, kernel.clone()), status.clone()));
+    let agent = Arc::new(Agent { auth, wake, status, kernel, drill: drill.clone() });
 
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     tasks.spawn(watch::run(watch, hands, news, stop.clone()));
     tasks.spawn(waiting.run(reconciler, drifts, settings.reconcile_interval, stop.clone()));
+    let (interval, stopped) = (settings.drill_interval, stop.clone());
+    tasks.spawn(async move { drill.run(interval, stopped).await });
     let server =
         axum::serve(listener, http::router(agent)).with_graceful_shutdown(stop.clone().cancelled_owned());
     let server = tasks.spawn(async move { server.await });

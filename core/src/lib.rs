@@ -12,6 +12,7 @@ pub mod control;
 #[cfg(feature = "dial")]
 pub mod dial;
 pub mod dns;
+pub mod drill;
 #[cfg(feature = "files")]
 pub mod files;
 pub mod flag;

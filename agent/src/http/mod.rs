@@ -1,4 +1,4 @@
-//! The agent's HTTP: a POST that wakes, three GETs that tell.
+//! The agent's HTTP: a POST that wakes, one that tries the doors, and GETs that tell.
 
 mod auth;
 mod problem;
@@ -13,6 +13,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
+use crate::drill::Keeper;
 use crate::nft::kernel::Kernel;
 use crate::reconcile::Status;
 use crate::wake::Wake;
@@ -25,11 +26,13 @@ pub struct Agent {
     pub wake: Wake,
     pub status: Status,
     pub kernel: Arc<dyn Kernel>,
+    pub drill: Arc<Keeper>,
 }
 
 pub fn router(agent: Arc<Agent>) -> Router {
     let guarded = Router::new()
         .route("/agent/reconcile", post(reconcile))
+        .route("/agent/drill", post(drill))
         .route("/agent/status", get(status))
         .route("/agent/ruleset", get(ruleset))
         .method_not_allowed_fallback(method_not_allowed)
@@ -57,6 +60,16 @@ async fn reconcile(State(agent): State<Arc<Agent>>) -> Response {
             Err(error) => Problem::from(error).into_response(),
         },
         Err(stopping) => Problem::from(stopping).into_response(),
+    }
+}
+
+/// A caller who goes away does not end it half-way.
+async fn drill(State(agent): State<Arc<Agent>>) -> Response {
+    let keeper = agent.drill.clone();
+    match tokio::spawn(async move { keeper.drill().await }).await {
+        Ok(Ok(drill)) => Json(drill).into_response(),
+        Ok(Err(under_way)) => Problem::drill_not_begun(under_way).into_response(),
+        Err(broke_off) => Problem::drill_not_begun(broke_off).into_response(),
     }
 }
 

@@ -33,6 +33,10 @@ impl Problem {
         detail: Cow::Borrowed("the path does not take this method"),
     };
 
+    pub(super) fn drill_not_begun(why: impl ToString) -> Self {
+        Self::new(StatusCode::CONFLICT, "drill_not_begun", why)
+    }
+
     fn new(status: StatusCode, code: &'static str, detail: impl ToString) -> Self {
         Self { status, code, detail: detail.to_string().into() }
     }

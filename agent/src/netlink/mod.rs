@@ -1,9 +1,10 @@
-//! A socket to the kernel's netfilter, for the two things that `nft` cannot do for us: telling
-//! at once that somebody changed a table, and ending flows. Both are a handful of fixed messages,
+//! A socket to the kernel, for what `nft` cannot do for us: telling at once that somebody changed
+//! a table, ending flows, and the ground for a leak drill. Each is a handful of fixed messages,
 //! written and read here byte by byte: no library for them is kept up well enough to be worth
 //! its weight (docs/decisions/0010).
 
 pub(crate) mod message;
+pub(crate) mod route;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,7 +13,9 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
 use rustix::net::sockopt::{self, Timeout};
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, socket_with};
+use rustix::net::{
+    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, bind, socket_with,
+};
 
 /// Twice what the kernel puts into one datagram.
 const LARGEST: usize = 64 << 10;
@@ -39,22 +42,31 @@ pub(crate) enum Received<'a> {
 impl Socket {
     /// For questions; a wait for an answer is bounded.
     pub(crate) fn open() -> io::Result<Self> {
-        let socket = Self::bound(0, SocketFlags::CLOEXEC)?;
+        Self::asking(Some(NETFILTER))
+    }
+
+    /// The same, for questions about links and routes: netlink's default.
+    pub(crate) fn open_for_routes() -> io::Result<Self> {
+        Self::asking(None)
+    }
+
+    fn asking(protocol: Option<Protocol>) -> io::Result<Self> {
+        let socket = Self::bound(protocol, 0, SocketFlags::CLOEXEC)?;
         sockopt::set_socket_timeout(&socket.fd, Timeout::Recv, Some(PATIENCE))?;
         Ok(socket)
     }
 
     /// For news of these groups (a bit each); never waits.
     pub(crate) fn listen(groups: u32) -> io::Result<Self> {
-        let socket = Self::bound(groups, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+        let socket = Self::bound(Some(NETFILTER), groups, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
         // Without the right to go beyond the machine's limit, up to it.
         sockopt::set_socket_recv_buffer_size_force(&socket.fd, ROOM)
             .or_else(|_limited| sockopt::set_socket_recv_buffer_size(&socket.fd, ROOM))?;
         Ok(socket)
     }
 
-    fn bound(groups: u32, flags: SocketFlags) -> io::Result<Self> {
-        let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(NETFILTER))?;
+    fn bound(protocol: Option<Protocol>, groups: u32, flags: SocketFlags) -> io::Result<Self> {
+        let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol)?;
         bind(&fd, &SocketAddrNetlink::new(0, groups))?;
         Ok(Self { fd, buffer: vec![0; LARGEST] })
     }

@@ -8,6 +8,7 @@ use pgw_core::dns::DnsChoice;
 use pgw_core::ports::PortRange;
 use pgw_core::settings::{ClosedAction, Unregistered};
 
+use super::drill::{CLOSED, DEVICES, DEVICES6, STRANGER};
 use super::plan::{Policy, plan};
 use super::ruleset::{Elements, Match, Rule, Ruleset, Set, Verdict};
 
@@ -64,6 +65,14 @@ fn met(matched: &Match, packet: &Packet, elements: &Elements) -> bool {
         Match::Ipv6 => packet.source.is_none(),
         Match::Tcp => packet.protocol == Protocol::Tcp,
         Match::Udp => packet.protocol == Protocol::Udp,
+        Match::TcpTo(port) => packet.protocol == Protocol::Tcp && packet.port == *port,
+        Match::UdpTo(port) => packet.protocol == Protocol::Udp && packet.port == *port,
+        Match::Source(net) => packet.source.is_some_and(|ip| net.holds(ip.into())),
+        // The one net that is asked for: nobody here writes to the drill's devices.
+        Match::Destination(net) => {
+            assert!([DEVICES, DEVICES6].contains(net), "{net:?}");
+            false
+        }
         Match::Dns => has_port && packet.port == 53,
         Match::ForwarderRange(range) => has_port && range.contains(packet.port),
         Match::Web => packet.protocol == Protocol::Tcp && [80, 443].contains(&packet.port),
@@ -89,8 +98,13 @@ fn walk(chain: &[Rule], packet: &Packet, rules: &Ruleset) -> Said {
         }
         return match rule.verdict {
             Verdict::Accept => Said::Accept,
-            Verdict::Drop => Said::Drop,
-            Verdict::Return => Said::End,
+            Verdict::Drop | Verdict::CountAndDrop => Said::Drop,
+            Verdict::Return | Verdict::CountAndReturn => Said::End,
+            Verdict::Count(place) => match walk(&place.rules(), packet, rules) {
+                Said::End => continue,
+                said => said,
+            },
+            Verdict::Tally(place) => walk(&place.rules(), packet, rules),
             Verdict::Closed => walk(&rules.skeleton.closed, packet, rules),
             Verdict::TcpReset | Verdict::Prohibited => Said::Reject,
             // Without an entry in the map the rule is not met, and the next one is asked.
@@ -118,7 +132,11 @@ fn fate(packet: &Packet, rules: &Ruleset) -> String {
         }
     }
     let chain = if packet.to.is_none() { &rules.skeleton.input } else { &rules.skeleton.forward };
-    match (walk(chain, &packet, rules), packet.to) {
+    let said = match walk(chain, &packet, rules) {
+        Said::Accept | Said::End if packet.to.is_some() => walk(&rules.skeleton.postrouting, &packet, rules),
+        said => said,
+    };
+    match (said, packet.to) {
         (Said::Drop, _) => "dropped".to_owned(),
         (Said::Reject, _) => "rejected".to_owned(),
         (Said::Redirect(_), _) => panic!("only prerouting redirects"),
@@ -137,6 +155,8 @@ fn packet(words: &str) -> Packet {
         "other-mapped" => (LAN, Some([10, 0, 0, 4].into())),
         "closed" => (LAN, Some([10, 0, 0, 5].into())),
         "stranger" => (LAN, Some([10, 0, 0, 99].into())),
+        "drill-closed" => (LAN, Some(CLOSED)),
+        "drill-stranger" => (LAN, Some(STRANGER)),
         "lan-v6" => (LAN, None),
         "internet" => (WAN, Some([198, 51, 100, 7].into())),
         "internet-v6" => (WAN, None),
@@ -237,6 +257,19 @@ fn a_closed_device_has_no_way_out() {
             ("closed tcp 15003 gateway established dnat", "dropped"),
         ],
     );
+}
+
+#[test]
+fn nothing_of_the_leak_drill_ever_leaves() {
+    let questions =
+        ["tcp 443 wan", "tcp 443 vpn", "udp 53 wan", "udp 443 wan", "icmp 0 wan", "tcp 22 wan established"]
+            .map(|what| [format!("drill-closed {what}"), format!("drill-stranger {what}")]);
+    for unregistered in [Unregistered::Allow, Unregistered::Drop] {
+        let rules = ruleset(unregistered, ClosedAction::Drop);
+        for question in questions.as_flattened() {
+            assert_eq!(fate(&packet(question), &rules), "dropped", "{question}");
+        }
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod agent;
 mod closed;
 mod crashes;
 mod drift;
+mod drill;
 mod flows;
 mod harness;
 mod hostname;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         crashes::TESTS,
         agent::TESTS,
         drift::TESTS,
+        drill::TESTS,
         flows::TESTS,
         interfaces::TESTS,
         removal::TESTS,
