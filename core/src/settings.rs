@@ -1,6 +1,7 @@
 //! `PGW_*` settings: read from a `Source`, so that tests pass a map, and all mistakes told at
 //! once, each with its name, its value and what is allowed.
 
+mod drill;
 mod url;
 
 use std::collections::BTreeMap;
@@ -376,23 +377,12 @@ impl AgentSettings {
                 },
             ),
             dns: read_dns(&mut r),
-            drill_interval: read_drill_interval(&mut r),
+            drill_interval: drill::read_interval(&mut r),
             admin_token: read_admin_token(&mut r),
             log: r.log(),
         };
         r.finish(settings)
     }
-}
-
-/// More often would tell nobody more, and costs a little each time.
-const SHORTEST_DRILL_INTERVAL: Duration = Duration::from_secs(10);
-
-fn read_drill_interval(r: &mut Reader<'_>) -> Option<Duration> {
-    let allowed = "off, or a time of 10s or more, such as 30m or 1h";
-    r.read("PGW_DRILL_INTERVAL", Some(Duration::from_secs(3600)), allowed, |v| match v {
-        "off" => Some(None),
-        _ => parse_duration(v).filter(|time| *time >= SHORTEST_DRILL_INTERVAL).map(Some),
-    })
 }
 
 impl FwdSettings {

@@ -17,12 +17,13 @@ use nix::net::if_::InterfaceFlags;
 use nix::sys::socket::{AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, sendto, socket};
 use rustix::fs::{FlockOperation, flock};
 
-use super::packet::{Mac, frame};
-use crate::netlink::route;
+use super::packet::frame;
+use crate::netlink::route::{self, End};
 use crate::nft::drill::{CLOSED, CLOSED6, Canary, ELSEWHERE, ELSEWHERE6, STRANGER, TARGET, TARGET6};
 
-const NEAR: &str = "pgw-drill0";
-const FAR: &str = "pgw-drill1";
+/// Locally administered, and nobody's.
+const NEAR: End = End { name: "pgw-drill0", address: [0x02, 0x70, 0x67, 0x77, 0, 2] };
+const FAR: End = End { name: "pgw-drill1", address: [0x02, 0x70, 0x67, 0x77, 0, 3] };
 const FORWARDING6: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
 
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +84,6 @@ pub struct Kernel {
 struct Cable {
     socket: OwnedFd,
     near: LinkAddr,
-    far: Mac,
     without_ipv6: Option<String>,
     _swept: Swept,
 }
@@ -124,7 +124,7 @@ impl Ground for Kernel {
         let links = links().map_err(refused("the interfaces cannot be listed"))?;
         let lan = running(&links, "PGW_LAN_IF", &self.lan_if)?;
         let wan = running(&links, "PGW_WAN_IF", &self.wan_if)?;
-        let ends = links.get(NEAR).zip(links.get(FAR));
+        let ends = links.get(NEAR.name).zip(links.get(FAR.name));
         let (near, far) = ends.ok_or_else(|| GroundError::Refused {
             what: "the virtual cable is gone",
             source: ErrorKind::NotFound.into(),
@@ -141,8 +141,7 @@ impl Ground for Kernel {
         // Protocol 0: it only sends.
         let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)
             .map_err(|error| refused("packets cannot be made (CAP_NET_RAW)")(error.into()))?;
-        let far = far.address.addr().unwrap_or_default();
-        Ok(Box::new(Cable { socket, near: near.address, far, without_ipv6, _swept: swept }))
+        Ok(Box::new(Cable { socket, near: near.address, without_ipv6, _swept: swept }))
     }
 }
 
@@ -155,7 +154,7 @@ impl Laid for Cable {
             (Sender::Closed | Sender::Stranger, true) => (CLOSED6.into(), TARGET6.into()),
             (Sender::Elsewhere, true) => (ELSEWHERE6.into(), TARGET6.into()),
         };
-        let frame = frame(canary, from, to, self.far, number)
+        let frame = frame(canary, from, to, FAR.address, number)
             .ok_or_else(|| io::Error::from(ErrorKind::InvalidInput))?;
         sendto(self.socket.as_raw_fd(), &frame, &self.near, MsgFlags::MSG_DONTWAIT)?;
         Ok(())
@@ -182,7 +181,7 @@ fn sweep() {
         ELSEWHERE6.into(),
         TARGET6.into(),
     ];
-    let gone = std::iter::once(route::delete_link(NEAR)).chain(routes.map(route::delete_route));
+    let gone = std::iter::once(route::delete_link(NEAR.name)).chain(routes.map(route::delete_route));
     for error in gone.filter_map(Result::err) {
         // ENODEV and ESRCH: it was not there, as is usual.
         if !matches!(error.raw_os_error(), Some(3 | 19)) {
@@ -221,7 +220,7 @@ fn links() -> io::Result<BTreeMap<String, Link>> {
     let link = |entry: nix::ifaddrs::InterfaceAddress| {
         let address = *entry.address?.as_link_addr()?;
         let index = u32::try_from(address.ifindex()).ok()?;
-        let runs = entry.flags.contains(InterfaceFlags::IFF_UP | InterfaceFlags::IFF_RUNNING);
+        let runs = entry.flags.contains(InterfaceFlags::IFF_UP | InterfaceFlags::IFF_LOWER_UP);
         Some((entry.interface_name, Link { address, index, runs }))
     };
     Ok(getifaddrs()?.filter_map(link).collect())

@@ -1,5 +1,5 @@
 //! What the counts mean. Closed is said only of what was seen: all of it met the rules, none of
-//! it came out, and what nobody closes did come out, before the same eyes.
+//! it came out, and what nobody closes did come out, before the same eyes (G17).
 
 use pgw_core::drill::{Kind, Outcome};
 

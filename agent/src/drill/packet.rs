@@ -4,12 +4,12 @@ use std::net::IpAddr;
 
 use crate::nft::drill::Canary;
 
-pub(super) type Mac = [u8; 6];
+type Mac = [u8; 6];
 
 /// Locally administered, and nobody's.
 const SENDER: Mac = [0x02, 0x70, 0x67, 0x77, 0x00, 0x01];
 const HOPS: u8 = 64;
-/// A port that devices take for their end.
+/// Of the range from which devices take the port of their own end.
 const OWN_PORT: u16 = 51_007;
 const OTHER_PORT: u16 = 9_999;
 const WORDS: &[u8] = b"pgw leak drill";

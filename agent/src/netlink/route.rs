@@ -18,12 +18,12 @@ const EXCLUSIVE: u16 = 0x200;
 const CREATE: u16 = 0x400;
 
 const UP: u32 = 1;
+const LINK_ADDRESS: u16 = 1;
 const LINK_NAME: u16 = 3;
 const LINK_INFO: u16 = 18;
 const INFO_KIND: u16 = 1;
 const INFO_DATA: u16 = 2;
 const VETH_PEER: u16 = 1;
-const LINK_HEADER: usize = 16;
 
 const IPV4: u8 = 2;
 const IPV6: u8 = 10;
@@ -55,17 +55,36 @@ const TERMINAL: u8 = 1;
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
 
+/// One end of a cable. Its address is given: what finds one that is made up may change it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct End {
+    pub(crate) name: &'static str,
+    pub(crate) address: [u8; 6],
+}
+
 /// A cable: what goes in here comes out there.
-pub(crate) fn add_cable(near: &str, far: &str) -> io::Result<()> {
+pub(crate) fn add_cable(near: End, far: End) -> io::Result<()> {
     let (mut peer, mut data, mut info) = (link_header(0), Vec::new(), Vec::new());
-    put(&mut peer, LINK_NAME, &zero_ended(far));
+    put_end(&mut peer, far);
     put(&mut data, VETH_PEER, &peer);
     put(&mut info, INFO_KIND, b"veth");
     put_nested(&mut info, INFO_DATA, &data);
     let mut body = link_header(0);
-    put(&mut body, LINK_NAME, &zero_ended(near));
+    put_end(&mut body, near);
     put_nested(&mut body, LINK_INFO, &info);
-    ask(NEW_LINK, CREATE | EXCLUSIVE, &body)
+    ask(NEW_LINK, CREATE | EXCLUSIVE, &body)?;
+    // An end that has no other yet cannot be up.
+    for end in [near, far] {
+        let mut body = link_header(UP);
+        put(&mut body, LINK_NAME, &zero_ended(end.name));
+        ask(NEW_LINK, 0, &body)?;
+    }
+    Ok(())
+}
+
+fn put_end(bytes: &mut Vec<u8>, end: End) {
+    put(bytes, LINK_ADDRESS, &end.address);
+    put(bytes, LINK_NAME, &zero_ended(end.name));
 }
 
 pub(crate) fn delete_link(name: &str) -> io::Result<()> {
@@ -123,11 +142,9 @@ pub(crate) fn redirect(link: u32, from: IpAddr, bits: u32, to: u32) -> io::Resul
     ask(NEW_FILTER, CREATE | EXCLUSIVE, &body)
 }
 
-fn link_header(link: u32) -> Vec<u8> {
-    let mut header = vec![0; 4];
-    header.extend([link, UP, UP].iter().flat_map(|number| number.to_ne_bytes()));
-    debug_assert_eq!(header.len(), LINK_HEADER);
-    header
+/// Of a link that is known by its name.
+fn link_header(flags: u32) -> Vec<u8> {
+    [0, 0, flags, flags].iter().flat_map(|number| number.to_ne_bytes()).collect()
 }
 
 fn traffic_header(link: u32, handle: u32, parent: u32, info: u32) -> Vec<u8> {

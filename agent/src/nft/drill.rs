@@ -143,7 +143,7 @@ impl Place {
 pub(super) fn met(outward: &[Match]) -> [Rule; 2] {
     [DEVICES, DEVICES6].map(|devices| {
         let matches = [outward, &[Match::Source(devices)]].concat();
-        rule(matches, Verdict::Count(Place::Met), "the leak drill's packets met these rules")
+        rule(matches, Verdict::CountedAt(Place::Met), "the leak drill's packets met these rules")
     })
 }
 
@@ -157,10 +157,10 @@ pub(super) fn postrouting() -> Vec<Rule> {
     vec![
         rule(to(DEVICES), Verdict::Drop, quiet),
         rule(to(DEVICES6), Verdict::Drop, quiet),
-        rule(from(Net::V4(CLOSED, 32)), Verdict::Tally(Place::Leaked), leaked),
-        rule(from(Net::V6(CLOSED6, 128)), Verdict::Tally(Place::Leaked), leaked),
-        rule(from(DEVICES), Verdict::Tally(Place::Control), control),
-        rule(from(DEVICES6), Verdict::Tally(Place::Control), control),
+        rule(from(Net::V4(CLOSED, 32)), Verdict::EndsAt(Place::Leaked), leaked),
+        rule(from(Net::V6(CLOSED6, 128)), Verdict::EndsAt(Place::Leaked), leaked),
+        rule(from(DEVICES), Verdict::EndsAt(Place::Control), control),
+        rule(from(DEVICES6), Verdict::EndsAt(Place::Control), control),
     ]
 }
 

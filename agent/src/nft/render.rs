@@ -207,7 +207,7 @@ fn verdict(verdict: Verdict) -> Cow<'static, str> {
         Verdict::Prohibited => "reject with icmpx admin-prohibited".into(),
         Verdict::CountAndReturn => "counter return".into(),
         Verdict::CountAndDrop => "counter drop".into(),
-        Verdict::Count(place) => format!("jump {}", place.chain()).into(),
-        Verdict::Tally(place) => format!("goto {}", place.chain()).into(),
+        Verdict::CountedAt(place) => format!("jump {}", place.chain()).into(),
+        Verdict::EndsAt(place) => format!("goto {}", place.chain()).into(),
     }
 }

@@ -123,9 +123,9 @@ pub enum Verdict {
     CountAndReturn,
     CountAndDrop,
     /// Is counted there and comes back.
-    Count(Place),
+    CountedAt(Place),
     /// Is counted there and ends there.
-    Tally(Place),
+    EndsAt(Place),
 }
 
 /// An address and how many of its bits have to agree.

@@ -100,11 +100,11 @@ fn walk(chain: &[Rule], packet: &Packet, rules: &Ruleset) -> Said {
             Verdict::Accept => Said::Accept,
             Verdict::Drop | Verdict::CountAndDrop => Said::Drop,
             Verdict::Return | Verdict::CountAndReturn => Said::End,
-            Verdict::Count(place) => match walk(&place.rules(), packet, rules) {
+            Verdict::CountedAt(place) => match walk(&place.rules(), packet, rules) {
                 Said::End => continue,
                 said => said,
             },
-            Verdict::Tally(place) => walk(&place.rules(), packet, rules),
+            Verdict::EndsAt(place) => walk(&place.rules(), packet, rules),
             Verdict::Closed => walk(&rules.skeleton.closed, packet, rules),
             Verdict::TcpReset | Verdict::Prohibited => Said::Reject,
             // Without an entry in the map the rule is not met, and the next one is asked.
