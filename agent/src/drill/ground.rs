@@ -24,6 +24,8 @@ use crate::nft::drill::{CLOSED, CLOSED6, Canary, ELSEWHERE, ELSEWHERE6, STRANGER
 /// Locally administered, and nobody's.
 const NEAR: End = End { name: "pgw-drill0", address: [0x02, 0x70, 0x67, 0x77, 0, 2] };
 const FAR: End = End { name: "pgw-drill1", address: [0x02, 0x70, 0x67, 0x77, 0, 3] };
+const BEND: &str = "packets cannot be taken to PGW_LAN_IF (sch_ingress, cls_u32, act_mirred)";
+const WAY: &str = "an address of the drill cannot be routed";
 const FORWARDING6: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
 
 #[derive(Debug, thiserror::Error)]
@@ -102,8 +104,8 @@ struct Link {
 impl Ground for Kernel {
     fn turn(&self) -> Result<Turn, GroundError> {
         // A lock on a directory is given back by the kernel, and leaves no file behind.
-        let refused = |source| GroundError::Refused { what: "PGW_STATE_DIR cannot be locked", source };
-        let dir = File::open(&self.state_dir).map_err(refused)?;
+        let refused = refused("PGW_STATE_DIR cannot be locked");
+        let dir = File::open(&self.state_dir).map_err(&refused)?;
         match flock(&dir, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Turn::new(dir)),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(GroundError::UnderWay),
@@ -119,7 +121,6 @@ impl Ground for Kernel {
         sweep();
         // From here on everything is taken away again, also when the next step fails.
         let swept = Swept { _turn: turn };
-        let refused = |what| move |source| GroundError::Refused { what, source };
         route::add_cable(NEAR, FAR).map_err(refused("a virtual cable (veth) cannot be made"))?;
         let links = links().map_err(refused("the interfaces cannot be listed"))?;
         let lan = running(&links, "PGW_LAN_IF", &self.lan_if)?;
@@ -129,15 +130,13 @@ impl Ground for Kernel {
             what: "the virtual cable is gone",
             source: ErrorKind::NotFound.into(),
         })?;
-        let bend = "packets cannot be taken to PGW_LAN_IF (sch_ingress, cls_u32, act_mirred)";
-        route::watch_egress(near.index).map_err(refused(bend))?;
-        route::redirect(near.index, CLOSED.into(), 31, lan.index).map_err(refused(bend))?;
-        let way = "an address of the drill cannot be routed";
+        route::watch_egress(near.index).map_err(refused(BEND))?;
+        route::redirect(near.index, CLOSED.into(), 31, lan.index).map_err(refused(BEND))?;
         for (to, link) in [(IpAddr::from(CLOSED), lan), (STRANGER.into(), lan), (ELSEWHERE.into(), far)] {
-            route::add_route(to, link.index).map_err(refused(way))?;
+            route::add_route(to, link.index).map_err(refused(WAY))?;
         }
-        route::add_route(TARGET.into(), wan.index).map_err(refused(way))?;
-        let without_ipv6 = ipv6(near, lan, far, wan).err();
+        route::add_route(TARGET.into(), wan.index).map_err(refused(WAY))?;
+        let without_ipv6 = ipv6(near, lan, far, wan)?;
         // Protocol 0: it only sends.
         let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)
             .map_err(|error| refused("packets cannot be made (CAP_NET_RAW)")(error.into()))?;
@@ -190,18 +189,27 @@ fn sweep() {
     }
 }
 
-fn ipv6(near: &Link, lan: &Link, far: &Link, wan: &Link) -> Result<(), String> {
-    // Read where a hardened unit can still read it.
+/// Why there is no such way, if so. What fails for another reason is no proof of that.
+fn ipv6(near: &Link, lan: &Link, far: &Link, wan: &Link) -> Result<Option<String>, GroundError> {
+    // A file that is not there: a kernel without IPv6.
     let forwards = std::fs::read_to_string(FORWARDING6).unwrap_or_default();
-    if forwards.trim().parse() != Ok(1) {
-        return Err("this gateway does not forward IPv6".to_owned());
+    if matches!(forwards.trim(), "" | "0") {
+        return Ok(Some("this gateway does not forward IPv6".to_owned()));
     }
-    let told = |error: io::Error| format!("this gateway routes no IPv6 between LAN and WAN: {error}");
-    route::redirect(near.index, CLOSED6.into(), 128, lan.index).map_err(told)?;
+    route::redirect(near.index, CLOSED6.into(), 128, lan.index).map_err(refused(BEND))?;
     for (to, link) in [(CLOSED6, lan), (ELSEWHERE6, far), (TARGET6, wan)] {
-        route::add_route(to.into(), link.index).map_err(told)?;
+        match route::add_route(to.into(), link.index) {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                return Ok(Some("IPv6 is turned off on an interface of this gateway".to_owned()));
+            }
+            added => added.map_err(refused(WAY))?,
+        }
     }
-    Ok(())
+    Ok(None)
+}
+
+fn refused(what: &'static str) -> impl Fn(io::Error) -> GroundError {
+    move |source| GroundError::Refused { what, source }
 }
 
 fn running<'a>(

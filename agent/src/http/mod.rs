@@ -63,13 +63,11 @@ async fn reconcile(State(agent): State<Arc<Agent>>) -> Response {
     }
 }
 
-/// A caller who goes away does not end it half-way.
+/// A caller who goes away ends it, and what was laid for it is taken away.
 async fn drill(State(agent): State<Arc<Agent>>) -> Response {
-    let keeper = agent.drill.clone();
-    match tokio::spawn(async move { keeper.drill().await }).await {
-        Ok(Ok(drill)) => Json(drill).into_response(),
-        Ok(Err(under_way)) => Problem::drill_not_begun(under_way).into_response(),
-        Err(broke_off) => Problem::drill_not_begun(broke_off).into_response(),
+    match agent.drill.drill().await {
+        Ok(drill) => Json(drill).into_response(),
+        Err(under_way) => Problem::from(under_way).into_response(),
     }
 }
 

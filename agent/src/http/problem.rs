@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::auth::Refusal;
 use crate::api::ApiError;
+use crate::drill::GroundError;
 use crate::nft::kernel::KernelError;
 use crate::reconcile::ReconcileError;
 use crate::wake::Stopping;
@@ -32,10 +33,6 @@ impl Problem {
         code: "method_not_allowed",
         detail: Cow::Borrowed("the path does not take this method"),
     };
-
-    pub(super) fn drill_not_begun(why: impl ToString) -> Self {
-        Self::new(StatusCode::CONFLICT, "drill_not_begun", why)
-    }
 
     fn new(status: StatusCode, code: &'static str, detail: impl ToString) -> Self {
         Self { status, code, detail: detail.to_string().into() }
@@ -85,6 +82,12 @@ impl From<&KernelError> for Problem {
             | KernelError::Unreadable(_) => "nft_failed",
         };
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, code, error)
+    }
+}
+
+impl From<GroundError> for Problem {
+    fn from(not_begun: GroundError) -> Self {
+        Self::new(StatusCode::CONFLICT, "drill_not_begun", not_begun)
     }
 }
 

@@ -172,7 +172,8 @@ async fn a_drill_closes_its_eyes_to_no_setting_of_the_gateway(_lab: Lab) -> Resu
     let booted = typed(&settings, "boot").await?;
     ensure!(booted.status.success(), "{booted:?}");
     ends(&settings, 0, &KINDS).await?;
-    Ok(())
+    netns::sysctl(GATEWAY, "net/ipv6/conf/eth0/disable_ipv6", "1")?;
+    ends(&settings, 0, &["not tried: IPv6 is turned off on an interface"]).await.map(drop)
 }
 
 /// By the word in it, from the rules that close.
