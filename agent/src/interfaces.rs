@@ -16,6 +16,7 @@ pub trait Interfaces: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Present {
     pub names: BTreeSet<String>,
+    /// What is sent there ends here: our own, and everybody's on a link.
     pub addresses: BTreeSet<Ipv4Addr>,
 }
 
@@ -26,8 +27,8 @@ impl Interfaces for Kernel {
     fn list(&self) -> io::Result<Present> {
         let mut present = Present::default();
         for entry in getifaddrs()? {
-            let address = entry.address.and_then(|address| address.as_sockaddr_in().map(|v4| v4.ip()));
-            present.addresses.extend(address);
+            let found = [entry.address, entry.broadcast].into_iter().flatten();
+            present.addresses.extend(found.filter_map(|found| found.as_sockaddr_in().map(|v4| v4.ip())));
             // An address may carry a label, which is no interface: `eth0:1`.
             let name = entry.interface_name.split(':').next().unwrap_or_default();
             present.names.insert(name.to_owned());

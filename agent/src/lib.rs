@@ -9,6 +9,7 @@ pub mod drift;
 pub mod drill;
 pub mod http;
 pub mod interfaces;
+pub mod neighbours;
 mod netlink;
 pub mod nft;
 pub mod reconcile;

@@ -5,7 +5,7 @@ use std::fmt;
 use pgw_core::settings::Unregistered;
 
 use crate::nft::kernel::{Kernel, KernelError};
-use crate::nft::plan::{Policy, all_closed, skeleton};
+use crate::nft::plan::{Known, Policy, all_closed, skeleton};
 use crate::nft::render;
 use crate::saved::{Saved, SavedError};
 
@@ -81,12 +81,14 @@ pub async fn load(kernel: &dyn Kernel, saved: &Saved, policy: &Policy) -> Result
     let (ruleset, restored) = match (saved.known(), unloadable) {
         (Ok(known), Unloadable::Missing(why) | Unloadable::Spoilt(why)) => {
             let clients = known.len();
-            (all_closed(known, policy), Restored::KnownClosed { clients, why })
+            (all_closed(&known, policy), Restored::KnownClosed { clients, why })
         }
-        (Err(SavedError::Missing(_)), Unloadable::Missing(_)) => (all_closed([], policy), Restored::Nothing),
+        (Err(SavedError::Missing(_)), Unloadable::Missing(_)) => {
+            (all_closed(&Known::new(), policy), Restored::Nothing)
+        }
         (Err(error), Unloadable::Missing(why) | Unloadable::Spoilt(why)) => {
             let closed = Policy { unregistered: Unregistered::Drop, ..policy.clone() };
-            (all_closed([], &closed), Restored::AllClosed { why: format!("{why}; {error}") })
+            (all_closed(&Known::new(), &closed), Restored::AllClosed { why: format!("{why}; {error}") })
         }
     };
     kernel.apply(&render::replace(&ruleset)).await?;
@@ -113,15 +115,19 @@ mod tests {
     use crate::nft::ruleset::{Elements, Ruleset};
     use crate::testing::policy;
 
-    /// 10.0.0.3 is open, 10.0.0.4 is closed.
+    const MAC: &str = "02:00:5e:10:00:04";
+
+    /// 10.0.0.3 is open, 10.0.0.4 is closed and pinned.
     fn ruleset() -> Ruleset {
         let mapped = [([10, 0, 0, 3].into(), 15001)].into();
         let closed = [[10, 0, 0, 4].into()].into();
-        plan(&Desired { mapped, closed, ..Desired::default() }, &policy()).unwrap()
+        let pins = [([10, 0, 0, 4].into(), MAC.parse().unwrap())].into();
+        plan(&Desired { mapped, closed, pins, ..Desired::default() }, &policy()).unwrap()
     }
 
     fn both_closed() -> Elements {
-        all_closed([[10, 0, 0, 3].into(), [10, 0, 0, 4].into()], &policy()).elements
+        let known = [([10, 0, 0, 3].into(), None), ([10, 0, 0, 4].into(), MAC.parse().ok())];
+        all_closed(&known.into(), &policy()).elements
     }
 
     async fn after(spoil: impl FnOnce(&Path), policy: &Policy) -> (Restored, Elements, String) {
@@ -175,7 +181,7 @@ mod tests {
         };
         let (restored, elements, printed) = after(spoil, &policy()).await;
         assert!(matches!(restored, Restored::AllClosed { .. }), "{restored}");
-        assert_eq!(elements, all_closed([], &policy()).elements);
+        assert_eq!(elements, all_closed(&Known::new(), &policy()).elements);
         assert!(printed.contains("who is not registered stays in"), "{printed}");
     }
 
@@ -197,7 +203,10 @@ mod tests {
         let saved = Saved::new(state.path());
         saved.store(&ruleset(), Generation(1)).unwrap();
         let kernel = FakeKernel::default();
-        kernel.apply(&render::replace(&all_closed([[10, 0, 0, 3].into()], &policy()))).await.unwrap();
+        kernel
+            .apply(&render::replace(&all_closed(&[([10, 0, 0, 3].into(), None)].into(), &policy())))
+            .await
+            .unwrap();
         assert_eq!(restore(&kernel, &saved, &policy()).await.unwrap(), Restored::AlreadyThere);
         assert_eq!(kernel.times_applied(), 1);
     }
@@ -207,6 +216,6 @@ mod tests {
         let (kernel, state) = (FakeKernel::default(), tempfile::tempdir().unwrap());
         let restored = restore(&kernel, &Saved::new(state.path()), &policy()).await.unwrap();
         assert_eq!(restored, Restored::Nothing);
-        assert_eq!(kernel.read().await.unwrap().unwrap().elements, all_closed([], &policy()).elements);
+        assert_eq!(kernel.read().await.unwrap().unwrap().elements, all_closed(&Known::new(), &policy()).elements);
     }
 }

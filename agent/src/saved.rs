@@ -1,11 +1,9 @@
 //! The last ruleset that the kernel confirmed, for the next boot; beside it, in a tiny file of
 //! its own, who is registered, so that a ruleset that cannot be read still closes them.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read};
-use std::net::Ipv4Addr;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -13,8 +11,9 @@ use pgw_core::files;
 use pgw_core::ids::Generation;
 use sha2::{Digest, Sha256};
 
+use crate::nft::plan::Known;
 use crate::nft::render;
-use crate::nft::ruleset::{Ruleset, Skeleton};
+use crate::nft::ruleset::{Elements, Ruleset, Skeleton};
 
 /// Tens of thousands of clients are a few MiB.
 const LARGEST: u64 = 64 << 20;
@@ -64,7 +63,7 @@ impl Saved {
     /// what is closed now, and a missing one opens nothing.
     pub fn store(&self, ruleset: &Ruleset, generation: Generation) -> Result<(), SaveError> {
         let stored = self
-            .write(&self.known_path(), &known_text(ruleset.elements.registered()))
+            .write(&self.known_path(), &known_text(&ruleset.elements))
             .and_then(|()| self.write(&self.ruleset_path(), &ruleset_text(ruleset, generation)));
         if stored.is_err()
             && let Err(error) = self.forget_ruleset()
@@ -111,19 +110,21 @@ impl Saved {
         Ok((rules.to_owned(), batch.to_owned()))
     }
 
-    /// Who was registered.
-    pub fn known(&self) -> Result<BTreeSet<Ipv4Addr>, SavedError> {
+    /// Who was registered, an address to a line; behind it the hardware address, if one was said.
+    pub fn known(&self) -> Result<Known, SavedError> {
         let path = self.known_path();
         let text = read(&path)?;
         let damaged = |why| SavedError::Damaged { path: path.clone(), why };
-        let (digest, addresses) = text.split_once('\n').ok_or_else(|| damaged("it is cut short"))?;
-        if digest != digest_line("all", addresses) {
+        let (digest, clients) = text.split_once('\n').ok_or_else(|| damaged("it is cut short"))?;
+        if digest != digest_line("all", clients) {
             return Err(damaged("its digest is not that of its content"));
         }
-        addresses
-            .lines()
-            .map(|line| line.parse().map_err(|_malformed| damaged("it holds something that is no address")))
-            .collect()
+        let client = |line: &str| match line.split_once(' ') {
+            None => Some((line.parse().ok()?, None)),
+            Some((ip, mac)) => Some((ip.parse().ok()?, Some(mac.parse().ok()?))),
+        };
+        let read = |line| client(line).ok_or_else(|| damaged("it holds something that is no address"));
+        clients.lines().map(read).collect()
     }
 
     /// Whole or not at all, and on the disk when this returns.
@@ -164,9 +165,16 @@ fn ruleset_text(ruleset: &Ruleset, generation: Generation) -> String {
     format!("{TITLE} {generation}.\n{NOTICE}\n{rules}\n{whole}\n{batch}")
 }
 
-fn known_text(clients: impl Iterator<Item = Ipv4Addr>) -> String {
-    let addresses: String = clients.map(|ip| format!("{ip}\n")).collect();
-    format!("{}\n{addresses}", digest_line("all", &addresses))
+fn known_text(elements: &Elements) -> String {
+    let mut known: Known = elements.registered().map(|ip| (ip, None)).collect();
+    known.extend(elements.pins.iter().map(|(mac, ip)| (*ip, Some(*mac))));
+    let mut clients = String::new();
+    for (ip, mac) in known {
+        let mac = mac.map(|mac| format!(" {mac}")).unwrap_or_default();
+        // Writing to a String cannot fail.
+        let _infallible = writeln!(clients, "{ip}{mac}");
+    }
+    format!("{}\n{clients}", digest_line("all", &clients))
 }
 
 fn digest_line(of: &str, text: &str) -> String {
@@ -188,10 +196,17 @@ mod tests {
     use crate::nft::plan::plan;
     use crate::testing::policy;
 
+    const MAC: &str = "02:00:5e:10:00:03";
+
+    fn known() -> Known {
+        [([10, 0, 0, 3].into(), MAC.parse().ok()), ([10, 0, 0, 4].into(), None)].into()
+    }
+
     fn ruleset() -> Ruleset {
         let mapped = [([10, 0, 0, 3].into(), 15001)].into();
         let closed = [[10, 0, 0, 4].into()].into();
-        plan(&Desired { mapped, closed, ..Desired::default() }, &policy()).unwrap()
+        let pins = [([10, 0, 0, 3].into(), MAC.parse().unwrap())].into();
+        plan(&Desired { mapped, closed, pins, ..Desired::default() }, &policy()).unwrap()
     }
 
     #[test]
@@ -204,7 +219,7 @@ mod tests {
             saved.store(&ruleset(), Generation(generation)).unwrap();
         }
         assert_eq!(saved.ruleset(&ruleset().skeleton).unwrap(), render::replace(&ruleset()));
-        assert_eq!(saved.known().unwrap(), ruleset().elements.registered().collect());
+        assert_eq!(saved.known().unwrap(), known());
         let files: Vec<_> = fs::read_dir(&saved.dir).unwrap().map(|entry| entry.unwrap()).collect();
         assert_eq!(files.len(), 2, "{files:?}");
         for file in files {
@@ -253,7 +268,6 @@ mod tests {
         let error = saved.store(&ruleset(), Generation(2)).unwrap_err();
         assert!(error.to_string().contains("ruleset.nft cannot be written"), "{error}");
         assert!(matches!(saved.ruleset(&ruleset().skeleton), Err(SavedError::Missing(_))));
-        let registered = ruleset().elements.registered().collect();
-        assert_eq!(saved.known().unwrap(), registered, "they are closed at boot");
+        assert_eq!(saved.known().unwrap(), known(), "they are closed at boot");
     }
 }

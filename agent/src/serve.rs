@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use pgw_core::resources::raise_file_limit;
+use pgw_core::serve::serve;
 use pgw_core::settings::AgentSettings;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -20,12 +22,15 @@ use pgw_agent::nft::watch::{self, Watch};
 use pgw_agent::reconcile::{Machine, Reconciler, Status};
 use pgw_agent::restore::restore;
 use pgw_agent::saved::Saved;
-use pgw_agent::{drift, interfaces, wake};
+use pgw_agent::{drift, interfaces, neighbours, wake};
 
 /// A reconcile and the calls that wait for it have this long to end.
 const DRAIN: Duration = Duration::from_secs(5);
+/// pgw-api, the UI on behalf of its visitors, and an operator.
+const MAX_CONNECTIONS: usize = 400;
 
 pub(crate) async fn run(settings: &AgentSettings) -> anyhow::Result<()> {
+    raise_file_limit();
     let (saved, policy) = (Saved::new(&settings.state_dir), Policy::from(settings));
     let kernel = Arc::new(Nft::default());
     let (news, drifts, deaf) = drift::channel();
@@ -53,16 +58,15 @@ pub(crate) async fn run(settings: &AgentSettings) -> anyhow::Result<()> {
     let auth = Auth::new(internal_token_file(&settings.state_dir), settings.admin_token.clone(), api);
     let hands = kernel.own_hands();
     let drill = Arc::new(Keeper::new(Range::new(settings, kernel.clone()), status.clone()));
-    let agent = Arc::new(Agent { auth, wake, status, kernel, drill: drill.clone() });
+    let neighbours = Arc::new(neighbours::On(settings.lan_if.clone()));
+    let agent = Arc::new(Agent { auth, wake, status, kernel, drill: drill.clone(), neighbours });
 
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     tasks.spawn(watch::run(watch, hands, news, stop.clone()));
     tasks.spawn(waiting.run(reconciler, drifts, settings.reconcile_interval, stop.clone()));
     let (interval, stopped) = (settings.drill_interval, stop.clone());
     tasks.spawn(async move { drill.run(interval, stopped).await });
-    let server =
-        axum::serve(listener, http::router(agent)).with_graceful_shutdown(stop.clone().cancelled_owned());
-    let server = tasks.spawn(async move { server.await });
+    tasks.spawn(serve(listener, http::router(agent), MAX_CONNECTIONS, tasks.clone(), stop.clone()));
     tracing::info!(listen = %settings.listen, version = env!("CARGO_PKG_VERSION"), "pgw-agent listens");
     sd_notify::notify(&[sd_notify::NotifyState::Ready])?;
 
@@ -70,7 +74,6 @@ pub(crate) async fn run(settings: &AgentSettings) -> anyhow::Result<()> {
     tokio::select! {
         _ = term.recv() => {}
         _ = interrupt.recv() => {}
-        ended = server => ended.context("the server ended")?.context("the server failed")?,
     }
     tracing::info!("stopping; the rules stay in place");
     sd_notify::notify(&[sd_notify::NotifyState::Stopping])?;

@@ -54,6 +54,7 @@ pub(crate) fn active(generation: u64, mapped: &[(u8, u16)], closed: &[u8]) -> Ac
         ip_cidr: ip_cidr(*last),
         port: *port,
         priority: 100,
+        mac: None,
     };
     ActiveSet {
         version: ACTIVE_VERSION,
@@ -62,7 +63,7 @@ pub(crate) fn active(generation: u64, mapped: &[(u8, u16)], closed: &[u8]) -> Ac
         items: mapped.iter().map(item).collect(),
         closed: closed
             .iter()
-            .map(|last| ClosedClient { client_id: client(*last), ip_cidr: ip_cidr(*last) })
+            .map(|last| ClosedClient { client_id: client(*last), ip_cidr: ip_cidr(*last), mac: None })
             .collect(),
     }
 }

@@ -50,7 +50,11 @@ impl Generations {
         for plan in by_address.values() {
             let open = open_mappings(plan, board);
             if open.is_empty() {
-                closed.push(ClosedClient { client_id: plan.client.id, ip_cidr: plan.client.ip_cidr });
+                closed.push(ClosedClient {
+                    client_id: plan.client.id,
+                    ip_cidr: plan.client.ip_cidr,
+                    mac: plan.client.mac,
+                });
             }
             items.extend(open);
         }
@@ -75,6 +79,7 @@ fn open_mappings(plan: &ClientPlan, board: &Board) -> Vec<ActiveMapping> {
             ip_cidr: plan.client.ip_cidr,
             port,
             priority: route.mapping.priority,
+            mac: plan.client.mac,
         })
         .collect()
 }
@@ -101,6 +106,7 @@ mod tests {
             id: ClientId(Uuid::from_u128(id)),
             name: format!("client {id}"),
             ip_cidr: ip.parse().unwrap(),
+            mac: None,
             note: String::new(),
             created_at: now,
             updated_at: now,
@@ -131,7 +137,13 @@ mod tests {
             port: 3128,
             credentials: None,
         };
-        let proxy = ProxyDial { id: mapping.proxy_id, enabled: true, health: Health::default(), upstream };
+        let proxy = ProxyDial {
+            id: mapping.proxy_id,
+            revision: 0,
+            enabled: true,
+            health: Health::default(),
+            upstream,
+        };
         Route { mapping, going: false, proxy }
     }
 
@@ -187,6 +199,18 @@ mod tests {
         assert_eq!(lists(&[old.clone(), new.clone()], &fine(7)), (vec![15001], 0));
         assert_eq!(lists(&[new, old.clone()], &fine(7)), (vec![15001], 0));
         assert_eq!(lists(&[old], &fine(7)), (vec![], 1));
+    }
+
+    #[test]
+    fn the_mac_of_a_client_is_told_whether_it_is_open_or_closed() {
+        let mac = "02:00:5e:10:00:03".parse().ok();
+        let mut plan = client(1, "10.0.0.3", Some(15001), vec![route(7)]);
+        plan.client.mac = mac;
+        let generations = Generations::new(Timestamp::UNIX_EPOCH);
+        let set = |board: &Board| generations.active_set(std::slice::from_ref(&plan), board);
+        let (open, shut) = (set(&fine(7)), set(&Board::new(Duration::from_secs(1))));
+        assert_eq!(open.items.iter().map(|item| item.mac).collect::<Vec<_>>(), [mac]);
+        assert_eq!(shut.closed.iter().map(|client| client.mac).collect::<Vec<_>>(), [mac]);
     }
 
     #[test]

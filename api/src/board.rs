@@ -11,11 +11,21 @@ use pgw_core::active::ReconcileReport;
 use pgw_core::health::Health;
 use pgw_core::ids::{MappingId, ProxyId};
 use pgw_core::state::Rule;
+use tokio::sync::watch;
 use tokio::time::Instant;
+
+/// How long it is told that the gateway could not check; while it goes on, it is found out anew
+/// every second.
+const CHECKS_FAILED_FOR: Duration = Duration::from_secs(10);
+
+/// By port, what the forwarder there has loaded.
+pub type Forwarders = HashMap<u16, BTreeSet<MappingId>>;
 
 pub struct Board {
     health: RwLock<HashMap<ProxyId, Health>>,
-    forwarders: RwLock<HashMap<u16, BTreeSet<MappingId>>>,
+    /// When the gateway itself could last not check an upstream, and why.
+    checks_failed: RwLock<Option<(Instant, String)>>,
+    forwarders: watch::Sender<Forwarders>,
     kernel: RwLock<Kernel>,
     /// How long a confirmation is believed while the agent does not answer.
     believed_for: Duration,
@@ -40,7 +50,8 @@ impl Board {
         };
         Self {
             health: RwLock::default(),
-            forwarders: RwLock::default(),
+            checks_failed: RwLock::default(),
+            forwarders: watch::Sender::default(),
             kernel: RwLock::new(kernel),
             believed_for,
         }
@@ -59,22 +70,37 @@ impl Board {
         read(&self.health).get(&proxy).cloned().unwrap_or_default()
     }
 
+    pub fn checks_failed(&self, why: &str) {
+        *write(&self.checks_failed) = Some((Instant::now(), why.to_owned()));
+    }
+
+    /// Why the gateway itself cannot check its upstreams, if it cannot.
+    pub fn checks_error(&self) -> Option<String> {
+        let last = read(&self.checks_failed);
+        last.as_ref().filter(|(at, _)| at.elapsed() < CHECKS_FAILED_FOR).map(|(_, why)| why.clone())
+    }
+
     /// The forwarder on this port listens, and has loaded these mappings.
     pub fn forwarder_ready(&self, port: u16, mappings: BTreeSet<MappingId>) {
-        write(&self.forwarders).insert(port, mappings);
+        self.forwarders.send_if_modified(|ready| ready.insert(port, mappings).is_none());
     }
 
     /// Answers whether it was ready until now.
     pub fn forwarder_gone(&self, port: u16) -> bool {
-        write(&self.forwarders).remove(&port).is_some()
+        self.forwarders.send_if_modified(|ready| ready.remove(&port).is_some())
+    }
+
+    /// Changes when one becomes ready, or is gone.
+    pub fn forwarders(&self) -> watch::Receiver<Forwarders> {
+        self.forwarders.subscribe()
     }
 
     pub fn forwarder_serves(&self, port: u16, mapping: MappingId) -> bool {
-        read(&self.forwarders).get(&port).is_some_and(|loaded| loaded.contains(&mapping))
+        self.forwarders.borrow().get(&port).is_some_and(|loaded| loaded.contains(&mapping))
     }
 
     pub fn forwarder_known(&self, port: u16) -> bool {
-        read(&self.forwarders).contains_key(&port)
+        self.forwarders.borrow().contains_key(&port)
     }
 
     /// Answers whether it is news that the agent answers.
@@ -163,6 +189,16 @@ mod tests {
         assert_eq!(board.rule(ip, 15001), Rule::Stale("it is down".into()));
         board.kernel_reported(&report(&[("10.0.0.3", 15001)]));
         assert_eq!(board.rule(ip, 15001), Rule::Confirmed);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_check_that_could_not_be_made_is_told_for_a_while() {
+        let board = Board::new(Duration::from_secs(45));
+        assert_eq!(board.checks_error(), None);
+        board.checks_failed("no files left");
+        assert_eq!(board.checks_error().as_deref(), Some("no files left"));
+        tokio::time::advance(CHECKS_FAILED_FOR).await;
+        assert_eq!(board.checks_error(), None);
     }
 
     #[test]

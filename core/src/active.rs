@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::drill::Drill;
 use crate::ids::{ClientId, ClientIp, Generation, MappingId, ProxyId};
+use crate::mac::Mac;
 
 pub const ACTIVE_VERSION: u32 = 1;
 
@@ -35,6 +36,9 @@ pub struct ActiveMapping {
     pub ip_cidr: ClientIp,
     pub port: u16,
     pub priority: u16,
+    /// Absent: any. The same for all mappings of one client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<Mac>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +46,9 @@ pub struct ActiveMapping {
 pub struct ClosedClient {
     pub client_id: ClientId,
     pub ip_cidr: ClientIp,
+    /// Absent: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<Mac>,
 }
 
 /// The set as the kernel needs it: no address twice, no port twice, nothing in both lists.
@@ -52,6 +59,9 @@ pub struct Desired {
     pub mapped: BTreeMap<Ipv4Addr, u16>,
     /// Registered and closed.
     pub closed: BTreeSet<Ipv4Addr>,
+    /// The one hardware address that an address may come from; of those in `mapped` and `closed`
+    /// for whom the operator said one. Several addresses may be one device's.
+    pub pins: BTreeMap<Ipv4Addr, Mac>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,6 +76,8 @@ pub enum ActiveError {
     PortTwice { port: u16, first: Ipv4Addr, second: Ipv4Addr },
     #[error("two clients have the address {0}")]
     AddressTwice(Ipv4Addr),
+    #[error("client {0} has two MAC addresses, or one and none")]
+    TwoMacs(Ipv4Addr),
     #[error("client {0} is both open and closed")]
     OpenAndClosed(Ipv4Addr),
 }
@@ -78,6 +90,7 @@ impl ActiveSet {
             return Err(ActiveError::Version(self.version));
         }
         let mut mapped = BTreeMap::new();
+        let mut pins = BTreeMap::new();
         let mut port_owner: BTreeMap<u16, Ipv4Addr> = BTreeMap::new();
         let mut owner: BTreeMap<Ipv4Addr, ClientId> = BTreeMap::new();
         for item in &self.items {
@@ -85,6 +98,10 @@ impl ActiveSet {
             if owner.insert(ip, item.client_id).is_some_and(|other| other != item.client_id) {
                 return Err(ActiveError::AddressTwice(ip));
             }
+            if mapped.contains_key(&ip) && pins.get(&ip) != item.mac.as_ref() {
+                return Err(ActiveError::TwoMacs(ip));
+            }
+            pins.extend(item.mac.map(|mac| (ip, mac)));
             if let Some(first) = mapped.insert(ip, item.port).filter(|first| *first != item.port) {
                 return Err(ActiveError::TwoPorts { ip, first, second: item.port });
             }
@@ -101,12 +118,13 @@ impl ActiveSet {
             if !closed.insert(ip) {
                 return Err(ActiveError::AddressTwice(ip));
             }
+            pins.extend(client.mac.map(|mac| (ip, mac)));
         }
         let sent = mapped.len() + closed.len();
         if sent != self.count {
             return Err(ActiveError::Incomplete { announced: self.count, sent });
         }
-        Ok(Desired { generation: self.generation, mapped, closed })
+        Ok(Desired { generation: self.generation, mapped, closed, pins })
     }
 }
 
@@ -188,6 +206,23 @@ mod tests {
         let desired = set().desired().unwrap();
         assert_eq!(desired.mapped, BTreeMap::from([([192, 168, 2, 3].into(), 15001)]));
         assert_eq!(desired.closed, BTreeSet::from([[192, 168, 2, 4].into()]));
+        let mac = |text: &str| text.parse::<Mac>().unwrap();
+        let pins = [([192, 168, 2, 3], "02:00:5e:10:00:03"), ([192, 168, 2, 4], "02:00:5e:10:00:04")];
+        assert_eq!(desired.pins, pins.map(|(ip, text)| (ip.into(), mac(text))).into());
+    }
+
+    #[test]
+    fn a_set_of_an_api_that_knew_no_macs_pins_nobody() {
+        let older: String = GOLDEN
+            .replace("\"priority\": 10,", "\"priority\": 10")
+            .replace("\"priority\": 100,", "\"priority\": 100")
+            .replace("\"192.168.2.4/32\",", "\"192.168.2.4/32\"")
+            .lines()
+            .filter(|line| !line.contains("\"mac\""))
+            .collect();
+        let older: ActiveSet = serde_json::from_str(&older).unwrap();
+        let desired = older.desired().unwrap();
+        assert_eq!((desired.mapped.len(), desired.closed.len(), desired.pins.len()), (1, 1, 0));
     }
 
     #[test]
@@ -210,6 +245,11 @@ mod tests {
         );
         assert_eq!(with(vec![item(3, 1, 1), item(3, 1, 2)], 2), Err(ActiveError::AddressTwice(ip(3))));
         assert_eq!(with(vec![item(4, 1, 1)], 1), Err(ActiveError::OpenAndClosed(ip(4))));
+        let mac = |last| Mac::new([2, 0, 0, 0, 0, last]).ok();
+        for other in [None, mac(4)] {
+            let two = [mac(3), other].map(|mac| ActiveMapping { mac, ..item(3, 1, 1) });
+            assert_eq!(with(two.to_vec(), 2), Err(ActiveError::TwoMacs(ip(3))));
+        }
         assert_eq!(with(vec![], 2), Err(ActiveError::Incomplete { announced: 2, sent: 1 }));
         assert_eq!(ActiveSet { version: 9, ..set() }.desired(), Err(ActiveError::Version(9)));
     }

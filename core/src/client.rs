@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ClientId, ClientIp};
+use crate::mac::Mac;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -11,6 +12,8 @@ pub struct Client {
     pub id: ClientId,
     pub name: String,
     pub ip_cidr: ClientIp,
+    /// The only hardware address that may use this IP address, if the operator has said one.
+    pub mac: Option<Mac>,
     pub note: String,
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub created_at: Timestamp,

@@ -1,5 +1,5 @@
 //! What pgw knows, as values and functions: no files, no clock, no environment, no sockets
-//! (but for `dial` and `files`, the two impure rooms, each behind its feature).
+//! (but for `dial`, `files`, `resources` and `serve`, the impure rooms, each behind its feature).
 //!
 //! Read `state` to learn what decides a mapping's state, `health` for what opens a gate,
 //! `flag`, `active` and `control` for the documents that the programs exchange.
@@ -20,10 +20,16 @@ pub mod handshake;
 pub mod health;
 pub mod ids;
 pub mod log;
+pub mod mac;
 pub mod mapping;
 pub mod ports;
 pub mod proxy;
 pub mod redact;
+#[cfg(feature = "resources")]
+pub mod resources;
+pub mod seldom;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod settings;
 pub mod sni;
 pub mod state;

@@ -7,20 +7,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pgw_core::control::{Answer, Ask};
+use pgw_core::control::{Answer, Ask, HEARTBEAT};
 use pgw_core::flag::FlagFile;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::conn::Live;
+use crate::experience::Experience;
 
 const MAX_CLIENTS: usize = 32;
 const MAX_LINE: u64 = 4096;
 /// For whoever asks and does not read the answer.
 const ANSWER: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(100);
+/// What happens meanwhile a follower hears in one line.
+const GATHERED: Duration = Duration::from_millis(250);
 
 /// The socket, and its file for as long as it is ours.
 pub(crate) struct Control {
@@ -50,7 +53,12 @@ impl Control {
     }
 
     /// Answers, and does not return.
-    pub(crate) async fn serve(&self, flag: watch::Receiver<Arc<FlagFile>>, live: Arc<Live>) {
+    pub(crate) async fn serve(
+        &self,
+        flag: watch::Receiver<Arc<FlagFile>>,
+        live: Arc<Live>,
+        experience: Arc<Experience>,
+    ) {
         let room = Arc::new(Semaphore::new(MAX_CLIENTS));
         loop {
             let Ok((stream, _)) = self.listener.accept().await else {
@@ -59,10 +67,10 @@ impl Control {
             };
             // One too many is hung up on, and asks again later.
             if let Ok(place) = room.clone().try_acquire_owned() {
-                let (flag, live) = (flag.clone(), live.clone());
+                let (flag, live, experience) = (flag.clone(), live.clone(), experience.clone());
                 tokio::spawn(async move {
                     // Who hangs up in the middle of an answer has no use for it.
-                    let _hung_up = converse(stream, &flag, &live).await;
+                    let _hung_up = converse(stream, &flag, &live, &experience).await;
                     drop(place);
                 });
             }
@@ -83,7 +91,12 @@ fn inode(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino()))
 }
 
-async fn converse(stream: UnixStream, flag: &watch::Receiver<Arc<FlagFile>>, live: &Live) -> io::Result<()> {
+async fn converse(
+    stream: UnixStream,
+    flag: &watch::Receiver<Arc<FlagFile>>,
+    live: &Live,
+    experience: &Experience,
+) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut line = Vec::new();
     loop {
@@ -94,30 +107,55 @@ async fn converse(stream: UnixStream, flag: &watch::Receiver<Arc<FlagFile>>, liv
         }
         let whole = line.ends_with(b"\n");
         let answer = if whole {
-            answer(&line, &flag.borrow(), live)
+            match serde_json::from_slice(&line) {
+                Ok(Ask::Status) => Answer::Status(live.status(&flag.borrow())),
+                Ok(Ask::Follow) => return tell(&mut stream, flag, experience).await,
+                Err(error) => Answer::Error { detail: format!("not a question of this version: {error}") },
+            }
         } else {
             Answer::Error { detail: format!("a question is one line of at most {MAX_LINE} bytes") }
         };
-        let mut text = serde_json::to_vec(&answer)?;
-        text.push(b'\n');
-        timeout(ANSWER, stream.get_mut().write_all(&text)).await??;
+        say(&mut stream, &answer).await?;
         if !whole {
             return Ok(());
         }
     }
 }
 
-fn answer(line: &[u8], flag: &FlagFile, live: &Live) -> Answer {
-    match serde_json::from_slice(line) {
-        Ok(Ask::Status) => Answer::Status(live.status(flag)),
-        Err(error) => Answer::Error { detail: format!("not a question of this version: {error}") },
+/// Tells what was seen of the upstreams until the follower says something, or leaves.
+async fn tell(
+    stream: &mut BufReader<UnixStream>,
+    flag: &watch::Receiver<Arc<FlagFile>>,
+    experience: &Experience,
+) -> io::Result<()> {
+    let mut troubles = experience.troubles();
+    loop {
+        troubles.mark_unchanged();
+        let now = flag.borrow().clone();
+        say(stream, &Answer::Seen { upstreams: experience.seen(&now) }).await?;
+        sleep(GATHERED).await;
+        tokio::select! {
+            _trouble = troubles.changed() => {}
+            () = sleep(HEARTBEAT) => {}
+            heard = stream.fill_buf() => return heard.map(|_anything| ()),
+        }
     }
+}
+
+async fn say(stream: &mut BufReader<UnixStream>, answer: &Answer) -> io::Result<()> {
+    let mut text = serde_json::to_vec(answer)?;
+    text.push(b'\n');
+    timeout(ANSWER, stream.get_mut().write_all(&text)).await?
 }
 
 #[cfg(test)]
 mod tests {
+    use pgw_core::control::Seen;
+    use pgw_core::dial::DialError;
+    use pgw_core::health::CheckFailure;
+
     use super::*;
-    use crate::tests::flag;
+    use crate::tests::{flag, upstream};
 
     struct Caller(BufReader<UnixStream>);
 
@@ -137,7 +175,7 @@ mod tests {
     fn serving(path: &Path) -> tokio::task::JoinHandle<()> {
         let control = Control::bind(path).unwrap();
         let (_sender, receiver) = watch::channel(Arc::new(flag(15001)));
-        tokio::spawn(async move { control.serve(receiver, Arc::default()).await })
+        tokio::spawn(async move { control.serve(receiver, Arc::default(), Arc::default()).await })
     }
 
     #[tokio::test]
@@ -157,6 +195,40 @@ mod tests {
         assert!(matches!(caller.ask(&"x".repeat(4096)).await, Answer::Error { .. }));
         let mut rest = Vec::new();
         assert_eq!(caller.0.read_to_end(&mut rest).await.unwrap(), 0, "hung up after an endless line");
+    }
+
+    #[tokio::test]
+    async fn a_follower_hears_at_once_of_each_trouble_and_of_many_in_one_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = pgw_core::control::socket_path(dir.path(), 15001);
+        let mut flag = flag(15001);
+        flag.upstreams = vec![upstream("de1", "127.0.0.1:1".parse().unwrap())];
+        let (experience, control) = (Arc::new(Experience::default()), Control::bind(&path).unwrap());
+        let (_sender, receiver) = watch::channel(Arc::new(flag.clone()));
+        let seen_by_all = experience.clone();
+        tokio::spawn(async move { control.serve(receiver, Arc::default(), seen_by_all).await });
+        let dial =
+            async |error: DialError| experience.of(&flag.upstreams[0], async { Err::<(), _>(error) }).await;
+        let refused = || {
+            let (kind, detail) = (CheckFailure::Refused, "connection refused".to_owned());
+            DialError { kind, detail, asked: false, source: None }
+        };
+
+        let mut follower = Caller::new(&path).await;
+        assert_eq!(follower.ask("{\"ask\":\"follow\"}\n").await, Answer::Seen { upstreams: vec![] });
+        for failed in [3, 6] {
+            for _trouble in 0..3 {
+                assert!(dial(refused()).await.is_err());
+            }
+            let Answer::Seen { upstreams } = follower.ask("").await else { panic!() };
+            let [Seen { failed: told, trouble: Some(trouble), .. }] = upstreams.as_slice() else { panic!() };
+            assert_eq!(
+                (*told, trouble.kind, trouble.words.as_str()),
+                (failed, CheckFailure::Refused, "connection refused")
+            );
+        }
+        follower.0.get_mut().write_all(b"enough\n").await.unwrap();
+        assert_eq!(follower.0.read_to_end(&mut Vec::new()).await.unwrap_or_default(), 0, "hung up");
     }
 
     #[tokio::test]

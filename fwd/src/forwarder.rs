@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::dns::udp::Datagrams;
 use crate::dns::{tend, udp};
@@ -38,13 +38,16 @@ async fn serve(
     mut stop: mpsc::Receiver<()>,
 ) {
     let tasks = TaskTracker::new();
+    let tended = shared.clone();
+    let preparing = AbortOnDropHandle::new(tokio::spawn(async move { tended.lines.tend().await }));
     tokio::select! {
         () = accept(&listener, shared, &tasks) => {}
         () = udp::serve(&datagrams, shared) => {}
         () = tend(shared) => {}
         _asked = stop.recv() => {}
     }
-    drop((listener, datagrams));
+    drop((listener, datagrams, preparing));
+    shared.lines.close();
     shared.live.drain();
     let _told = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     let limit = Duration::from_secs(shared.flag.borrow().limits.drain_s);

@@ -5,7 +5,7 @@ use std::net::SocketAddrV4;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::io::Errno;
+use pgw_core::resources::is_exhausted;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
@@ -75,12 +75,6 @@ pub(crate) async fn accept(listener: &TcpListener, shared: &Arc<Shared>, tasks: 
     }
 }
 
-fn is_exhausted(error: &io::Error) -> bool {
-    [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM]
-        .iter()
-        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,14 +88,5 @@ mod tests {
         assert_eq!(second.to_string(), format!("port {port} is taken by something else"));
         drop(first);
         bind(address).unwrap();
-    }
-
-    #[test]
-    fn only_exhaustion_makes_the_loop_pause() {
-        for (errno, want) in
-            [(Errno::MFILE, true), (Errno::NOBUFS, true), (Errno::CONNABORTED, false), (Errno::PERM, false)]
-        {
-            assert_eq!(is_exhausted(&errno.into()), want, "{errno}");
-        }
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use pgw_core::control::{flag_path, socket_path};
 use pgw_core::dial::Dialer;
 use pgw_core::flag::FlagFile;
+use pgw_core::resources::raise_file_limit;
 use pgw_core::settings::{Environment, FwdSettings};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -15,12 +16,15 @@ use tokio_util::sync::CancellationToken;
 mod conn;
 mod control;
 mod dns;
+mod experience;
 mod failover;
 mod flagfile;
 mod forwarder;
+mod lines;
 mod listener;
 mod origdst;
 mod peek;
+mod race;
 mod relay;
 mod serve;
 mod start;
@@ -31,6 +35,7 @@ use control::Control;
 use dns::Dns;
 use dns::udp::Datagrams;
 use flagfile::FlagSource;
+use lines::Lines;
 use relay::{MOST_PIPES, Pipes};
 use serve::Shared;
 use start::Failure;
@@ -51,7 +56,7 @@ fn prepared() -> Result<(), Failure> {
     settings.log.clone().start_json();
     let source = FlagSource::new(flag_path(&settings.state_dir, port), port);
     let flag = source.load().map_err(|error| Failure::Flag(source.path().to_owned(), error))?;
-    start::raise_file_limit();
+    raise_file_limit();
     // A connection is a task, and a forwarder has one client: one thread serves it, and idle
     // forwarders cost next to nothing. The others resolve names.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(8).build();
@@ -74,18 +79,19 @@ async fn serve(port: u16, settings: &FwdSettings, source: FlagSource, flag: Flag
     let shared = Arc::new(Shared {
         flag: receiver.clone(),
         live: Arc::default(),
-        dialer: Dialer::new(),
+        lines: Lines::new(Dialer::new(), receiver.clone()),
+        experience: Arc::default(),
         lookup: origdst::kernel(),
         pipes: Pipes::new(MOST_PIPES),
         cut: CancellationToken::new(),
         dns: Dns::default(),
     });
-    let live = shared.live.clone();
+    let (live, experience) = (shared.live.clone(), shared.experience.clone());
     let _told = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tokio::select! {
         () = forwarder::run(listener, datagrams, shared, stop) => {}
         () = source.watch(&current, &reload) => {}
-        () = control.serve(receiver, live) => {}
+        () = control.serve(receiver, live, experience) => {}
     }
     Ok(())
 }

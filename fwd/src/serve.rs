@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pgw_core::dial::{Dialer, Stream, Tunnel, tune};
+use pgw_core::dial::{Destination, Stream, Tunnel, tune};
 use pgw_core::flag::{FlagFile, FlagUpstream};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -14,16 +14,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::conn::{Conn, End, Live};
 use crate::dns::{self, Dns};
+use crate::experience::Experience;
 use crate::failover::Attempt;
+use crate::lines::Lines;
 use crate::origdst::{self, Lookup};
-use crate::peek::Peek;
+use crate::peek::{Heard, Peek};
 use crate::relay::{Ended, Pipes, Side, relay};
 
 /// What all connections of a forwarder share.
 pub(crate) struct Shared {
     pub(crate) flag: watch::Receiver<Arc<FlagFile>>,
     pub(crate) live: Arc<Live>,
-    pub(crate) dialer: Dialer,
+    pub(crate) lines: Lines,
+    pub(crate) experience: Arc<Experience>,
     pub(crate) lookup: Lookup,
     pub(crate) pipes: Pipes,
     /// The time for draining is over.
@@ -66,26 +69,32 @@ async fn serve(shared: Arc<Shared>, mut conn: Box<Conn>, mut client: TcpStream, 
     let mut peek = Peek::new();
     let flag = conn.flag.clone();
     let attempt = Attempt {
-        dialer: &shared.dialer,
         flag: &flag,
+        experience: &shared.experience,
         original,
         found: peek.found(),
         started: Instant::now(),
     };
     let mut failures = std::mem::take(&mut conn.reason);
     let allowed = |upstream: &FlagUpstream| still_allowed(&shared.flag.borrow(), &flag, upstream);
+    let limit = Duration::from_millis(flag.limits.connect_timeout_ms);
+    let (lines, said) = (&shared.lines, peek.said());
+    let dial = async |candidate: &FlagUpstream, destination: Destination, alone: bool| {
+        lines.reach(&candidate.upstream, &destination, Some(said.clone()), alone, limit).await
+    };
     let reached = tokio::select! {
         biased;
         () = shared.cut.cancelled() => Err(End::Drain),
         // Boxed: its room is given back when the connection stands, which then lives for hours.
-        reached = Box::pin(attempt.reach(allowed, &mut failures)) => reached.ok_or(End::NoUpstream),
+        reached = Box::pin(attempt.reach(allowed, dial, &mut failures)) => reached.ok_or(End::NoUpstream),
         _gone = peek.read(&mut client) => Err(End::Client),
     };
     conn.reason = failures;
+    let mut client_said = peek.done();
     conn.end = match reached {
         Ok((upstream, tunnel)) => {
             conn.upstream = Some(upstream.upstream.name.clone());
-            carry(&shared, &conn, upstream, &mut peek, client, tunnel).await
+            carry(&shared, &conn, upstream, &mut client_said, client, tunnel).await
         }
         Err(end) => {
             // A clean end would look like an empty answer.
@@ -93,7 +102,7 @@ async fn serve(shared: Arc<Shared>, mut conn: Box<Conn>, mut client: TcpStream, 
             end
         }
     };
-    conn.name = peek.sniffer.name().map(str::to_owned);
+    conn.name = client_said.sniffer.name().map(str::to_owned);
 }
 
 /// Relays until the end, which may come from outside.
@@ -101,7 +110,7 @@ async fn carry(
     shared: &Shared,
     conn: &Conn,
     upstream: &FlagUpstream,
-    peek: &mut Peek,
+    client_said: &mut Heard,
     mut client: TcpStream,
     mut tunnel: Tunnel,
 ) -> End {
@@ -111,7 +120,7 @@ async fn carry(
         biased;
         _flag = removed => Ended { by: End::Removed, whole: false },
         () = shared.cut.cancelled() => Ended { by: End::Drain, whole: false },
-        ended = between(shared, conn, peek, &mut client, &mut tunnel) => ended,
+        ended = between(shared, conn, client_said, &mut client, &mut tunnel) => ended,
     };
     if !ended.whole {
         reset(&client);
@@ -123,17 +132,19 @@ async fn carry(
 async fn between(
     shared: &Shared,
     conn: &Conn,
-    peek: &mut Peek,
+    client_said: &mut Heard,
     client: &mut TcpStream,
     tunnel: &mut Tunnel,
 ) -> Ended {
     let idle = Duration::from_secs(conn.flag.limits.idle_timeout_s);
     let (traffic, pipes) = (&conn.traffic, &shared.pipes);
-    let said = std::mem::take(&mut peek.bytes);
+    let mut said = std::mem::take(&mut client_said.bytes);
+    traffic.up(tunnel.sent);
+    said.drain(..tunnel.sent.min(said.len()));
     let early = std::mem::take(&mut tunnel.early);
     let (read, write) = client.split();
-    let client = Side { read, write, said, ended: peek.ended };
-    let see = |bytes: &[u8]| peek.sniffer.see(bytes);
+    let client = Side { read, write, said, ended: client_said.ended };
+    let see = |bytes: &[u8]| client_said.sniffer.see(bytes);
     match &mut tunnel.stream {
         Stream::Plain(tcp) => {
             let (read, write) = tcp.split();

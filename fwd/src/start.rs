@@ -7,7 +7,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use pgw_core::settings::Mistakes;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
 
@@ -51,14 +50,6 @@ pub(crate) fn port(arguments: impl Iterator<Item = OsString>) -> Result<u16, Fai
         _ => None,
     };
     value.and_then(|value| value.parse().ok()).filter(|port| *port > 0).ok_or(Failure::Usage)
-}
-
-/// A connection takes two files, and the usual soft limit is 1024.
-pub(crate) fn raise_file_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
-        tracing::warn!(error = %error, "cannot raise the limit of open files");
-    }
 }
 
 /// SIGTERM and SIGINT as messages, SIGHUP as a wish to look at the flag file.

@@ -8,7 +8,7 @@ use anyhow::Result;
 use serde_json::Value;
 
 use crate::command;
-use crate::net::{DEVICES, Device, ELSEWHERE, GATEWAY_WAN, ORIGIN};
+use crate::net::{DEVICES, Device, ELSEWHERE, GATEWAY_WAN, NOBODY, ORIGIN, UNUSED};
 
 /// Packets so far, by what they carried.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,6 +50,9 @@ pub async fn install() -> Result<()> {
         writeln!(counters, " counter {name}-v6 {{ }}")?;
         writeln!(rules, "  ip6 saddr {ip6} counter name \"{name}-v6\"")?;
     }
+    // Sources that no device of the lab has: a forged one, and one of the LAN.
+    writeln!(counters, " counter nobody-any {{ }}")?;
+    writeln!(rules, "  ip saddr {{ {NOBODY}, {UNUSED} }} counter name \"nobody-any\"")?;
     // The gateway itself speaks to upstreams only: what a forwarder or a check would dial
     // directly shows here.
     writeln!(counters, " counter gw-direct {{ }}")?;
@@ -64,7 +67,7 @@ pub async fn install() -> Result<()> {
     Ok(())
 }
 
-/// What left the gateway under the name of `who`: a device, or `gw`.
+/// What left the gateway under the name of `who`: a device, `gw`, or `nobody`.
 pub async fn count(who: &str) -> Result<Leaks> {
     let text = command::ok("wan", &["nft", "-j", "list", "counters", "table", "bridge", "lab"]).await?;
     let listing: Value = serde_json::from_str(&text)?;

@@ -41,7 +41,8 @@ impl Conntrack for FakeConntrack {
     async fn begun_by(&self, who: &BTreeSet<Ipv4Addr>) -> Result<Vec<Flow>, ConntrackError> {
         self.looks.fetch_add(1, Ordering::SeqCst);
         if self.broken.load(Ordering::SeqCst) {
-            return Err(ConntrackError::Silent);
+            let silent = std::io::ErrorKind::TimedOut;
+            return Err(ConntrackError::Socket(silent.into()));
         }
         let flows = self.flows.lock().unwrap();
         Ok(flows.iter().filter(|flow| who.contains(&flow.source)).cloned().collect())

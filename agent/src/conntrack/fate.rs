@@ -20,7 +20,9 @@ pub(crate) struct House<'a> {
 
 impl House<'_> {
     pub(crate) fn ends(&self, flow: &Flow) -> bool {
-        let stays_in = self.own.contains(&flow.answered_from);
+        let to = flow.answered_from;
+        // What is said to all goes no further than the LAN.
+        let stays_in = self.own.contains(&to) || to.is_multicast() || to.is_broadcast();
         let by_forwarder = stays_in && flow.redirected && self.ports.contains(flow.answered_from_port);
         if by_forwarder {
             // Of a device that is closed, that has another port now, or is unregistered.
@@ -113,6 +115,13 @@ mod tests {
             (9, 53, false, false),
         ] {
             assert_eq!(ends(device, port, (GATEWAY, port), redirected), ended, "{device} to {port}");
+        }
+    }
+
+    #[test]
+    fn what_a_device_says_to_all_of_the_lan_is_left_alone() {
+        for all in [[224, 0, 0, 251], [239, 255, 255, 250], [255, 255, 255, 255]] {
+            assert!(!ends(4, 5353, (all, 5353), false), "{all:?}");
         }
     }
 

@@ -15,14 +15,17 @@ use async_trait::async_trait;
 
 pub(crate) use fate::{House, changed};
 
-use crate::netlink::message::{DONE, ERROR, messages};
-use crate::netlink::{Received, Socket};
+use rustix::net::netlink::NETFILTER;
+
+use crate::netlink::Socket;
+use crate::netlink::message::{ERROR, messages};
 
 /// Beyond so many devices one look at everything is cheaper than a look for each.
 const FEW: usize = 8;
 /// More than any device has; what is beyond is found by the next look.
 const MOST_FOUND: usize = 1 << 18;
 /// A list that is changed while it is read may leave something out: until nothing is found.
+/// What is found after so many looks is begun again and again, and so under the present rules.
 const MOST_LOOKS: usize = 4;
 const NO_SUCH_ENTRY: i32 = 2;
 
@@ -52,12 +55,8 @@ pub trait Conntrack: Send + Sync {
 pub enum ConntrackError {
     #[error("the kernel's connection tracking cannot be asked: {0}")]
     Socket(#[from] io::Error),
-    #[error("the kernel did not answer in time")]
-    Silent,
     #[error("the own addresses of the gateway cannot be read: {0}")]
     Addresses(#[source] io::Error),
-    #[error("new ones were found after each look; is something else setting them up?")]
-    Endless,
 }
 
 /// Ends what these addresses began under other rules; to be called when the present ones hold.
@@ -71,11 +70,11 @@ pub(crate) async fn settle(
         let mut flows = conntrack.begun_by(who).await?;
         flows.retain(|flow| house.ends(flow));
         if flows.is_empty() {
-            return Ok(ended);
+            break;
         }
         ended += conntrack.end(flows).await?;
     }
-    Err(ConntrackError::Endless)
+    Ok(ended)
 }
 
 /// Of this network namespace, by netlink.
@@ -101,7 +100,7 @@ impl Conntrack for Ctnetlink {
 
     async fn end(&self, flows: Vec<Flow>) -> Result<usize, ConntrackError> {
         blocking(move || {
-            let mut socket = Socket::open()?;
+            let mut socket = Socket::open(Some(NETFILTER))?;
             let mut ended = 0;
             for (flow, sequence) in flows.iter().zip(1..) {
                 socket.send(&message::delete(sequence, flow))?;
@@ -128,39 +127,22 @@ fn list(
     who: &BTreeSet<Ipv4Addr>,
     found: &mut Vec<Flow>,
 ) -> Result<(), ConntrackError> {
-    let mut socket = Socket::open()?;
-    socket.send(&message::list(1, filter))?;
-    loop {
-        for message in messages(received(&mut socket)?) {
-            match message.kind {
-                DONE => return Ok(()),
-                ERROR => return Err(kernel_says(message.errno().unwrap_or_default())),
-                _ => found.extend(message::read(&message).filter(|flow| who.contains(&flow.source))),
-            }
-        }
-        if found.len() >= MOST_FOUND {
-            return Ok(());
-        }
-    }
+    Socket::open(Some(NETFILTER))?.list(&message::list(1, filter), |entry| {
+        found.extend(message::read(entry).filter(|flow| who.contains(&flow.source)));
+        found.len() < MOST_FOUND
+    })?;
+    Ok(())
 }
 
 fn was_there(socket: &mut Socket, sequence: u32) -> Result<bool, ConntrackError> {
     loop {
-        let mut answers = messages(received(socket)?).filter(|message| message.kind == ERROR);
+        let mut answers = messages(socket.answer()?).filter(|message| message.kind == ERROR);
         match answers.find(|answer| answer.sequence == sequence).map(|answer| answer.errno()) {
             Some(Some(0)) => return Ok(true),
             Some(Some(NO_SUCH_ENTRY)) => return Ok(false),
             Some(errno) => return Err(kernel_says(errno.unwrap_or_default())),
             None => {}
         }
-    }
-}
-
-fn received(socket: &mut Socket) -> Result<&[u8], ConntrackError> {
-    match socket.receive()? {
-        Received::Messages(bytes) => Ok(bytes),
-        Received::Nothing => Err(ConntrackError::Silent),
-        Received::Lost => Err(ConntrackError::Socket(io::Error::other("the answer was lost"))),
     }
 }
 

@@ -14,6 +14,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use crate::drill::Keeper;
+use crate::neighbours::Neighbours;
 use crate::nft::kernel::Kernel;
 use crate::reconcile::Status;
 use crate::wake::Wake;
@@ -27,6 +28,7 @@ pub struct Agent {
     pub status: Status,
     pub kernel: Arc<dyn Kernel>,
     pub drill: Arc<Keeper>,
+    pub neighbours: Arc<dyn Neighbours>,
 }
 
 pub fn router(agent: Arc<Agent>) -> Router {
@@ -35,6 +37,7 @@ pub fn router(agent: Arc<Agent>) -> Router {
         .route("/agent/drill", post(drill))
         .route("/agent/status", get(status))
         .route("/agent/ruleset", get(ruleset))
+        .route("/agent/neighbours", get(neighbours))
         .method_not_allowed_fallback(method_not_allowed)
         .route_layer(from_fn_with_state(agent.clone(), guard));
     Router::new()
@@ -77,6 +80,11 @@ async fn status(State(agent): State<Arc<Agent>>) -> Response {
 
 async fn ruleset(State(agent): State<Arc<Agent>>) -> Result<String, Problem> {
     agent.kernel.text().await.map_err(|error| Problem::from(&error))
+}
+
+async fn neighbours(State(agent): State<Arc<Agent>>) -> Result<Json<Value>, Problem> {
+    let items = agent.neighbours.list().await.map_err(|error| Problem::no_neighbours(&error))?;
+    Ok(Json(json!({ "items": items })))
 }
 
 async fn healthz() -> Json<Value> {

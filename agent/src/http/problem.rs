@@ -34,6 +34,11 @@ impl Problem {
         detail: Cow::Borrowed("the path does not take this method"),
     };
 
+    pub(super) fn no_neighbours(error: &std::io::Error) -> Self {
+        let detail = format!("the neighbours on PGW_LAN_IF cannot be read: {error}");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "neighbours_unreadable", detail)
+    }
+
     fn new(status: StatusCode, code: &'static str, detail: impl ToString) -> Self {
         Self { status, code, detail: detail.to_string().into() }
     }

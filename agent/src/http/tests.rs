@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::http::StatusCode;
 use http_body_util::BodyExt;
 use pgw_core::active::{ActiveSet, ReconcileReport};
+use pgw_core::mac::Mac;
 use pgw_core::redact::Secret;
 use pgw_core::settings::AgentSettings;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +17,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::api::{ActiveSource, ApiError, Role, Voucher, internal_token_file};
 use crate::drill::{Ground, KernelGround, Range};
+use crate::neighbours::{Neighbour, State};
 use crate::nft::fake::FakeKernel;
 use crate::nft::kernel::KernelError;
 use crate::reconcile::Reconciler;
@@ -52,10 +54,20 @@ impl Voucher for FakeApi {
     }
 }
 
+/// One, or an interface that is missing.
+#[async_trait]
+impl Neighbours for Mutex<Option<Neighbour>> {
+    async fn list(&self) -> std::io::Result<Vec<Neighbour>> {
+        let neighbour = self.lock().unwrap().clone();
+        neighbour.map(|one| vec![one]).ok_or_else(|| std::io::Error::from_raw_os_error(19))
+    }
+}
+
 struct House {
     router: Router,
     api: Arc<FakeApi>,
     kernel: Arc<FakeKernel>,
+    neighbours: Arc<Mutex<Option<Neighbour>>>,
     state: tempfile::TempDir,
 }
 
@@ -89,8 +101,14 @@ impl House {
         let settings = BTreeMap::from([("PGW_STATE_DIR", state.path().to_str().unwrap())]);
         let range = Range::new(&AgentSettings::read(&settings).unwrap(), kernel.clone());
         let drill = Arc::new(Keeper::new(range, status.clone()));
-        let agent = Agent { auth, wake, status, kernel: kernel.clone(), drill };
-        Self { router: router(Arc::new(agent)), api, kernel, state }
+        let neighbours = Arc::new(Mutex::new(Some(Neighbour {
+            ip: [10, 0, 0, 3].into(),
+            mac: Mac::new([2, 0, 0, 0, 0, 3]).unwrap(),
+            state: State::Reachable,
+        })));
+        let agent =
+            Agent { auth, wake, status, kernel: kernel.clone(), drill, neighbours: neighbours.clone() };
+        Self { router: router(Arc::new(agent)), api, kernel, neighbours, state }
     }
 
     async fn call(&self, method: &str, path: &str, token: &str) -> Told {
@@ -133,6 +151,19 @@ async fn a_reconcile_answers_with_what_the_kernel_holds() {
     let told = house.call("GET", "/agent/ruleset", "victor").await;
     assert!(told.content_type.starts_with("text/plain"), "{}", told.content_type);
     assert!(told.body.contains("chain forward"), "{}", told.body);
+}
+
+#[tokio::test]
+async fn the_neighbours_are_told_or_why_they_cannot_be() {
+    let house = House::new(true);
+    let told = house.call("GET", "/agent/neighbours", "victor").await;
+    let expected = r#"{"items":[{"ip":"10.0.0.3","mac":"02:00:00:00:00:03","state":"reachable"}]}"#;
+    assert_eq!((told.status, told.body.as_str()), (StatusCode::OK, expected));
+    *house.neighbours.lock().unwrap() = None;
+    let told = house.call("GET", "/agent/neighbours", "victor").await;
+    told.is_problem(500, "neighbours_unreadable");
+    assert!(told.body.contains("No such device"), "{}", told.body);
+    house.call("GET", "/agent/neighbours", "").await.is_problem(401, "unauthorized");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! A socket to the kernel, for what `nft` cannot do for us: telling at once that somebody changed
-//! a table, ending flows, and the ground for a leak drill. Each is a handful of fixed messages,
+//! a table, ending flows, who is on the LAN, and the ground for a leak drill. All are a handful of
+//! fixed messages,
 //! written and read here byte by byte: no library for them is kept up well enough to be worth
 //! its weight (docs/decisions/0010).
 
@@ -10,6 +11,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use message::{DONE, ERROR, Message, messages};
 use rustix::io::Errno;
 use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
 use rustix::net::sockopt::{self, Timeout};
@@ -41,22 +43,13 @@ pub(crate) enum Received<'a> {
 
 impl Socket {
     /// For questions; a wait for an answer is bounded.
-    pub(crate) fn open() -> io::Result<Self> {
-        Self::asking(Some(NETFILTER))
-    }
-
-    /// The same, for questions about links and routes: netlink's default.
-    pub(crate) fn open_for_routes() -> io::Result<Self> {
-        Self::asking(None)
-    }
-
-    fn asking(protocol: Option<Protocol>) -> io::Result<Self> {
+    pub(crate) fn open(protocol: Option<Protocol>) -> io::Result<Self> {
         let socket = Self::bound(protocol, 0, SocketFlags::CLOEXEC)?;
         sockopt::set_socket_timeout(&socket.fd, Timeout::Recv, Some(PATIENCE))?;
         Ok(socket)
     }
 
-    /// For news of these groups (a bit each); never waits.
+    /// For news of netfilter, of these groups (a bit each); never waits.
     pub(crate) fn listen(groups: u32) -> io::Result<Self> {
         let socket = Self::bound(Some(NETFILTER), groups, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
         // Without the right to go beyond the machine's limit, up to it.
@@ -75,6 +68,38 @@ impl Socket {
         let kernel = SocketAddrNetlink::new(0, 0);
         rustix::net::sendto(&self.fd, request, SendFlags::empty(), &kernel)?;
         Ok(())
+    }
+
+    /// Asks for a list and shows its entries, until there is no more or enough of them.
+    pub(crate) fn list(
+        &mut self,
+        question: &[u8],
+        mut goes_on: impl FnMut(&Message<'_>) -> bool,
+    ) -> io::Result<()> {
+        self.send(question)?;
+        loop {
+            for message in messages(self.answer()?) {
+                match message.kind {
+                    DONE => return Ok(()),
+                    ERROR => {
+                        return Err(io::Error::from_raw_os_error(message.errno().unwrap_or_default()));
+                    }
+                    _ if goes_on(&message) => {}
+                    _ => return Ok(()),
+                }
+            }
+        }
+    }
+
+    /// What comes to a question that was sent.
+    pub(crate) fn answer(&mut self) -> io::Result<&[u8]> {
+        match self.receive()? {
+            Received::Messages(bytes) => Ok(bytes),
+            Received::Nothing => {
+                Err(io::Error::new(io::ErrorKind::TimedOut, "the kernel did not answer in time"))
+            }
+            Received::Lost => Err(io::Error::other("the answer was lost")),
+        }
     }
 
     pub(crate) fn receive(&mut self) -> io::Result<Received<'_>> {

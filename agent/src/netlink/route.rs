@@ -171,7 +171,7 @@ fn zero_ended(name: &str) -> Vec<u8> {
 }
 
 fn ask(kind: u16, flags: u16, body: &[u8]) -> io::Result<()> {
-    let mut socket = Socket::open_for_routes()?;
+    let mut socket = Socket::open(None)?;
     socket.send(&request_with(kind, flags | ACK, 1, body))?;
     let Received::Messages(bytes) = socket.receive()? else {
         return Err(io::Error::other("the kernel did not answer"));

@@ -1,7 +1,8 @@
-//! What `Kernel` promises, asked of the fake and of the real one, in a network namespace.
+//! What `Kernel` promises (G8), asked of the fake and of the real one, in a network namespace.
 
 use pgw_core::active::Desired;
 use pgw_core::dns::DnsChoice;
+use pgw_core::mac::Mac;
 use pgw_core::ports::PortRange;
 use pgw_core::settings::{ClosedAction, Unregistered};
 
@@ -26,6 +27,7 @@ fn ruleset(mapped: &[(u8, u16)], closed: &[u8], closed_action: ClosedAction) -> 
     let desired = Desired {
         mapped: mapped.iter().map(|(last, port)| (ip(*last), *port)).collect(),
         closed: closed.iter().map(|last| ip(*last)).collect(),
+        pins: closed.iter().map(|last| (ip(*last), Mac::new([2, 0, 0, 0, 0, *last]).unwrap())).collect(),
         ..Desired::default()
     };
     plan(&desired, &policy).unwrap()

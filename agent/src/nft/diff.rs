@@ -1,7 +1,6 @@
 //! What has to change in the kernel: elements when sure, everything when in doubt.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
 
 use super::ruleset::{Elements, Ruleset};
 
@@ -29,7 +28,7 @@ pub struct Left {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     Nothing,
-    Change(Changes),
+    Change(Box<Changes>),
     Replace,
 }
 
@@ -53,7 +52,7 @@ pub fn step(left: Option<&Left>, found: Option<&Found>, wanted: &Ruleset, render
     let changes = changes(&found.elements, &wanted.elements);
     match changes.delete.len() + changes.add.len() {
         0 => Step::Nothing,
-        1..=MOST_CHANGES => Step::Change(changes),
+        1..=MOST_CHANGES => Step::Change(Box::new(changes)),
         _ => Step::Replace,
     }
 }
@@ -64,7 +63,6 @@ pub fn changes(from: &Elements, to: &Elements) -> Changes {
 
 /// A map entry whose value differs is in both directions: deleted and added.
 fn minus(a: &Elements, b: &Elements) -> Elements {
-    let addresses = |a: &BTreeSet<Ipv4Addr>, b| a.difference(b).copied().collect();
     Elements {
         client_port: a
             .client_port
@@ -72,15 +70,25 @@ fn minus(a: &Elements, b: &Elements) -> Elements {
             .filter(|(ip, port)| b.client_port.get(ip) != Some(port))
             .map(|(ip, port)| (*ip, *port))
             .collect(),
-        client_ports: a.client_ports.difference(&b.client_ports).copied().collect(),
-        clients: addresses(&a.clients, &b.clients),
-        open: addresses(&a.open, &b.open),
+        client_ports: less(&a.client_ports, &b.client_ports),
+        clients: less(&a.clients, &b.clients),
+        open: less(&a.open, &b.open),
+        pins: less(&a.pins, &b.pins),
+        pinned: less(&a.pinned, &b.pinned),
+        pinned_macs: less(&a.pinned_macs, &b.pinned_macs),
     }
+}
+
+fn less<T: Ord + Copy>(a: &BTreeSet<T>, b: &BTreeSet<T>) -> BTreeSet<T> {
+    a.difference(b).copied().collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use pgw_core::active::Desired;
+    use pgw_core::mac::Mac;
     use pgw_core::ports::PortRange;
     use proptest::collection::{btree_map, btree_set};
     use proptest::prelude::*;
@@ -105,12 +113,18 @@ mod tests {
     /// Few addresses and ports, so that two sets have much in common.
     fn desired() -> impl Strategy<Value = Desired> {
         let address = || (0u8..24).prop_map(|last| Ipv4Addr::new(10, 0, 0, last));
-        (btree_map(address(), 1u16..40, 0..12), btree_set(address(), 0..12)).prop_map(
-            |(mapped, mut closed)| {
-                closed.retain(|ip| !mapped.contains_key(ip));
-                Desired { mapped, closed, ..Desired::default() }
-            },
-        )
+        // Fewer hardware addresses than addresses: some devices have several.
+        let mac = || (0u8..6).prop_map(|last| Mac::new([2, 0, 0, 0, 0, last]).unwrap());
+        let parts = (
+            btree_map(address(), 1u16..40, 0..12),
+            btree_set(address(), 0..12),
+            btree_map(address(), mac(), 0..12),
+        );
+        parts.prop_map(|(mapped, mut closed, mut pins)| {
+            closed.retain(|ip| !mapped.contains_key(ip));
+            pins.retain(|ip, _| mapped.contains_key(ip) || closed.contains(ip));
+            Desired { mapped, closed, pins, ..Desired::default() }
+        })
     }
 
     proptest! {

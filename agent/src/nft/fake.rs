@@ -128,6 +128,7 @@ impl ModelTable {
     fn json(&self) -> Value {
         let number = |text: &String| text.parse::<u16>().unwrap();
         let element = |name: &str, (key, value): (&String, &String)| match key.split_once(" . ") {
+            Some((mac, ip)) if name == Set::Pins.name() => json!({"concat": [mac, ip]}),
             Some((ip, port)) => json!({"concat": [ip, number(&port.to_owned())]}),
             None if name == Set::ClientPort.name() => json!([key, number(value)]),
             None => json!(key),

@@ -3,6 +3,7 @@
 
 use std::net::Ipv4Addr;
 
+use pgw_core::mac::Mac;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -38,6 +39,8 @@ struct Listed {
 #[serde(untagged)]
 enum Element {
     Address(Ipv4Addr),
+    Mac(Mac),
+    Pin { concat: (Mac, Ipv4Addr) },
     Concat { concat: (Ipv4Addr, u16) },
     Entry(Ipv4Addr, u16),
     Other(Value),
@@ -72,10 +75,26 @@ fn put(set: Set, element: Element, into: &mut Elements) -> Result<(), ListingErr
         (Set::Open, Element::Address(ip)) => {
             into.open.insert(ip);
         }
+        (Set::Pins, Element::Pin { concat }) => {
+            into.pins.insert(concat);
+        }
+        (Set::Pinned, Element::Address(ip)) => {
+            into.pinned.insert(ip);
+        }
+        (Set::PinnedMacs, Element::Mac(mac)) => {
+            into.pinned_macs.insert(mac);
+        }
         (set, Element::Other(value)) => {
             return Err(ListingError::Foreign { set: set.name(), element: value.to_string() });
         }
-        (set, Element::Address(_) | Element::Concat { .. } | Element::Entry(..)) => {
+        (
+            set,
+            Element::Address(_)
+            | Element::Mac(_)
+            | Element::Pin { .. }
+            | Element::Concat { .. }
+            | Element::Entry(..),
+        ) => {
             let element = "of another type".to_owned();
             return Err(ListingError::Foreign { set: set.name(), element });
         }
@@ -102,10 +121,16 @@ mod tests {
         assert_eq!(nat.client_port, [([10, 0, 0, 3].into(), 15001)].into());
         let filter = r#"{"nftables": [
             {"set": {"name": "client_ports", "elem": [{"concat": ["10.0.0.3", 15001]}]}},
-            {"set": {"name": "clients", "elem": ["10.0.0.3", "10.0.0.4"]}}, {"set": {"name": "open"}}]}"#;
+            {"set": {"name": "clients", "elem": ["10.0.0.3", "10.0.0.4"]}}, {"set": {"name": "open"}},
+            {"set": {"name": "pins", "elem": [{"concat": ["02:00:5e:10:00:03", "10.0.0.3"]}]}},
+            {"set": {"name": "pinned", "elem": ["10.0.0.3"]}},
+            {"set": {"name": "pinned_macs", "elem": ["02:00:5e:10:00:03"]}}]}"#;
         let filter = elements(Table::Filter, filter).unwrap();
         assert_eq!(filter.client_ports, [([10, 0, 0, 3].into(), 15001)].into());
         assert_eq!((filter.clients.len(), filter.open.len()), (2, 0));
+        let mac = "02:00:5e:10:00:03".parse().unwrap();
+        assert_eq!(filter.pins, [(mac, [10, 0, 0, 3].into())].into());
+        assert_eq!((filter.pinned.len(), filter.pinned_macs), (1, [mac].into()));
     }
 
     #[test]
@@ -115,6 +140,7 @@ mod tests {
             r#"{"elem": {"val": "10.0.0.3", "timeout": 60}}"#,
             r#"["10.0.0.3", 1]"#,
             r#""eth0""#,
+            r#""02:00:5e:10:00:03""#,
             "7",
         ] {
             let json = format!(r#"{{"nftables": [{{"set": {{"name": "clients", "elem": [{element}]}}}}]}}"#);

@@ -1,15 +1,20 @@
 //! What pgw means: who is redirected, who is closed, who is left alone. `render` says it to
 //! the kernel; the questions in `trace` say it in words.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use pgw_core::active::Desired;
 use pgw_core::dns::DnsChoice;
+use pgw_core::mac::Mac;
 use pgw_core::ports::PortRange;
 use pgw_core::settings::{AgentSettings, ClosedAction, Unregistered};
 
 use super::drill;
 use super::ruleset::{Counter, Elements, Match, Rule, Ruleset, Set, Skeleton, Verdict};
+
+/// Who is registered, and with which hardware address if one was said.
+pub type Known = BTreeMap<Ipv4Addr, Option<Mac>>;
 
 /// The settings that shape the rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,13 +57,16 @@ pub fn plan(desired: &Desired, policy: &Policy) -> Result<Ruleset, PlanError> {
 }
 
 /// The rules that close these devices and open none.
-pub fn all_closed(known: impl IntoIterator<Item = Ipv4Addr>, policy: &Policy) -> Ruleset {
-    let desired = Desired { closed: known.into_iter().collect(), ..Desired::default() };
+pub fn all_closed(known: &Known, policy: &Policy) -> Ruleset {
+    let closed = known.keys().copied().collect();
+    let pins = known.iter().filter_map(|(ip, mac)| Some((*ip, (*mac)?))).collect();
+    let desired = Desired { closed, pins, ..Desired::default() };
     Ruleset { skeleton: skeleton(policy), elements: Elements::of(&desired) }
 }
 
 pub fn skeleton(policy: &Policy) -> Skeleton {
     Skeleton {
+        sources: sources(policy),
         prerouting: prerouting(policy),
         input: input(policy),
         forward: forward(policy),
@@ -73,6 +81,41 @@ fn rule(matches: Vec<Match>, verdict: Verdict, why: &'static str) -> Rule {
 
 fn counted(matches: Vec<Match>, counter: Counter, verdict: Verdict, why: &'static str) -> Rule {
     Rule { matches, counter: Some(counter), verdict, why }
+}
+
+/// Every other rule believes the source address. What is dropped here is told nothing, whatever
+/// PGW_CLOSED_ACTION says: an answer would go to somebody else.
+fn sources(policy: &Policy) -> Vec<Rule> {
+    let from_lan = || Match::From(policy.lan_if.clone());
+    vec![
+        counted(
+            // IPv4 only: no IPv6 leaves anyway, and on the LAN it has sources that no route knows.
+            vec![from_lan(), Match::Ipv4, Match::NoWayBack],
+            Counter::Spoofed,
+            Verdict::Drop,
+            "nobody on the LAN has an address that is not routed there",
+        ),
+        rule(
+            // Never forwarded. Without this, a pinned device could not get its address back.
+            vec![from_lan(), Match::AsksForAddress],
+            Verdict::Return,
+            "a device without an address may ask for one",
+        ),
+        rule(vec![from_lan(), Match::Pinned], Verdict::Return, "a pinned device at its address"),
+        counted(
+            // Also where there are no hardware addresses to be seen.
+            vec![from_lan(), Match::SourceIn(Set::Pinned)],
+            Counter::Impostor,
+            Verdict::Drop,
+            "a pinned address is used by its device only",
+        ),
+        counted(
+            vec![from_lan(), Match::Ipv4, Match::PinnedMac],
+            Counter::Impostor,
+            Verdict::Drop,
+            "a pinned device is not somebody else by taking another address",
+        ),
+    ]
 }
 
 fn prerouting(policy: &Policy) -> Vec<Rule> {
@@ -152,6 +195,12 @@ fn input(policy: &Policy) -> Vec<Rule> {
                 Counter::ClosedDns,
                 Verdict::Closed,
                 whose_names,
+            ),
+            counted(
+                vec![from_lan(), Match::Dns, Match::NoSource],
+                Counter::ClosedDns,
+                Verdict::Closed,
+                "who hides the own address may be a registered device",
             ),
             counted(
                 vec![from_lan(), Match::Dns, Match::Ipv6],
@@ -243,6 +292,6 @@ mod tests {
     fn the_skeleton_does_not_depend_on_who_is_registered() {
         let mapped = [(Ipv4Addr::new(10, 0, 0, 3), 15001)].into();
         let one = plan(&Desired { mapped, ..Desired::default() }, &policy()).unwrap();
-        assert_eq!(one.skeleton, all_closed([], &policy()).skeleton);
+        assert_eq!(one.skeleton, all_closed(&Known::new(), &policy()).skeleton);
     }
 }

@@ -91,6 +91,9 @@ fn table_body(out: &mut String, table: Table, Ruleset { skeleton, elements }: &R
             for place in Place::ALL {
                 chain(out, place.chain(), None, &place.rules());
             }
+            // Before conntrack: a forged packet neither begins a flow nor disturbs one.
+            let hook = "type filter hook prerouting priority raw; policy accept;";
+            chain(out, "sources", Some(hook), &skeleton.sources);
             let hook = |name| format!("type filter hook {name} priority filter; policy accept;");
             chain(out, "input", Some(&hook("input")), &skeleton.input);
             chain(out, "forward", Some(&hook("forward")), &skeleton.forward);
@@ -107,13 +110,18 @@ fn declaration(set: Set) -> (&'static str, &'static str, &'static str) {
         Set::ClientPorts => ("set", "ipv4_addr . inet_service", "which forwarder a mapped device may reach"),
         Set::Clients => ("set", "ipv4_addr", "every registered device, open or closed"),
         Set::Open => ("set", "ipv4_addr", "the mapped ones among the registered devices"),
+        Set::Pins => ("set", "ether_addr . ipv4_addr", "which hardware address a pinned device has"),
+        Set::Pinned => ("set", "ipv4_addr", "the addresses of pinned devices"),
+        Set::PinnedMacs => ("set", "ether_addr", "the hardware addresses of pinned devices"),
     }
 }
 
 fn entries(elements: &Elements, set: Set) -> Vec<String> {
     match set {
         Set::ClientPort => elements.client_port.iter().map(|(ip, port)| format!("{ip} : {port}")).collect(),
-        Set::ClientPorts | Set::Clients | Set::Open => keys(elements, set),
+        Set::ClientPorts | Set::Clients | Set::Open | Set::Pins | Set::Pinned | Set::PinnedMacs => {
+            keys(elements, set)
+        }
     }
 }
 
@@ -123,6 +131,9 @@ fn keys(elements: &Elements, set: Set) -> Vec<String> {
         Set::ClientPorts => elements.client_ports.iter().map(|(ip, port)| format!("{ip} . {port}")).collect(),
         Set::Clients => elements.clients.iter().map(ToString::to_string).collect(),
         Set::Open => elements.open.iter().map(ToString::to_string).collect(),
+        Set::Pins => elements.pins.iter().map(|(mac, ip)| format!("{mac} . {ip}")).collect(),
+        Set::Pinned => elements.pinned.iter().map(ToString::to_string).collect(),
+        Set::PinnedMacs => elements.pinned_macs.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -157,6 +168,7 @@ fn phrase(matched: &Match) -> String {
         Match::From(interface) => format!("iifname {interface:?}"),
         Match::NotFromLoopback => "iifname != \"lo\"".to_owned(),
         Match::LeavesBesides(interface) => format!("oifname != {interface:?}"),
+        Match::Ipv4 => "meta nfproto ipv4".to_owned(),
         Match::Ipv6 => "meta nfproto ipv6".to_owned(),
         Match::Tcp => "meta l4proto tcp".to_owned(),
         Match::Udp => "meta l4proto udp".to_owned(),
@@ -169,6 +181,11 @@ fn phrase(matched: &Match) -> String {
         Match::Web => "tcp dport { 80, 443 }".to_owned(),
         Match::ToGateway => "fib daddr type local".to_owned(),
         Match::SourceIn(set) => format!("ip saddr @{}", set.name()),
+        Match::NoWayBack => "fib saddr . iif oif missing".to_owned(),
+        Match::AsksForAddress => "ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp dport 67".to_owned(),
+        Match::NoSource => "ip saddr 0.0.0.0".to_owned(),
+        Match::Pinned => format!("ether saddr . ip saddr @{}", Set::Pins.name()),
+        Match::PinnedMac => format!("ether saddr @{}", Set::PinnedMacs.name()),
         Match::OwnForwarder => format!("ip saddr . tcp dport @{}", Set::ClientPorts.name()),
         Match::OwnForwarderOrItsDns => {
             format!("meta l4proto {{ tcp, udp }} ip saddr . th dport @{}", Set::ClientPorts.name())

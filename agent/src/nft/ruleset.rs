@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use pgw_core::active::Desired;
+use pgw_core::mac::Mac;
 use pgw_core::ports::PortRange;
 
 use super::drill::{self, Place};
@@ -17,6 +18,8 @@ pub struct Ruleset {
 /// Everything but the elements: it depends on the settings, never on who is registered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skeleton {
+    /// Before everything else: who says to be somebody that he is not.
+    pub sources: Vec<Rule>,
     pub prerouting: Vec<Rule>,
     pub input: Vec<Rule>,
     pub forward: Vec<Rule>,
@@ -33,6 +36,9 @@ pub struct Elements {
     pub client_ports: BTreeSet<(Ipv4Addr, u16)>,
     pub clients: BTreeSet<Ipv4Addr>,
     pub open: BTreeSet<Ipv4Addr>,
+    pub pins: BTreeSet<(Mac, Ipv4Addr)>,
+    pub pinned: BTreeSet<Ipv4Addr>,
+    pub pinned_macs: BTreeSet<Mac>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,10 +60,18 @@ pub enum Set {
     Clients,
     /// The mapped ones among them.
     Open,
+    /// Which hardware address belongs to which address.
+    Pins,
+    /// The addresses among them.
+    Pinned,
+    /// The hardware addresses among them; one of them may have several addresses.
+    PinnedMacs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Counter {
+    Spoofed,
+    Impostor,
     ForwarderRange,
     ClosedDns,
     LanIpv6,
@@ -82,6 +96,7 @@ pub enum Match {
     NotFromLoopback,
     /// Leaves by any interface but this one.
     LeavesBesides(String),
+    Ipv4,
     Ipv6,
     Tcp,
     Udp,
@@ -98,6 +113,16 @@ pub enum Match {
     /// To any address of the gateway.
     ToGateway,
     SourceIn(Set),
+    /// Whatever were sent back to the source would leave by another interface, or by none.
+    NoWayBack,
+    /// A device that has no address yet asks by DHCP for one.
+    AsksForAddress,
+    /// Nobody's: what a device has until it has an address.
+    NoSource,
+    /// Hardware and IP address are a pair of `pins`.
+    Pinned,
+    /// The hardware address is one of `pinned_macs`.
+    PinnedMac,
     /// Source address and destination port are a pair of `client_ports`; TCP only.
     OwnForwarder,
     /// The same, by TCP or UDP.
@@ -157,6 +182,9 @@ impl Elements {
             client_ports: desired.mapped.iter().map(|(ip, port)| (*ip, *port)).collect(),
             clients: open.union(&desired.closed).copied().chain([drill::CLOSED]).collect(),
             open,
+            pins: desired.pins.iter().map(|(ip, mac)| (*mac, *ip)).collect(),
+            pinned: desired.pins.keys().copied().collect(),
+            pinned_macs: desired.pins.values().copied().collect(),
         }
     }
 
@@ -166,7 +194,13 @@ impl Elements {
     }
 
     pub fn len(&self) -> usize {
-        self.client_port.len() + self.client_ports.len() + self.clients.len() + self.open.len()
+        self.client_port.len()
+            + self.client_ports.len()
+            + self.clients.len()
+            + self.open.len()
+            + self.pins.len()
+            + self.pinned.len()
+            + self.pinned_macs.len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -193,7 +227,15 @@ impl Table {
 }
 
 impl Set {
-    pub const ALL: [Self; 4] = [Self::ClientPort, Self::ClientPorts, Self::Clients, Self::Open];
+    pub const ALL: [Self; 7] = [
+        Self::ClientPort,
+        Self::ClientPorts,
+        Self::Clients,
+        Self::Open,
+        Self::Pins,
+        Self::Pinned,
+        Self::PinnedMacs,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -201,19 +243,26 @@ impl Set {
             Self::ClientPorts => "client_ports",
             Self::Clients => "clients",
             Self::Open => "open",
+            Self::Pins => "pins",
+            Self::Pinned => "pinned",
+            Self::PinnedMacs => "pinned_macs",
         }
     }
 
     pub fn table(self) -> Table {
         match self {
             Self::ClientPort => Table::Nat,
-            Self::ClientPorts | Self::Clients | Self::Open => Table::Filter,
+            Self::ClientPorts | Self::Clients | Self::Open | Self::Pins | Self::Pinned | Self::PinnedMacs => {
+                Table::Filter
+            }
         }
     }
 }
 
 impl Counter {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
+        Self::Spoofed,
+        Self::Impostor,
         Self::ForwarderRange,
         Self::ClosedDns,
         Self::LanIpv6,
@@ -224,6 +273,8 @@ impl Counter {
 
     pub fn name(self) -> &'static str {
         match self {
+            Self::Spoofed => "spoofed",
+            Self::Impostor => "impostor",
             Self::ForwarderRange => "forwarder_range",
             Self::ClosedDns => "closed_dns",
             Self::LanIpv6 => "lan_ipv6",

@@ -230,8 +230,8 @@ mod tests {
         }
         let (ours, others) = (Nft::default(), Nft::default());
         let mut watch = Watch::open(ours.own_hands()).unwrap();
-        let clients = (0..20_000).map(|last| Ipv4Addr::from(0x0a00_0000 + last));
-        let ruleset = render::replace(&all_closed(clients, &policy()));
+        let clients = (0..500).map(|last| (Ipv4Addr::from(0x0a00_0000 + last), None)).collect();
+        let ruleset = render::replace(&all_closed(&clients, &policy()));
         let element = |verb: &str| format!("{verb} element inet pgw_filter clients {{\n10.0.0.4\n}}\n");
         ours.apply(&ruleset).await.unwrap();
         ours.apply(&element("delete")).await.unwrap();

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use pgw_core::client::Client;
 use pgw_core::ids::ClientId;
 use serde::Deserialize;
@@ -16,6 +15,7 @@ use super::error::Error;
 use super::fields::Fields;
 use super::input::{Body, Id, Params};
 use super::openapi::ListParams;
+use super::removal::{self, Removing};
 use super::{Api, List, created, values};
 use crate::store::{ClientPatch, NewClient};
 
@@ -36,6 +36,12 @@ struct ClientCreate {
     /// With or without /32.
     #[schema(example = "192.168.2.3")]
     ip_cidr: String,
+    /// The hardware address that alone may use this address; without it any may. A device with
+    /// another one is closed there, and this one is closed at every address that is not pinned
+    /// to it. Only for devices on the LAN itself: behind a router the gateway sees the router's.
+    /// Several clients may have the same. GET /agent/neighbours shows what the gateway sees.
+    #[schema(example = "02:00:5e:10:00:03")]
+    mac: Option<String>,
     #[schema(max_length = 1000, nullable = false)]
     note: Option<String>,
 }
@@ -52,6 +58,9 @@ struct ClientUpdate {
     name: Option<String>,
     #[schema(example = "192.168.2.3", nullable = false)]
     ip_cidr: Option<String>,
+    /// Null lets every hardware address use the client's address again.
+    #[schema(example = "02:00:5e:10:00:03")]
+    mac: Option<String>,
     #[schema(max_length = 1000, nullable = false)]
     note: Option<String>,
 }
@@ -63,8 +72,8 @@ async fn list(State(api): State<Arc<Api>>, params: Params) -> Result<Json<List<C
     Ok(Json(api.store.clients(&params.plain_list()?).await?.into()))
 }
 
-/// Registers a client. From then on it is closed until a mapping opens it, and the answer
-/// means that it is.
+/// Registers a client. From then on it is closed until a mapping opens it. The answer waits until
+/// it is, though not for an agent that does not answer: /readyz tells of that.
 #[utoipa::path(post, path = "/v1/clients", tag = "clients", request_body = ClientCreate,
     responses((status = 201, body = Client)))]
 async fn create(State(api): State<Arc<Api>>, Body(fields): Body) -> Result<impl IntoResponse, Error> {
@@ -79,8 +88,9 @@ async fn get(State(api): State<Arc<Api>>, Id(id): Id<ClientId>) -> Result<Json<C
     Ok(Json(api.store.client(id).await?))
 }
 
-/// Changes a client. A new address is closed when the answer comes; the old one is no longer
-/// registered.
+/// Changes a client. With a new address, the answer waits until that one is closed and the old one
+/// no longer registered, and with a new MAC address until that one holds; though not for an agent
+/// that does not answer: /readyz tells of that.
 #[utoipa::path(patch, path = "/v1/clients/{id}", tag = "clients", params(("id" = ClientId, Path)),
     request_body = ClientUpdate, responses((status = 200, body = Client)))]
 async fn update(
@@ -89,9 +99,9 @@ async fn update(
     Body(fields): Body,
 ) -> Result<Json<Client>, Error> {
     let patch = client_patch(fields)?;
-    let may_move = patch.ip_cidr.is_some();
+    let may_close = patch.ip_cidr.is_some() || patch.mac.is_some();
     let client = api.store.update_client(id, patch).await?;
-    if may_move {
+    if may_close {
         api.engine.settle(id).await;
     } else {
         api.engine.wake(id);
@@ -100,31 +110,32 @@ async fn update(
 }
 
 /// Unregisters a client: the gateway no longer touches its traffic. With ?cascade=true its
-/// mappings go too.
+/// mappings go too. 204 means that nothing leaves by them any more, 202 that something still may.
 #[utoipa::path(delete, path = "/v1/clients/{id}", tag = "clients",
-    params(("id" = ClientId, Path), ("cascade" = Option<bool>, Query)), responses((status = 204)))]
+    params(("id" = ClientId, Path), ("cascade" = Option<bool>, Query)), responses((status = 204), (status = 202, body = Removing)))]
 async fn remove(
     State(api): State<Arc<Api>>,
     Id(id): Id<ClientId>,
     params: Params,
-) -> Result<StatusCode, Error> {
+) -> Result<Response, Error> {
     api.store.remove_client(id, params.cascade()?).await?;
-    api.engine.settle(id).await;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(removal::answer(api.engine.settle(id).await))
 }
 
 fn new_client(mut fields: Fields) -> Result<NewClient, Error> {
     let name = fields.required("name", values::name);
     let ip_cidr = fields.required("ip_cidr", values::client_ip);
+    let mac = fields.nullable("mac", values::mac).flatten();
     let note = fields.optional("note", values::note).unwrap_or_default();
     let (name, ip_cidr) = fields.finish_with(name.zip(ip_cidr))?;
-    Ok(NewClient { name, ip_cidr, note })
+    Ok(NewClient { name, ip_cidr, mac, note })
 }
 
 fn client_patch(mut fields: Fields) -> Result<ClientPatch, Error> {
     let patch = ClientPatch {
         name: fields.optional("name", values::name),
         ip_cidr: fields.optional("ip_cidr", values::client_ip),
+        mac: fields.nullable("mac", values::mac),
         note: fields.optional("note", values::note),
     };
     fields.finish()?;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use pgw_core::ids::ClientIp;
+use pgw_core::mac::Mac;
 use pgw_core::proxy::{Credentials, Host, Scheme};
 use pgw_core::redact::Secret;
 use serde::de::DeserializeOwned;
@@ -104,6 +105,10 @@ pub(super) fn host(value: &Value) -> Read<Host> {
 
 pub(super) fn client_ip(value: &Value) -> Read<ClientIp> {
     text(value)?.parse().map_err(|error: pgw_core::ids::ClientIpError| error.to_string())
+}
+
+pub(super) fn mac(value: &Value) -> Read<Mac> {
+    text(value)?.parse().map_err(|error: pgw_core::mac::MacError| error.to_string())
 }
 
 /// The rules for both are core's; each is asked with a harmless other.

@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use pgw_core::client::Client;
 use pgw_core::health::Health;
 use pgw_core::ids::{ClientId, ClientIp, MappingId, ProxyId, TokenId};
+use pgw_core::mac::Mac;
 use pgw_core::mapping::{Mapping, Target};
 use pgw_core::ports::PortRange;
 use pgw_core::proxy::{Host, Proxy, Scheme, Upstream};
@@ -32,7 +33,9 @@ pub trait Store: Send + Sync + 'static {
     async fn update_proxy(&self, id: ProxyId, patch: ProxyPatch) -> Result<Proxy, StoreError>;
     /// Marks the proxy and, with `cascade`, its mappings; answers whose mappings they were.
     async fn remove_proxy(&self, id: ProxyId, cascade: bool) -> Result<Vec<ClientId>, StoreError>;
-    async fn record_health(&self, id: ProxyId, health: &Health) -> Result<(), StoreError>;
+    /// All of them or none; but what was found of a former way of dialling, or of a proxy that is
+    /// going, is left out.
+    async fn record_health(&self, found: &[HealthRecord]) -> Result<(), StoreError>;
     /// Every proxy that is not going, with what is needed to dial it.
     async fn upstreams(&self) -> Result<Vec<ProxyDial>, StoreError>;
     async fn upstream(&self, id: ProxyId) -> Result<ProxyDial, StoreError>;
@@ -143,6 +146,7 @@ pub struct ProxyPatch {
 pub struct NewClient {
     pub name: String,
     pub ip_cidr: ClientIp,
+    pub mac: Option<Mac>,
     pub note: String,
 }
 
@@ -150,6 +154,7 @@ pub struct NewClient {
 pub struct ClientPatch {
     pub name: Option<String>,
     pub ip_cidr: Option<ClientIp>,
+    pub mac: Option<Option<Mac>>,
     pub note: Option<String>,
 }
 
@@ -195,9 +200,26 @@ pub struct Page<T> {
 #[derive(Debug, Clone)]
 pub struct ProxyDial {
     pub id: ProxyId,
+    /// Another one whenever it is dialled in another way, or again.
+    pub revision: i64,
     pub enabled: bool,
     pub health: Health,
     pub upstream: Upstream,
+}
+
+/// What a check found, and of which way of dialling.
+#[derive(Debug, Clone)]
+pub struct HealthRecord {
+    pub id: ProxyId,
+    pub revision: i64,
+    pub health: Health,
+}
+
+impl ProxyDial {
+    /// What was found by dialling in just this way.
+    pub fn found(&self, health: Health) -> HealthRecord {
+        HealthRecord { id: self.id, revision: self.revision, health }
+    }
 }
 
 /// All that decides what becomes of one client.

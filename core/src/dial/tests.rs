@@ -14,6 +14,8 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 use crate::proxy::Credentials;
 
+mod ahead;
+
 const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(150);
 
@@ -22,6 +24,8 @@ const SHORT: Duration = Duration::from_millis(150);
 enum Act {
     /// Waits until so many bytes have arrived.
     Hear(usize),
+    /// Waits for these very bytes, and hangs up if others come.
+    HearExactly(Vec<u8>),
     /// Waits for the end of an HTTP header.
     HearHeader,
     Say(Vec<u8>),
@@ -38,6 +42,12 @@ async fn perform(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), acts: &[Act
     for act in acts {
         let outcome = match act {
             Act::Hear(count) => stream.read_exact(&mut vec![0; *count]).await.map(|_read| ()),
+            Act::HearExactly(wanted) => {
+                let mut heard = vec![0; wanted.len()];
+                stream.read_exact(&mut heard).await.and_then(|_read| {
+                    if heard == *wanted { Ok(()) } else { Err(std::io::ErrorKind::InvalidData.into()) }
+                })
+            }
             Act::HearHeader => {
                 let mut heard = Vec::new();
                 while !heard.ends_with(b"\r\n\r\n") {
@@ -147,7 +157,7 @@ async fn every_way_to_fail_is_told_apart() {
             Timeout,
             "no answer within 150ms while asking for the tunnel",
         ),
-        (Socks5, vec![Act::Hang], Timeout, "no answer within 150ms while asking for the tunnel"),
+        (Socks5, vec![Act::Hang], Timeout, "no answer within 150ms while logging in"),
         (
             Socks5,
             vec![Act::Hear(4), say("HTTP/1.1 400 Bad Request\r\n\r\n")],
@@ -177,12 +187,37 @@ async fn every_way_to_fail_is_told_apart() {
 }
 
 #[tokio::test]
+async fn what_a_destination_may_cause_is_never_the_upstreams_fault() {
+    use Scheme::{Http, Https, Socks5};
+    let answer = |text: &str| vec![Act::HearHeader, say(text)];
+    for (name, scheme, acts, blame) in [
+        ("silent before it was asked", Https, vec![Act::Hang], Blame::Upstream),
+        ("no TLS", Https, vec![say("garbage")], Blame::Upstream),
+        ("a password refused", Http, answer("HTTP/1.1 407 No\r\n\r\n"), Blame::Upstream),
+        ("silent when asked", Http, vec![Act::Hang], Blame::Unclear),
+        ("closed when asked", Http, vec![Act::HearHeader], Blame::Unclear),
+        ("garbage when asked", Http, answer("garbage\r\n\r\n"), Blame::Unclear),
+        ("a destination refused", Http, answer("HTTP/1.1 403 No\r\n\r\n"), Blame::Elsewhere),
+        (
+            "a destination out of reach",
+            Socks5,
+            vec![Act::Hear(3), Act::Say(vec![5, 0]), Act::Hear(19), Act::Say(vec![5, 4])],
+            Blame::Elsewhere,
+        ),
+    ] {
+        let to = upstream(scheme, "127.0.0.1", fake(acts).await.port(), None);
+        let error = dial(&to, SHORT).await.unwrap_err();
+        assert_eq!(error.blame(), blame, "{name}: {error}");
+    }
+}
+
+#[tokio::test]
 async fn a_port_where_nobody_listens_is_refused() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
     let error = dial(&upstream(Scheme::Http, "127.0.0.1", address.port(), None), LONG).await.unwrap_err();
-    assert_eq!(error.kind, CheckFailure::Refused);
+    assert_eq!((error.kind, error.blame()), (CheckFailure::Refused, Blame::Upstream));
     assert_eq!(error.detail, format!("connecting to {address}: connection refused"));
 }
 

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::conn::Live;
 use crate::dns::Dns;
 use crate::dns::udp::Datagrams;
+use crate::lines::Lines;
 use crate::listener;
 use crate::origdst::{Lookup, Origin};
 use crate::relay::{MOST_PIPES, Pipes};
@@ -31,9 +32,12 @@ mod lines;
 mod names;
 mod reload;
 mod resolvers;
+mod scripted;
+mod setup;
 mod stop;
 mod through;
 mod tls;
+mod warm;
 
 pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 168, 2, 3);
 const DESTINATION: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(198, 51, 100, 7), 443);
@@ -51,7 +55,7 @@ pub(crate) fn flag(port: u16) -> FlagFile {
     flag
 }
 
-fn upstream(name: &str, at: SocketAddr) -> FlagUpstream {
+pub(crate) fn upstream(name: &str, at: SocketAddr) -> FlagUpstream {
     FlagUpstream {
         mapping_id: MappingId(name.bytes().fold(uuid::Uuid::nil(), |id, byte| {
             uuid::Uuid::from_u128(id.as_u128().wrapping_mul(31).wrapping_add(byte.into()))
@@ -99,9 +103,10 @@ impl Gateway {
         datagrams.seen_as = |_loopback| CLIENT;
         let datagrams_at = datagrams.address();
         let shared = Arc::new(Shared {
-            flag: receiver,
+            flag: receiver.clone(),
             live: live.clone(),
-            dialer,
+            lines: Lines::new(dialer, receiver),
+            experience: Arc::default(),
             lookup,
             pipes: Pipes::new(pipes),
             cut: CancellationToken::new(),

@@ -43,8 +43,23 @@ async fn further(mut read: impl FnMut(&mut [u8]) -> std::io::Result<usize>) -> u
     drain(&mut read)
 }
 
+/// Counts what reaches a device from the origin, retransmissions included.
+async fn count_arrivals(device: &str) -> Result<()> {
+    let rule = format!("ip saddr {ORIGIN} counter");
+    let text =
+        format!("table ip heard {{\n chain in {{\n  type filter hook input priority 0;\n  {rule}\n }}\n}}\n");
+    command::ok_with(device, &["nft", "-f", "-"], &text).await.map(drop)
+}
+
+async fn arrivals(device: &str) -> Result<String> {
+    let listed = command::ok(device, &["nft", "list", "table", "ip", "heard"]).await?;
+    let counter = listed.lines().find_map(|line| line.split_once("counter ")).context("it has a counter")?;
+    Ok(counter.1.trim().to_owned())
+}
+
 async fn a_download_that_began_before_the_registration_gets_no_further_byte(lab: Lab) -> Result<()> {
     let ready = lab.gateway().await?;
+    count_arrivals(C1.name).await?;
     let mut downloads = Vec::new();
     for device in [C1, STRANGER] {
         let mut stream = canary::connect(device.name, (ORIGIN, 80).into(), LONG).await?;
@@ -54,10 +69,13 @@ async fn a_download_that_began_before_the_registration_gets_no_further_byte(lab:
     }
     let [of_c1, of_stranger]: [TcpStream; 2] =
         downloads.try_into().ok().context("there are two downloads")?;
-    let before = lab.leaks(C1.name).await?;
     ready.rest.add_client(C1).await?;
+    let (before, arrived) = (lab.leaks(C1.name).await?, arrivals(C1.name).await?);
+    ensure!(arrived != "packets 0 bytes 0", "nothing is counted");
     let more = further(|buffer| of_c1.try_read(buffer)).await;
     ensure!(more == 0, "{more} more bytes came in after the registration");
+    let now = arrivals(C1.name).await?;
+    ensure!(now == arrived, "packets still come in: {arrived}, then {now}");
     let leaked = lab.leaks(C1.name).await?.since(&before);
     ensure!(leaked.total() == 0, "the old connection still sends: {leaked:?}");
     ensure!(further(|buffer| of_stranger.try_read(buffer)).await > 0, "the stranger's has ended, too");

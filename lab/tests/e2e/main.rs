@@ -7,8 +7,10 @@
 mod agent;
 mod closed;
 mod crashes;
+mod crowds;
 mod drift;
 mod drill;
+mod evidence;
 mod flows;
 mod harness;
 mod hostname;
@@ -18,8 +20,12 @@ mod names;
 mod operators;
 mod removal;
 mod rules;
+mod setup;
+mod silence;
+mod sources;
 mod through;
 mod upstreams;
+mod ways;
 
 use std::process::ExitCode;
 
@@ -31,6 +37,7 @@ fn main() -> ExitCode {
         hostname::TESTS,
         closed::TESTS,
         upstreams::TESTS,
+        evidence::TESTS,
         crashes::TESTS,
         agent::TESTS,
         drift::TESTS,
@@ -38,7 +45,12 @@ fn main() -> ExitCode {
         flows::TESTS,
         interfaces::TESTS,
         removal::TESTS,
+        silence::TESTS,
         rules::TESTS,
+        ways::TESTS,
+        sources::TESTS,
+        setup::TESTS,
         operators::TESTS,
+        crowds::TESTS,
     ])
 }

@@ -1,10 +1,12 @@
 //! What the rules mean to a packet, beyond open and closed (G1, G9, G10, G13).
 
+use std::net::Ipv4Addr;
+
 use anyhow::{Result, ensure};
 use pgw_lab::canary::{self, LONG, PATIENCE, answered, tcp_way, ways_out};
 use pgw_lab::gateway::{self, Gateway, Program};
 use pgw_lab::lab::{Ready, admin_token};
-use pgw_lab::net::{C1, C2, GATEWAY_LAN, GREETER, ORIGIN, STRANGER};
+use pgw_lab::net::{C1, C2, GATEWAY_LAN, GATEWAY_WAN, GREETER, ORIGIN, STRANGER};
 use pgw_lab::rest::Rest;
 use pgw_lab::upstream::Kind;
 use pgw_lab::vigil::Vigil;
@@ -28,7 +30,7 @@ crate::tests![
 async fn the_gateways_own_services_stay_where_they_are(mut lab: Lab) -> Result<()> {
     let ready = lab.gateway().await?;
     for port in [80, 443] {
-        let own = tokio::net::TcpListener::bind((GATEWAY_LAN, port)).await?;
+        let own = tokio::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await?;
         tokio::spawn(async move {
             while let Ok((mut visitor, _)) = own.accept().await {
                 visitor.write_all(b"the gateway itself").await.ok();
@@ -37,10 +39,11 @@ async fn the_gateways_own_services_stay_where_they_are(mut lab: Lab) -> Result<(
     }
     lab.mapped(&ready, C1, &[Kind::Squid]).await?;
     for device in [C1, STRANGER] {
-        for port in [80, 443] {
-            let mut visit = canary::connect(device.name, (GATEWAY_LAN, port).into(), LONG).await?;
+        // By whichever of its addresses, those of the WAN side as well.
+        for address in [GATEWAY_LAN, GATEWAY_WAN, C2.direct].map(|ip| [(ip, 80), (ip, 443)]).as_flattened() {
+            let mut visit = canary::connect(device.name, (*address).into(), LONG).await?;
             let said = canary::read(&mut visit, usize::MAX).await?;
-            ensure!(said == "the gateway itself", "{} on {port} heard {said:?}", device.name);
+            ensure!(said == "the gateway itself", "{} at {address:?} heard {said:?}", device.name);
         }
     }
     Ok(())

@@ -1,5 +1,7 @@
 //! What works.
 
+use std::sync::atomic::Ordering;
+
 use super::*;
 
 #[tokio::test]
@@ -69,7 +71,7 @@ async fn a_patched_proxy_is_checked_when_it_is_dialled_in_another_way_and_its_cl
         (json!({"username": null, "password": null}), vec![&changed, &settle]),
         (json!({}), vec![&settle]),
     ] {
-        gateway.store.record_health(pgw_core::ids::ProxyId(proxy.parse().unwrap()), &good).await.unwrap();
+        gateway.found(&proxy, good.clone()).await;
         gateway.engine.asked();
         let answer = gateway.patch(&path, patch.clone()).await;
         assert_eq!(answer.status, 200, "{patch}: {}", answer.text);
@@ -108,6 +110,7 @@ async fn a_client_is_closed_when_the_answer_comes() {
     for (patch, asked) in [
         (json!({"name": "big tv"}), format!("wake {id}")),
         (json!({"ip_cidr": "192.168.2.4/32"}), format!("settle {id}")),
+        (json!({"mac": "02-00-5E-10-00-03"}), format!("settle {id}")),
     ] {
         assert_eq!(gateway.patch(&path, patch).await.status, 200);
         assert_eq!(gateway.engine.asked(), [asked]);
@@ -117,6 +120,9 @@ async fn a_client_is_closed_when_the_answer_comes() {
         [&now["name"], &now["ip_cidr"], &now["note"]],
         [&json!("big tv"), &json!("192.168.2.4/32"), &json!("x")]
     );
+    assert_eq!(now["mac"], "02:00:5e:10:00:03");
+    let freed = gateway.patch(&path, json!({"mac": null})).await.json();
+    assert_eq!((&freed["mac"], gateway.engine.asked()), (&Value::Null, vec![format!("settle {id}")]));
     assert_eq!(gateway.delete(&path).await.status, 204);
     assert_eq!(gateway.engine.asked(), [format!("settle {id}")]);
     gateway.get(&path).await.refused(404, "not_found");
@@ -181,6 +187,24 @@ async fn a_cascade_settles_every_client_before_it_answers() {
     want.sort();
     assert_eq!(asked, want);
     assert_eq!(gateway.get("/v1/mappings").await.json()["items"], json!([]));
+}
+
+#[tokio::test]
+async fn what_did_not_settle_is_not_called_gone() {
+    let gateway = Gateway::new().await;
+    let (proxy, client) = (gateway.make_proxy("de1").await, gateway.make_client(3).await);
+    let mapping = gateway.make_mapping(&client, &proxy).await;
+    gateway.engine.unsettled.store(true, Ordering::SeqCst);
+    let path = format!("/v1/mappings/{mapping}");
+    let patched = gateway.patch(&path, json!({"enabled": false})).await;
+    assert_eq!(patched.status, 200);
+    for path in [path, format!("/v1/clients/{client}"), format!("/v1/proxies/{proxy}?cascade=true")] {
+        let answer = gateway.delete(&path).await;
+        assert_eq!(answer.status, 202, "{path}: {}", answer.text);
+        let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.ends_with("the agent does not answer"), "{path}: {detail}");
+        gateway.get(path.split('?').next().unwrap()).await.refused(404, "not_found");
+    }
 }
 
 #[tokio::test]

@@ -91,6 +91,11 @@ async fn a_client_is_one_usable_ipv4_address() {
             .invalid_at(&["/ip_cidr"]);
     }
     gateway.post("/v1/clients", json!({"note": 1})).await.invalid_at(&["/name", "/ip_cidr", "/note"]);
+    for mac in ["", "phone", "00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:fb", "02:00:5e:10:00"]
+    {
+        let body = json!({"name": "tv", "ip_cidr": "192.168.2.3", "mac": mac});
+        gateway.post("/v1/clients", body).await.invalid_at(&["/mac"]);
+    }
     let path = format!("/v1/clients/{}", gateway.make_client(3).await);
     let bad = json!({"name": " ", "ip_cidr": "10.0.0.0/8", "note": null, "id": 1});
     gateway.patch(&path, bad).await.invalid_at(&["/name", "/ip_cidr", "/note", "/id"]);

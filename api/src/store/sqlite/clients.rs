@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use pgw_core::client::Client;
 use pgw_core::ids::{ClientId, ClientIp};
+use pgw_core::mac::Mac;
 use sqlx::SqliteConnection;
 use sqlx::types::Text;
 use uuid::Uuid;
@@ -15,6 +16,7 @@ pub(super) struct Row {
     pub(super) id: Uuid,
     name: String,
     ip: Text<ClientIp>,
+    mac: Option<Text<Mac>>,
     note: String,
     created_at: Text<Timestamp>,
     updated_at: Text<Timestamp>,
@@ -26,6 +28,7 @@ impl From<Row> for Client {
             id: ClientId(row.id),
             name: row.name,
             ip_cidr: row.ip.0,
+            mac: row.mac.map(|mac| mac.0),
             note: row.note,
             created_at: row.created_at.0,
             updated_at: row.updated_at.0,
@@ -35,12 +38,13 @@ impl From<Row> for Client {
 
 pub(super) async fn create(db: &mut SqliteConnection, new: NewClient) -> Result<Client, StoreError> {
     let row: Row = sqlx::query_as(
-        "insert into clients (id, name, ip, note, created_at, updated_at)
-         values ($1, $2, $3, $4, $5, $5) returning *",
+        "insert into clients (id, name, ip, mac, note, created_at, updated_at)
+         values ($1, $2, $3, $4, $5, $6, $6) returning *",
     )
     .bind(Uuid::now_v7())
     .bind(new.name)
     .bind(Text(new.ip_cidr))
+    .bind(new.mac.map(Text))
     .bind(new.note)
     .bind(Text(now()))
     .fetch_one(db)
@@ -53,7 +57,8 @@ pub(super) async fn list(db: &mut SqliteConnection, query: &ListQuery) -> Result
         r"select * from clients
           where removed_at is null
             and ($1 is null or id > $1)
-            and ($2 is null or name like $2 escape '\' or ip like $2 escape '\' or note like $2 escape '\')
+            and ($2 is null or name like $2 escape '\' or ip like $2 escape '\' or mac like $2 escape '\'
+                 or note like $2 escape '\')
           order by id limit $3",
     )
     .bind(query.after)
@@ -83,11 +88,12 @@ pub(super) async fn update(
         close_mappings(db, id).await?;
     }
     let row: Row = sqlx::query_as(
-        "update clients set name = $2, ip = $3, note = $4, updated_at = $5 where id = $1 returning *",
+        "update clients set name = $2, ip = $3, mac = $4, note = $5, updated_at = $6 where id = $1 returning *",
     )
     .bind(id.0)
     .bind(patch.name.unwrap_or(before.name))
     .bind(Text(ip))
+    .bind(patch.mac.map_or(before.mac, |mac| mac.map(Text)))
     .bind(patch.note.unwrap_or(before.note))
     .bind(Text(now()))
     .fetch_one(db)

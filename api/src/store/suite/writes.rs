@@ -1,4 +1,5 @@
 use pgw_core::health::HealthStatus;
+use pgw_core::mac::Mac;
 use pgw_core::state::MappingState;
 use uuid::Uuid;
 
@@ -31,6 +32,16 @@ pub(crate) async fn what_is_written_is_read_back(store: Arc<dyn Store>) {
     assert_eq!((mapping.port, mapping.state, mapping.applied_at), (15001, MappingState::Pending, None));
     let patch = ClientPatch { name: Some("tv".into()), ..ClientPatch::default() };
     assert_eq!(store.update_client(client.id, patch).await.unwrap().name, "tv");
+    let mac: Mac = "02:00:5e:10:00:03".parse().unwrap();
+    let renamed = || ClientPatch { name: Some("tv".into()), ..ClientPatch::default() };
+    for (mac, kept) in [(Some(Some(mac)), Some(mac)), (None, Some(mac)), (Some(None), None)] {
+        store.update_client(client.id, ClientPatch { mac, ..renamed() }).await.unwrap();
+        assert_eq!(store.client(client.id).await.unwrap().mac, kept);
+    }
+    for last in [5, 6] {
+        let alias = store.create_client(NewClient { mac: Some(mac), ..new_client(last) }).await.unwrap();
+        assert_eq!(alias.mac, Some(mac), "one device may have several addresses");
+    }
     let patch = MappingPatch { priority: Some(7), target: Some(Target::Hostname), ..MappingPatch::default() };
     let patched = store.update_mapping(mapping.id, patch).await.unwrap();
     assert_eq!((patched.priority, patched.target, patched.reason), (7, Target::Hostname, mapping.reason));
@@ -117,7 +128,8 @@ pub(crate) async fn health_is_forgotten_when_a_proxy_is_dialled_in_another_way_o
         ("password", ProxyPatch { password: Some(Some(Secret::new("other"))), ..other() }, false),
         ("no password", ProxyPatch { password: Some(None), ..other() }, false),
     ] {
-        store.record_health(proxy.id, &good).await.unwrap();
+        let found = store.upstream(proxy.id).await.unwrap().found(good.clone());
+        store.record_health(&[found]).await.unwrap();
         let health = store.update_proxy(proxy.id, patch).await.unwrap().health;
         assert_eq!(health, if kept { good.clone() } else { Health::default() }, "{what}");
     }
