@@ -6,6 +6,7 @@
 pub mod api;
 pub mod conntrack;
 pub mod drift;
+pub mod drill;
 pub mod http;
 pub mod interfaces;
 pub mod neighbours;

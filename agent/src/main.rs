@@ -1,4 +1,4 @@
-//! pgw-agent: run, boot, render.
+//! pgw-agent: run, boot, drill, render.
 
 use std::io::{Read, Write};
 use std::process::ExitCode;
@@ -12,6 +12,7 @@ use pgw_agent::saved::Saved;
 use pgw_core::active::ActiveSet;
 use pgw_core::settings::{AgentSettings, Environment, Mistakes, Source};
 
+mod on_demand;
 mod serve;
 
 const USAGE: u8 = 64;
@@ -21,6 +22,7 @@ pgw-agent keeps the nftables rules of the gateway as pgw-api says.
 
   pgw-agent          run (the same as pgw-agent run)
   pgw-agent boot     load the saved ruleset, or close every client that is known
+  pgw-agent drill    let a closed device try every way out; 0: proven closed, 1: leaked, 2: could not be run
   pgw-agent render   an active set (JSON) on stdin, the ruleset on stdout; changes nothing
 
 Settings are PGW_* environment variables.";
@@ -31,7 +33,7 @@ fn main() -> ExitCode {
     let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["--help" | "-h"] => say(HELP),
         ["--version" | "-V"] => say(concat!("pgw-agent ", env!("CARGO_PKG_VERSION"))),
-        [command @ ("boot" | "render")] => with_settings(command),
+        [command @ ("boot" | "drill" | "render")] => with_settings(command),
         [] | ["run"] => with_settings("run"),
         other => {
             eprintln!("pgw-agent: {:?} is not understood; see pgw-agent --help", other.join(" "));
@@ -62,6 +64,7 @@ fn with_settings(command: &str) -> anyhow::Result<ExitCode> {
     let runtime = start_runtime()?;
     match command {
         "boot" => runtime.block_on(boot(&settings))?,
+        "drill" => return runtime.block_on(on_demand::drill(&settings)),
         _ => runtime.block_on(serve::run(&settings))?,
     }
     Ok(ExitCode::SUCCESS)

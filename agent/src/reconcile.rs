@@ -130,7 +130,7 @@ impl Reconciler {
                     generation,
                     changed,
                     took_ms: u64::try_from(asked.began.elapsed().as_millis()).unwrap_or(u64::MAX),
-                    clients: found.elements.clients.len(),
+                    clients: found.elements.registered().count(),
                     applied: applied(&found),
                     flows_ended,
                     warnings,

@@ -166,7 +166,7 @@ fn ruleset_text(ruleset: &Ruleset, generation: Generation) -> String {
 }
 
 fn known_text(elements: &Elements) -> String {
-    let mut known: Known = elements.clients.iter().map(|ip| (*ip, None)).collect();
+    let mut known: Known = elements.registered().map(|ip| (ip, None)).collect();
     known.extend(elements.pins.iter().map(|(mac, ip)| (*ip, Some(*mac))));
     let mut clients = String::new();
     for (ip, mac) in known {

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use pgw_agent::api::{HttpApi, internal_token_file};
 use pgw_agent::conntrack::Ctnetlink;
+use pgw_agent::drill::{Keeper, Range};
 use pgw_agent::http::{self, Agent, Auth};
 use pgw_agent::nft::kernel::Nft;
 use pgw_agent::nft::plan::Policy;
@@ -56,12 +57,15 @@ pub(crate) async fn run(settings: &AgentSettings) -> anyhow::Result<()> {
     let (wake, waiting) = wake::channel();
     let auth = Auth::new(internal_token_file(&settings.state_dir), settings.admin_token.clone(), api);
     let hands = kernel.own_hands();
+    let drill = Arc::new(Keeper::new(Range::new(settings, kernel.clone()), status.clone()));
     let neighbours = Arc::new(neighbours::On(settings.lan_if.clone()));
-    let agent = Arc::new(Agent { auth, wake, status, kernel, neighbours });
+    let agent = Arc::new(Agent { auth, wake, status, kernel, drill: drill.clone(), neighbours });
 
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     tasks.spawn(watch::run(watch, hands, news, stop.clone()));
     tasks.spawn(waiting.run(reconciler, drifts, settings.reconcile_interval, stop.clone()));
+    let (interval, stopped) = (settings.drill_interval, stop.clone());
+    tasks.spawn(async move { drill.run(interval, stopped).await });
     tasks.spawn(serve(listener, http::router(agent), MAX_CONNECTIONS, tasks.clone(), stop.clone()));
     tracing::info!(listen = %settings.listen, version = env!("CARGO_PKG_VERSION"), "pgw-agent listens");
     sd_notify::notify(&[sd_notify::NotifyState::Ready])?;

@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::drill::Drill;
 use crate::ids::{ClientId, ClientIp, Generation, MappingId, ProxyId};
 use crate::mac::Mac;
 
@@ -169,6 +170,8 @@ pub struct AgentStatus {
     /// What is not as it should be although reconciles go well.
     pub warnings: Vec<String>,
     pub drift: Drift,
+    #[serde(default)]
+    pub drill: Drill,
 }
 
 /// What somebody else did to the tables.

@@ -12,6 +12,7 @@ pub mod control;
 #[cfg(feature = "dial")]
 pub mod dial;
 pub mod dns;
+pub mod drill;
 pub mod explain;
 #[cfg(feature = "files")]
 pub mod files;

@@ -1,6 +1,7 @@
 //! `PGW_*` settings: read from a `Source`, so that tests pass a map, and all mistakes told at
 //! once, each with its name, its value and what is allowed.
 
+mod drill;
 mod url;
 
 use std::collections::BTreeMap;
@@ -230,6 +231,8 @@ pub struct AgentSettings {
     pub unregistered: Unregistered,
     pub closed_action: ClosedAction,
     pub dns: DnsChoice,
+    /// None: only when asked for.
+    pub drill_interval: Option<Duration>,
     pub admin_token: Option<Secret>,
     pub log: LogLevels,
 }
@@ -382,6 +385,7 @@ impl AgentSettings {
                 },
             ),
             dns: read_dns(&mut r),
+            drill_interval: drill::read_interval(&mut r),
             admin_token: read_admin_token(&mut r),
             log: r.log(),
         };

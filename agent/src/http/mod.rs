@@ -1,4 +1,4 @@
-//! The agent's HTTP: a POST that wakes, GETs that tell.
+//! The agent's HTTP: a POST that wakes, one that tries the doors, and GETs that tell.
 
 mod auth;
 mod problem;
@@ -13,6 +13,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
+use crate::drill::Keeper;
 use crate::neighbours::Neighbours;
 use crate::nft::kernel::Kernel;
 use crate::reconcile::Status;
@@ -26,12 +27,14 @@ pub struct Agent {
     pub wake: Wake,
     pub status: Status,
     pub kernel: Arc<dyn Kernel>,
+    pub drill: Arc<Keeper>,
     pub neighbours: Arc<dyn Neighbours>,
 }
 
 pub fn router(agent: Arc<Agent>) -> Router {
     let guarded = Router::new()
         .route("/agent/reconcile", post(reconcile))
+        .route("/agent/drill", post(drill))
         .route("/agent/status", get(status))
         .route("/agent/ruleset", get(ruleset))
         .route("/agent/neighbours", get(neighbours))
@@ -60,6 +63,14 @@ async fn reconcile(State(agent): State<Arc<Agent>>) -> Response {
             Err(error) => Problem::from(error).into_response(),
         },
         Err(stopping) => Problem::from(stopping).into_response(),
+    }
+}
+
+/// A caller who goes away ends it, and what was laid for it is taken away.
+async fn drill(State(agent): State<Arc<Agent>>) -> Response {
+    match agent.drill.drill().await {
+        Ok(drill) => Json(drill).into_response(),
+        Err(under_way) => Problem::from(under_way).into_response(),
     }
 }
 

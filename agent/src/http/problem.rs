@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::auth::Refusal;
 use crate::api::ApiError;
+use crate::drill::GroundError;
 use crate::nft::kernel::KernelError;
 use crate::reconcile::ReconcileError;
 use crate::wake::Stopping;
@@ -86,6 +87,12 @@ impl From<&KernelError> for Problem {
             | KernelError::Unreadable(_) => "nft_failed",
         };
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, code, error)
+    }
+}
+
+impl From<GroundError> for Problem {
+    fn from(not_begun: GroundError) -> Self {
+        Self::new(StatusCode::CONFLICT, "drill_not_begun", not_begun)
     }
 }
 

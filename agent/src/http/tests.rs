@@ -16,6 +16,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::api::{ActiveSource, ApiError, Role, Voucher, internal_token_file};
+use crate::drill::{Ground, KernelGround, Range};
 use crate::neighbours::{Neighbour, State};
 use crate::nft::fake::FakeKernel;
 use crate::nft::kernel::KernelError;
@@ -97,12 +98,16 @@ impl House {
         tokio::spawn(waiting.run(reconciler, drifts, Duration::from_secs(15), CancellationToken::new()));
         let token_file = internal_token_file(state.path());
         let auth = Auth::new(token_file, Some(Secret::new(ADMIN)), api.clone());
+        let settings = BTreeMap::from([("PGW_STATE_DIR", state.path().to_str().unwrap())]);
+        let range = Range::new(&AgentSettings::read(&settings).unwrap(), kernel.clone());
+        let drill = Arc::new(Keeper::new(range, status.clone()));
         let neighbours = Arc::new(Mutex::new(Some(Neighbour {
             ip: [10, 0, 0, 3].into(),
             mac: Mac::new([2, 0, 0, 0, 0, 3]).unwrap(),
             state: State::Reachable,
         })));
-        let agent = Agent { auth, wake, status, kernel: kernel.clone(), neighbours: neighbours.clone() };
+        let agent =
+            Agent { auth, wake, status, kernel: kernel.clone(), drill, neighbours: neighbours.clone() };
         Self { router: router(Arc::new(agent)), api, kernel, neighbours, state }
     }
 
@@ -245,4 +250,25 @@ async fn health_is_for_everybody_and_all_else_is_a_problem() {
     house.call("GET", "/agent/reconcile", ADMIN).await.is_problem(405, "method_not_allowed");
     house.call("DELETE", "/agent/status", ADMIN).await.is_problem(405, "method_not_allowed");
     house.call("POST", "/healthz", "").await.is_problem(405, "method_not_allowed");
+}
+
+#[tokio::test]
+async fn a_drill_is_answered_with_what_it_found_and_is_for_admins() {
+    let house = House::new(true);
+    assert_eq!(house.call("POST", "/agent/drill", "victor").await.status, 403);
+    // No rules are there yet.
+    let told = house.call("POST", "/agent/drill", INTERNAL).await;
+    let drill: Value = serde_json::from_str(&told.body).unwrap();
+    assert_eq!((told.status.as_u16(), &drill["outcome"]), (200, &json!("not_run")), "{drill}");
+    let status = house.call("GET", "/agent/status", "victor").await;
+    let status: Value = serde_json::from_str(&status.body).unwrap();
+    assert_eq!(status["drill"], drill);
+
+    let range = KernelGround {
+        state_dir: house.state.path().to_owned(),
+        lan_if: String::new(),
+        wan_if: String::new(),
+    };
+    let _turn = range.turn().unwrap();
+    house.call("POST", "/agent/drill", INTERNAL).await.is_problem(409, "drill_not_begun");
 }

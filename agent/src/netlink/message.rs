@@ -80,17 +80,22 @@ pub(crate) fn number(value: &[u8]) -> Option<u32> {
     value.try_into().ok().map(u32::from_be_bytes)
 }
 
-/// A message on its way to the kernel.
+/// A message on its way to netfilter.
 pub(crate) fn request(kind: u16, flags: u16, sequence: u32, family: u8, attributes: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(HEADER + FAMILY + attributes.len()).unwrap_or(u32::MAX);
+    let body = [&[family, 0, 0, 0], attributes].concat();
+    request_with(kind, flags, sequence, &body)
+}
+
+/// A message on its way to the kernel, `body` being what it begins with and its attributes.
+pub(crate) fn request_with(kind: u16, flags: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(HEADER + body.len()).unwrap_or(u32::MAX);
     let mut bytes = Vec::new();
     bytes.extend(length.to_ne_bytes());
     bytes.extend(kind.to_ne_bytes());
     bytes.extend((flags | REQUEST).to_ne_bytes());
     bytes.extend(sequence.to_ne_bytes());
     bytes.extend([0; 4]);
-    bytes.extend([family, 0, 0, 0]);
-    bytes.extend_from_slice(attributes);
+    bytes.extend_from_slice(body);
     bytes
 }
 

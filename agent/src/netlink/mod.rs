@@ -1,9 +1,11 @@
 //! A socket to the kernel, for what `nft` cannot do for us: telling at once that somebody changed
-//! a table, ending flows, and who is on the LAN. All are a handful of fixed messages,
+//! a table, ending flows, who is on the LAN, and the ground for a leak drill. All are a handful of
+//! fixed messages,
 //! written and read here byte by byte: no library for them is kept up well enough to be worth
 //! its weight (docs/decisions/0010).
 
 pub(crate) mod message;
+pub(crate) mod route;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -92,6 +92,11 @@ async fn the_real_kernel_keeps_the_contract() {
     if inside() {
         let nft = Nft::default();
         contract(&nft).await;
+        assert_eq!(nft.tally().await.unwrap().map(|tally| tally.len()), Some(33), "half of it is enough");
+        nft.apply("flush chain inet pgw_filter drill_leaked\n").await.unwrap();
+        assert_eq!(nft.tally().await.unwrap(), None, "a count that is missing is no zero");
+        nft.apply("delete table inet pgw_filter\n").await.unwrap();
+        assert_eq!(nft.tally().await.unwrap(), None);
         for (case, text) in golden::texts() {
             nft.apply(&text).await.unwrap_or_else(|error| panic!("{}: {error}", case.display()));
             assert!(nft.read().await.unwrap().is_some(), "{}", case.display());

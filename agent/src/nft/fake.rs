@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::diff::Found;
+use super::drill::Tally;
 use super::kernel::{Kernel, KernelError};
 use super::listing;
 use super::render::full_name;
@@ -35,6 +36,7 @@ pub(crate) struct FakeKernel {
     /// What the next `apply` does not do, while it says that it did.
     pub(crate) ignores: AtomicUsize,
     pub(crate) applied: AtomicUsize,
+    pub(crate) tally: Mutex<Option<Tally>>,
     /// How many of the next `apply`s are done and undone at once by somebody else.
     pub(crate) forgets: AtomicUsize,
 }
@@ -190,6 +192,10 @@ impl Kernel for FakeKernel {
 
     async fn read(&self) -> Result<Option<Found>, KernelError> {
         Ok(self.model().found())
+    }
+
+    async fn tally(&self) -> Result<Option<Tally>, KernelError> {
+        Ok(self.tally.lock().unwrap().clone())
     }
 
     async fn text(&self) -> Result<String, KernelError> {

@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
 use super::diff::Found;
+use super::drill::{self, Tally};
 use super::listing::{self, ListingError};
 use super::own::OwnHands;
 use super::render::full_name;
@@ -26,6 +27,8 @@ pub trait Kernel: Send + Sync {
     async fn apply(&self, batch: &str) -> Result<(), KernelError>;
     /// None unless both of our tables are there.
     async fn read(&self) -> Result<Option<Found>, KernelError>;
+    /// How many of the leak drill's packets came by; none unless the rules that count are there.
+    async fn tally(&self) -> Result<Option<Tally>, KernelError>;
     /// Our tables, as nft prints them; empty when there is none.
     async fn text(&self) -> Result<String, KernelError>;
 }
@@ -93,6 +96,14 @@ impl Kernel for Nft {
         let printed =
             [nat_text, filter_text].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
         Ok(Some(Found { printed, elements }))
+    }
+
+    async fn tally(&self) -> Result<Option<Tally>, KernelError> {
+        match list(&["-j", "-t"], Table::Filter).await {
+            Ok(json) => Ok(drill::read(&json)?),
+            Err(KernelError::Refused(_)) if !present().await?.contains(&Table::Filter) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn text(&self) -> Result<String, KernelError> {

@@ -2,6 +2,7 @@
 //! what has to change, `kernel` does it. Only the tables `ip pgw` and `inet pgw_filter` are ours.
 
 pub mod diff;
+pub mod drill;
 pub mod kernel;
 pub mod listing;
 pub mod own;

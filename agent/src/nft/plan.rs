@@ -10,6 +10,7 @@ use pgw_core::mac::Mac;
 use pgw_core::ports::PortRange;
 use pgw_core::settings::{AgentSettings, ClosedAction, Unregistered};
 
+use super::drill;
 use super::ruleset::{Counter, Elements, Match, Rule, Ruleset, Set, Skeleton, Verdict};
 
 /// Who is registered, and with which hardware address if one was said.
@@ -69,6 +70,7 @@ pub fn skeleton(policy: &Policy) -> Skeleton {
         prerouting: prerouting(policy),
         input: input(policy),
         forward: forward(policy),
+        postrouting: drill::postrouting(),
         closed: closed(policy.closed_action),
     }
 }
@@ -230,7 +232,8 @@ fn forward(policy: &Policy) -> Vec<Rule> {
         matches
     };
     let registered = Match::SourceIn(Set::Clients);
-    let mut rules = vec![
+    let mut rules: Vec<Rule> = drill::met(&outward()).into();
+    rules.extend([
         counted(
             outward_and(&[Match::Ipv6]),
             Counter::LanIpv6,
@@ -250,7 +253,7 @@ fn forward(policy: &Policy) -> Vec<Rule> {
             Verdict::Closed,
             "a registered device leaves by its forwarder or not at all",
         ),
-    ];
+    ]);
     if policy.unregistered == Unregistered::Drop {
         rules.push(counted(
             outward(),

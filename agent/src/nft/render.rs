@@ -1,12 +1,14 @@
 //! What pgw does to a packet, in nft's words. Each batch is one transaction: nft loads all of
 //! it or nothing.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use pgw_core::ports::PortRange;
 
 use super::diff::Changes;
-use super::ruleset::{Counter, Elements, Match, Rule, Ruleset, Set, Skeleton, Table, Verdict};
+use super::drill::Place;
+use super::ruleset::{Counter, Elements, Match, Net, Rule, Ruleset, Set, Skeleton, Table, Verdict};
 
 /// A batch that replaces both tables whatever is there. `add` first, because `delete` of what
 /// is absent fails, and the nft of Debian 12 has no `destroy`.
@@ -86,12 +88,18 @@ fn table_body(out: &mut String, table: Table, Ruleset { skeleton, elements }: &R
             }
             // Before the chains that go to it.
             chain(out, "closed", None, &skeleton.closed);
+            for place in Place::ALL {
+                chain(out, place.chain(), None, &place.rules());
+            }
             // Before conntrack: a forged packet neither begins a flow nor disturbs one.
             let hook = "type filter hook prerouting priority raw; policy accept;";
             chain(out, "sources", Some(hook), &skeleton.sources);
             let hook = |name| format!("type filter hook {name} priority filter; policy accept;");
             chain(out, "input", Some(&hook("input")), &skeleton.input);
             chain(out, "forward", Some(&hook("forward")), &skeleton.forward);
+            // The sources are still those that the devices have.
+            let hook = "type filter hook postrouting priority srcnat - 10; policy accept;";
+            chain(out, "postrouting", Some(hook), &skeleton.postrouting);
         }
     }
 }
@@ -150,7 +158,7 @@ fn sentence(rule: &Rule) -> String {
         // Writing to a String cannot fail.
         let _infallible = write!(out, "counter name {:?} ", counter.name());
     }
-    out.push_str(verdict(rule.verdict));
+    out.push_str(&verdict(rule.verdict));
     let _infallible = write!(out, " comment {:?}", rule.why);
     out
 }
@@ -164,6 +172,10 @@ fn phrase(matched: &Match) -> String {
         Match::Ipv6 => "meta nfproto ipv6".to_owned(),
         Match::Tcp => "meta l4proto tcp".to_owned(),
         Match::Udp => "meta l4proto udp".to_owned(),
+        Match::TcpTo(port) => format!("tcp dport {port}"),
+        Match::UdpTo(port) => format!("udp dport {port}"),
+        Match::Source(net) => addresses("saddr", *net),
+        Match::Destination(net) => addresses("daddr", *net),
         Match::Dns => "meta l4proto { tcp, udp } th dport 53".to_owned(),
         Match::ForwarderRange(range) => format!("meta l4proto {{ tcp, udp }} th dport {}", ports(range)),
         Match::Web => "tcp dport { 80, 443 }".to_owned(),
@@ -192,14 +204,27 @@ fn ports(range: &PortRange) -> String {
     }
 }
 
-fn verdict(verdict: Verdict) -> &'static str {
+fn addresses(end: &str, net: Net) -> String {
+    match net {
+        Net::V4(address, 32) => format!("ip {end} {address}"),
+        Net::V4(address, bits) => format!("ip {end} {address}/{bits}"),
+        Net::V6(address, 128) => format!("ip6 {end} {address}"),
+        Net::V6(address, bits) => format!("ip6 {end} {address}/{bits}"),
+    }
+}
+
+fn verdict(verdict: Verdict) -> Cow<'static, str> {
     match verdict {
-        Verdict::Accept => "accept",
-        Verdict::Drop => "drop",
-        Verdict::Return => "return",
-        Verdict::Closed => "goto closed",
-        Verdict::RedirectToOwnForwarder => "redirect to :ip saddr map @client_port",
-        Verdict::TcpReset => "reject with tcp reset",
-        Verdict::Prohibited => "reject with icmpx admin-prohibited",
+        Verdict::Accept => "accept".into(),
+        Verdict::Drop => "drop".into(),
+        Verdict::Return => "return".into(),
+        Verdict::Closed => "goto closed".into(),
+        Verdict::RedirectToOwnForwarder => "redirect to :ip saddr map @client_port".into(),
+        Verdict::TcpReset => "reject with tcp reset".into(),
+        Verdict::Prohibited => "reject with icmpx admin-prohibited".into(),
+        Verdict::CountAndReturn => "counter return".into(),
+        Verdict::CountAndDrop => "counter drop".into(),
+        Verdict::CountedAt(place) => format!("jump {}", place.chain()).into(),
+        Verdict::EndsAt(place) => format!("goto {}", place.chain()).into(),
     }
 }

@@ -1,11 +1,13 @@
 //! The vocabulary of a ruleset: only what pgw says to a packet, nothing that nft could say.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use pgw_core::active::Desired;
 use pgw_core::mac::Mac;
 use pgw_core::ports::PortRange;
+
+use super::drill::{self, Place};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ruleset {
@@ -21,6 +23,7 @@ pub struct Skeleton {
     pub prerouting: Vec<Rule>,
     pub input: Vec<Rule>,
     pub forward: Vec<Rule>,
+    pub postrouting: Vec<Rule>,
     /// Where the packets of closed devices end.
     pub closed: Vec<Rule>,
 }
@@ -97,6 +100,10 @@ pub enum Match {
     Ipv6,
     Tcp,
     Udp,
+    TcpTo(u16),
+    UdpTo(u16),
+    Source(Net),
+    Destination(Net),
     /// TCP or UDP, to port 53.
     Dns,
     /// TCP or UDP.
@@ -138,6 +145,33 @@ pub enum Verdict {
     TcpReset,
     /// An ICMP or ICMPv6 error: prohibited by the administrator.
     Prohibited,
+    CountAndReturn,
+    CountAndDrop,
+    /// Is counted there and comes back.
+    CountedAt(Place),
+    /// Is counted there and ends there.
+    EndsAt(Place),
+}
+
+/// An address and how many of its bits have to agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Net {
+    V4(Ipv4Addr, u8),
+    V6(Ipv6Addr, u8),
+}
+
+impl Net {
+    pub fn holds(self, address: IpAddr) -> bool {
+        match (self, address) {
+            (Self::V4(net, bits), IpAddr::V4(one)) => {
+                (net.to_bits() ^ one.to_bits()).leading_zeros() >= bits.into()
+            }
+            (Self::V6(net, bits), IpAddr::V6(one)) => {
+                (net.to_bits() ^ one.to_bits()).leading_zeros() >= bits.into()
+            }
+            (Self::V4(..), IpAddr::V6(_)) | (Self::V6(..), IpAddr::V4(_)) => false,
+        }
+    }
 }
 
 impl Elements {
@@ -146,12 +180,17 @@ impl Elements {
         Self {
             client_port: desired.mapped.clone(),
             client_ports: desired.mapped.iter().map(|(ip, port)| (*ip, *port)).collect(),
-            clients: open.union(&desired.closed).copied().collect(),
+            clients: open.union(&desired.closed).copied().chain([drill::CLOSED]).collect(),
             open,
             pins: desired.pins.iter().map(|(ip, mac)| (*mac, *ip)).collect(),
             pinned: desired.pins.keys().copied().collect(),
             pinned_macs: desired.pins.values().copied().collect(),
         }
+    }
+
+    /// All clients but the leak drill's own.
+    pub fn registered(&self) -> impl Iterator<Item = Ipv4Addr> {
+        self.clients.iter().copied().filter(|ip| *ip != drill::CLOSED)
     }
 
     pub fn len(&self) -> usize {

@@ -14,6 +14,7 @@ use pgw_core::dns::DnsChoice;
 use pgw_core::mac::Mac;
 use pgw_core::settings::{ClosedAction, Unregistered};
 
+use super::drill::{CLOSED, STRANGER};
 use super::plan::{Policy, plan};
 use super::render;
 use crate::testing::policy;
@@ -53,6 +54,8 @@ impl Packet {
             // The kernel lets those pass who do not have an address yet.
             [0, ..] => self.destination.is_some(),
             [10, 0, 0, _] => self.from == LAN,
+            // As a drill routes them.
+            [192, 0, 2, 240 | 241] => self.from == LAN,
             _ => self.from == WAN,
         })
     }
@@ -82,6 +85,8 @@ fn packet(words: &str) -> Packet {
         "nobody" => (LAN, Some([192, 0, 2, 77].into()), Some(OTHER)),
         "as-gateway" => device(1, OTHER),
         "as-loopback" => (LAN, Some(Ipv4Addr::LOCALHOST), Some(OTHER)),
+        "drill-closed" => (LAN, Some(CLOSED), Some(OTHER)),
+        "drill-stranger" => (LAN, Some(STRANGER), Some(OTHER)),
         "lan-v6" => (LAN, None, Some(OTHER)),
         "internet" => (WAN, Some([198, 51, 100, 7].into()), Some(OTHER)),
         "internet-v6" => (WAN, None, Some(OTHER)),

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use pgw_core::active::{AgentStatus, Drift, ReconcileReport};
+use pgw_core::drill::Drill;
 use pgw_core::settings::AgentSettings;
 
 use super::ReconcileError;
@@ -24,6 +25,7 @@ impl Status {
             last_error: None,
             warnings: Vec::new(),
             drift: Drift::default(),
+            drill: Drill::default(),
         })))
     }
 
@@ -31,7 +33,7 @@ impl Status {
         self.change(|status| status.clone())
     }
 
-    pub(super) fn change<T>(&self, change: impl FnOnce(&mut AgentStatus) -> T) -> T {
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut AgentStatus) -> T) -> T {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

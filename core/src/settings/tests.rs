@@ -23,6 +23,7 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(agent.listen.to_string(), "127.0.0.1:9090");
     assert_eq!((agent.lan_if.as_str(), agent.wan_if.as_str()), ("ens19", "eth0"));
     assert_eq!((agent.unregistered, agent.closed_action), (Unregistered::Allow, ClosedAction::Drop));
+    assert_eq!(agent.drill_interval, Some(Duration::from_secs(3_600)));
     let ui = UiSettings::read(&BTreeMap::new()).unwrap();
     assert_eq!(ui.listen.to_string(), "0.0.0.0:8081");
 }
@@ -66,9 +67,18 @@ fn a_setting_that_cannot_be_used_is_named_with_its_value_and_what_is_allowed() {
         ("PGW_UNREGISTERED", "maybe"),
         ("PGW_CLOSED_ACTION", "accept"),
         ("PGW_DNS", "resolver"),
+        ("PGW_DRILL_INTERVAL", "5s"),
+        ("PGW_DRILL_INTERVAL", "never"),
     ] {
         assert!(agent(&[(name, value)]).unwrap_err().to_string().contains(name), "{name}={value}");
     }
+}
+
+#[test]
+fn the_leak_drill_can_be_turned_off() {
+    assert_eq!(agent(&[("PGW_DRILL_INTERVAL", "off")]).unwrap().drill_interval, None);
+    let often = agent(&[("PGW_DRILL_INTERVAL", "10s")]).unwrap().drill_interval;
+    assert_eq!(often, Some(Duration::from_secs(10)));
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod closed;
 mod crashes;
 mod crowds;
 mod drift;
+mod drill;
 mod evidence;
 mod explained;
 mod faults_at_random;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         crashes::TESTS,
         agent::TESTS,
         drift::TESTS,
+        drill::TESTS,
         flows::TESTS,
         interfaces::TESTS,
         removal::TESTS,

@@ -115,11 +115,12 @@ impl Chain {
         let mut chain = Self::default();
         for line in body {
             match line.split_whitespace().collect::<Vec<_>>().as_slice() {
-                ["type", kind, "hook", name, "priority", priority, "policy", "accept;"] => {
-                    let priority = match *priority {
+                ["type", kind, "hook", name, "priority", priority @ .., "policy", "accept;"] => {
+                    let priority = match priority.join(" ").as_str() {
                         "raw;" => -300,
                         "dstnat;" => -100,
                         "filter;" => 0,
+                        "srcnat - 10;" => 90,
                         other => panic!("when is {other}?"),
                     };
                     let (kind, name) = ((*kind).to_owned(), (*name).to_owned());

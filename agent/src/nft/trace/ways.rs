@@ -122,3 +122,17 @@ fn an_impostor_is_told_nothing_even_where_closed_devices_are() {
         ],
     );
 }
+
+#[test]
+fn nothing_of_the_leak_drill_ever_leaves() {
+    for what in ["tcp 443", "tcp 22", "udp 53", "udp 443", "icmp 0"] {
+        for to in ["wan", "vpn"] {
+            let counter = if what.starts_with("udp ") { "closed_udp" } else { "closed_other" };
+            ask(&usual(), &[(&format!("drill-closed {what} {to}"), &format!("dropped by {counter}"))]);
+            let last = "dropped by a packet would be out that nobody closes";
+            ask(&usual(), &[(&format!("drill-stranger {what} {to}"), last)]);
+            let closed = with(Unregistered::Drop);
+            ask(&closed, &[(&format!("drill-stranger {what} {to}"), "dropped by unregistered")]);
+        }
+    }
+}

@@ -56,7 +56,7 @@ async fn what_is_given_back_is_what_the_kernel_took_last_and_never_what_was_befo
     house.reconcile(Ok(active(2, &[], &[3, 4, 5]))).await.unwrap_err();
     assert!(house.reconciler.heal(&Foreign::seen(None)).await.done);
     let found = house.kernel.model().found().unwrap();
-    assert_eq!((house.ports(), found.elements.clients.len()), (vec![], 3));
+    assert_eq!((house.ports(), found.elements.registered().count()), (vec![], 3));
 }
 
 #[tokio::test(start_paused = true)]
