@@ -16,7 +16,6 @@ use serde_json::Value;
 
 use crate::drift::{drift, status};
 use crate::harness::MEASURED;
-use crate::rules::gateway_with;
 
 crate::tests![
     a_gateway_that_keeps_its_promise_is_proven_closed_and_nobody_notices,
@@ -146,10 +145,10 @@ async fn a_gateway_that_keeps_its_promise_is_proven_closed_and_nobody_notices(mu
     nobody_saw_it().await
 }
 
-async fn a_drill_closes_its_eyes_to_no_setting_of_the_gateway(_lab: Lab) -> Result<()> {
+async fn a_drill_closes_its_eyes_to_no_setting_of_the_gateway(lab: Lab) -> Result<()> {
     eyes().await?;
     for setting in [("PGW_CLOSED_ACTION", "reject"), ("PGW_UNREGISTERED", "drop"), ("PGW_DNS", "gateway")] {
-        let mut ready = gateway_with(setting).await?;
+        let mut ready = lab.gateway_with(&[setting]).await?;
         is_closed(&asked(&ready.rest).await?).with_context(|| format!("{setting:?}"))?;
         for program in Program::ALL {
             ready.gateway.kill(program).await?;
