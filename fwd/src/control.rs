@@ -11,10 +11,11 @@ use pgw_core::control::{Answer, Ask};
 use pgw_core::flag::FlagFile;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
-use crate::conn::Live;
+use crate::forwarder::Stop;
+use crate::live::Live;
 
 const MAX_CLIENTS: usize = 32;
 const MAX_LINE: u64 = 4096;
@@ -27,6 +28,14 @@ pub(crate) struct Control {
     listener: UnixListener,
     path: PathBuf,
     inode: (u64, u64),
+}
+
+/// Where questions are answered.
+#[derive(Clone)]
+pub(crate) struct Desk {
+    pub(crate) flag: watch::Receiver<Arc<FlagFile>>,
+    pub(crate) live: Arc<Live>,
+    pub(crate) stop: mpsc::Sender<Stop>,
 }
 
 impl Control {
@@ -50,7 +59,7 @@ impl Control {
     }
 
     /// Answers, and does not return.
-    pub(crate) async fn serve(&self, flag: watch::Receiver<Arc<FlagFile>>, live: Arc<Live>) {
+    pub(crate) async fn serve(&self, desk: Desk) {
         let room = Arc::new(Semaphore::new(MAX_CLIENTS));
         loop {
             let Ok((stream, _)) = self.listener.accept().await else {
@@ -59,10 +68,10 @@ impl Control {
             };
             // One too many is hung up on, and asks again later.
             if let Ok(place) = room.clone().try_acquire_owned() {
-                let (flag, live) = (flag.clone(), live.clone());
+                let desk = desk.clone();
                 tokio::spawn(async move {
                     // Who hangs up in the middle of an answer has no use for it.
-                    let _hung_up = converse(stream, &flag, &live).await;
+                    let _hung_up = converse(stream, &desk).await;
                     drop(place);
                 });
             }
@@ -83,7 +92,7 @@ fn inode(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino()))
 }
 
-async fn converse(stream: UnixStream, flag: &watch::Receiver<Arc<FlagFile>>, live: &Live) -> io::Result<()> {
+async fn converse(stream: UnixStream, desk: &Desk) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut line = Vec::new();
     loop {
@@ -94,7 +103,7 @@ async fn converse(stream: UnixStream, flag: &watch::Receiver<Arc<FlagFile>>, liv
         }
         let whole = line.ends_with(b"\n");
         let answer = if whole {
-            answer(&line, &flag.borrow(), live)
+            desk.answer(&line).await
         } else {
             Answer::Error { detail: format!("a question is one line of at most {MAX_LINE} bytes") }
         };
@@ -107,10 +116,23 @@ async fn converse(stream: UnixStream, flag: &watch::Receiver<Arc<FlagFile>>, liv
     }
 }
 
-fn answer(line: &[u8], flag: &FlagFile, live: &Live) -> Answer {
-    match serde_json::from_slice(line) {
-        Ok(Ask::Status) => Answer::Status(live.status(flag)),
-        Err(error) => Answer::Error { detail: format!("not a question of this version: {error}") },
+impl Desk {
+    async fn answer(&self, line: &[u8]) -> Answer {
+        match serde_json::from_slice(line) {
+            Ok(Ask::Status) => Answer::Status(self.live.status(&self.flag.borrow())),
+            Ok(Ask::Connections { after, limit }) => {
+                Answer::Connections(self.live.page(&self.flag.borrow(), after, limit))
+            }
+            Ok(Ask::Close { id }) => Answer::Closed { id, was_open: self.live.close(id) },
+            Ok(Ask::Drain { limit_s }) => {
+                let limit = limit_s.map(Duration::from_secs);
+                // With no room for one more, others have said the same.
+                let _heard = self.stop.try_send(Stop::Drain(limit));
+                self.live.is_draining().await;
+                Answer::Draining { connections: self.live.open() }
+            }
+            Err(error) => Answer::Error { detail: format!("not a question of this version: {error}") },
+        }
     }
 }
 
@@ -136,8 +158,9 @@ mod tests {
 
     fn serving(path: &Path) -> tokio::task::JoinHandle<()> {
         let control = Control::bind(path).unwrap();
-        let (_sender, receiver) = watch::channel(Arc::new(flag(15001)));
-        tokio::spawn(async move { control.serve(receiver, Arc::default()).await })
+        let (_flag, flag) = watch::channel(Arc::new(flag(15001)));
+        let (stop, _stopped) = mpsc::channel(1);
+        tokio::spawn(async move { control.serve(Desk { flag, live: Arc::default(), stop }).await })
     }
 
     #[tokio::test]

@@ -5,14 +5,15 @@ use std::fs::File;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use pgw_core::flag::{FlagError, FlagFile, Limits};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
+
+use crate::current::Current;
 
 const MAX_LENGTH: u64 = 1024 * 1024;
 
@@ -69,7 +70,7 @@ impl FlagSource {
     }
 
     /// Keeps `current` up to date, and does not return. `ask` is somebody's wish to look now.
-    pub(crate) async fn watch(&self, current: &watch::Sender<Arc<FlagFile>>, ask: &Notify) {
+    pub(crate) async fn watch(&self, current: &Current, ask: &Notify) {
         let mut watcher = Watcher::new();
         let mut complained = None;
         loop {
@@ -89,21 +90,14 @@ impl FlagSource {
         }
     }
 
-    fn refresh(&self, current: &watch::Sender<Arc<FlagFile>>, complained: &mut Option<u64>) {
+    fn refresh(&self, current: &Current, complained: &mut Option<u64>) {
         let read = self.read();
         let seen = fingerprint(&read);
         match read.and_then(|text| self.parse(&text)) {
             Ok(flag) => {
                 *complained = None;
                 let (revision, upstreams) = (flag.revision, flag.upstreams.len());
-                let taken = current.send_if_modified(|current| {
-                    let other = **current != flag;
-                    if other {
-                        *current = Arc::new(flag);
-                    }
-                    other
-                });
-                if taken {
+                if current.take_over(flag) {
                     tracing::info!(port = self.port, %revision, upstreams, "flag file taken over");
                 }
             }
@@ -183,6 +177,7 @@ impl Watcher {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::sync::Arc;
 
     use uuid::Uuid;
 
@@ -191,7 +186,7 @@ mod tests {
 
     struct Folder {
         dir: tempfile::TempDir,
-        current: watch::Sender<Arc<FlagFile>>,
+        current: Current,
         ask: Arc<Notify>,
     }
 
@@ -200,7 +195,7 @@ mod tests {
         fn watched() -> Self {
             let dir = tempfile::tempdir().unwrap();
             let folder =
-                Self { dir, current: watch::Sender::new(Arc::new(revision(1))), ask: Arc::default() };
+                Self { dir, current: Current::new(revision(1), Arc::default()), ask: Arc::default() };
             folder.replace(&serde_json::to_vec(&revision(1)).unwrap());
             let (source, current, ask) = (folder.source(), folder.current.clone(), folder.ask.clone());
             tokio::spawn(async move { source.watch(&current, &ask).await });

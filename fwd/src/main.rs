@@ -9,16 +9,18 @@ use pgw_core::control::{flag_path, socket_path};
 use pgw_core::dial::Dialer;
 use pgw_core::flag::FlagFile;
 use pgw_core::settings::{Environment, FwdSettings};
-use tokio::sync::{Notify, watch};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{Notify, mpsc};
 
 mod conn;
 mod control;
+mod current;
 mod dns;
 mod failover;
+mod files;
 mod flagfile;
 mod forwarder;
 mod listener;
+mod live;
 mod origdst;
 mod peek;
 mod relay;
@@ -27,13 +29,18 @@ mod start;
 #[cfg(test)]
 mod tests;
 
-use control::Control;
+use control::{Control, Desk};
+use current::Current;
 use dns::Dns;
 use dns::udp::Datagrams;
 use flagfile::FlagSource;
+use live::Live;
 use relay::{MOST_PIPES, Pipes};
 use serve::Shared;
 use start::Failure;
+
+/// Wishes to stop that nobody has heard yet. One more says nothing new.
+const STOPS: usize = 4;
 
 fn main() -> ExitCode {
     match start::log().and_then(|()| prepared()) {
@@ -50,7 +57,7 @@ fn prepared() -> Result<(), Failure> {
     let settings = FwdSettings::read(&Environment)?;
     let source = FlagSource::new(flag_path(&settings.state_dir, port), port);
     let flag = source.load().map_err(|error| Failure::Flag(source.path().to_owned(), error))?;
-    start::raise_file_limit();
+    files::raise_limit();
     // A connection is a task, and a forwarder has one client: one thread serves it, and idle
     // forwarders cost next to nothing. The others resolve names.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(8).build();
@@ -67,24 +74,25 @@ async fn serve(port: u16, settings: &FwdSettings, source: FlagSource, flag: Flag
     let path = socket_path(&settings.run_dir, port);
     let control = Control::bind(&path).map_err(|error| Failure::Control(path, error))?;
     let reload = Arc::new(Notify::new());
-    let stop = start::signals(reload.clone()).map_err(Failure::Runtime)?;
+    let (stop, stopped) = mpsc::channel(STOPS);
+    start::signals(reload.clone(), stop.clone()).map_err(Failure::Runtime)?;
     tracing::info!(port, client = %flag.client.name, revision = %flag.revision, "listening");
-    let (current, receiver) = watch::channel(Arc::new(flag));
+    let live = Arc::new(Live::default());
+    let current = Current::new(flag, live.clone());
+    let desk = Desk { flag: current.subscribe(), live: live.clone(), stop };
     let shared = Arc::new(Shared {
-        flag: receiver.clone(),
-        live: Arc::default(),
+        flag: current.subscribe(),
+        live,
         dialer: Dialer::new(),
         lookup: origdst::kernel(),
         pipes: Pipes::new(MOST_PIPES),
-        cut: CancellationToken::new(),
         dns: Dns::default(),
     });
-    let live = shared.live.clone();
     let _told = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tokio::select! {
-        () = forwarder::run(listener, datagrams, shared, stop) => {}
+        () = forwarder::run(listener, datagrams, shared, stopped) => {}
         () = source.watch(&current, &reload) => {}
-        () = control.serve(receiver, live) => {}
+        () = control.serve(desk) => {}
     }
     Ok(())
 }

@@ -1,20 +1,19 @@
 //! One connection, from its acceptance to its end.
 
 use std::net::{SocketAddr, SocketAddrV4};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use pgw_core::dial::{Dialer, Stream, Tunnel, tune};
 use pgw_core::flag::{FlagFile, FlagUpstream};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
-use crate::conn::{Conn, End, Live};
+use crate::conn::{Conn, End};
 use crate::dns::{self, Dns};
 use crate::failover::Attempt;
+use crate::files;
+use crate::live::Live;
 use crate::origdst::{self, Lookup};
 use crate::peek::Peek;
 use crate::relay::{Ended, Pipes, Side, relay};
@@ -26,8 +25,6 @@ pub(crate) struct Shared {
     pub(crate) dialer: Dialer,
     pub(crate) lookup: Lookup,
     pub(crate) pipes: Pipes,
-    /// The time for draining is over.
-    pub(crate) cut: CancellationToken,
     pub(crate) dns: Dns,
 }
 
@@ -37,32 +34,73 @@ pub(crate) fn admit(
     shared: &Arc<Shared>,
     client: TcpStream,
     peer: SocketAddr,
-) -> Option<Pin<Box<impl Future<Output = ()> + Send + use<>>>> {
+) -> Option<impl Future<Output = ()> + Send + use<>> {
     let flag = shared.flag.borrow().clone();
-    let crowded = shared.live.open() >= flag.limits.max_connections;
-    // Boxed: what a task is given it keeps room for twice.
-    let mut conn = Box::new(Conn::new(shared.live.clone(), flag, peer));
+    let (most, room) = (flag.limits.max_connections, files::room());
     let refused = match origdst::origin(&shared.lookup, &client) {
         Err(direct) => direct.to_string(),
-        Ok(origin) if origin.from != conn.flag.client.ip_cidr.addr() => "not this port's client".to_owned(),
-        Ok(_) if crowded => format!("more than {} connections", conn.flag.limits.max_connections),
+        Ok(origin) if origin.from != flag.client.ip_cidr.addr() => "not this port's client".to_owned(),
+        Ok(_) if shared.live.open() >= most => format!("more than {most} connections"),
+        Ok(_) if shared.live.open() >= room => format!("open files for {room} connections only"),
         Ok(origin) => {
-            conn.destination = Some(origin.to);
-            return Some(Box::pin(serve(shared.clone(), conn, client, origin.to)));
+            let conn = Conn::open(&shared.live, flag, peer.ip(), origin.to);
+            return Some(serve(shared.clone(), conn, client, origin.to));
         }
     };
-    conn.refuse(refused);
+    Conn::refuse(&shared.live, flag, peer.ip(), refused);
     reset(&client);
     None
 }
 
-async fn serve(shared: Arc<Shared>, mut conn: Box<Conn>, mut client: TcpStream, original: SocketAddrV4) {
-    // An option that cannot be set is no reason to refuse: the relay works without it.
-    let _tuned = tune(&client);
-    if original.port() == dns::PORT {
-        conn.end = dns::tcp::serve(&shared, &conn, client).await;
-        return;
+/// No `async fn`, here and where else arguments are large: it would keep room for them twice.
+fn serve(
+    shared: Arc<Shared>,
+    mut conn: Conn,
+    mut client: TcpStream,
+    original: SocketAddrV4,
+) -> impl Future<Output = ()> + Send {
+    async move {
+        // An option that cannot be set is no reason to refuse: the relay works without it.
+        let _tuned = tune(&client);
+        if original.port() == dns::PORT {
+            let end = Box::pin(dns::tcp::serve(&shared, &conn, &mut client)).await;
+            return conn.over(end);
+        }
+        // Boxed: its room is given back when the connection stands, which then lives for hours.
+        let mut reached = match Box::pin(reach(&shared, &mut conn, &mut client, original)).await {
+            Ok(reached) => reached,
+            Err(end) => {
+                // A clean end would look like an empty answer.
+                reset(&client);
+                return conn.over(end);
+            }
+        };
+        let ended = tokio::select! {
+            biased;
+            by = conn.told() => Ended { by, whole: false },
+            ended = between(&shared, &conn, &mut client, &mut reached) => ended,
+        };
+        if !ended.whole {
+            reset(&client);
+            reset(reached.tunnel.stream.tcp());
+        }
+        conn.over(ended.by);
     }
+}
+
+/// A tunnel that stands, and what the client has said meanwhile.
+struct Reached {
+    tunnel: Tunnel,
+    peek: Peek,
+}
+
+/// Until one of the upstreams has a tunnel to where the client meant to go.
+async fn reach(
+    shared: &Shared,
+    conn: &mut Conn,
+    client: &mut TcpStream,
+    original: SocketAddrV4,
+) -> Result<Reached, End> {
     let mut peek = Peek::new();
     let flag = conn.flag.clone();
     let attempt = Attempt {
@@ -76,72 +114,39 @@ async fn serve(shared: Arc<Shared>, mut conn: Box<Conn>, mut client: TcpStream, 
     let allowed = |upstream: &FlagUpstream| still_allowed(&shared.flag.borrow(), &flag, upstream);
     let reached = tokio::select! {
         biased;
-        () = shared.cut.cancelled() => Err(End::Drain),
-        // Boxed: its room is given back when the connection stands, which then lives for hours.
-        reached = Box::pin(attempt.reach(allowed, &mut failures)) => reached.ok_or(End::NoUpstream),
-        _gone = peek.read(&mut client) => Err(End::Client),
+        told = conn.told() => Err(told),
+        reached = attempt.reach(allowed, &mut failures) => reached.ok_or(End::NoUpstream),
+        _gone = peek.read(client) => Err(End::Client),
     };
+    conn.named(peek.sniffer.name());
     conn.reason = failures;
-    conn.end = match reached {
-        Ok((upstream, tunnel)) => {
-            conn.upstream = Some(upstream.upstream.name.clone());
-            carry(&shared, &conn, upstream, &mut peek, client, tunnel).await
-        }
-        Err(end) => {
-            // A clean end would look like an empty answer.
-            reset(&client);
-            end
-        }
-    };
-    conn.name = peek.sniffer.name().map(str::to_owned);
+    let (upstream, tunnel) = reached?;
+    conn.carried_by(upstream);
+    // It may have been taken away while it was dialled, when nobody knew who would carry this.
+    if conn.allowed_by(&shared.flag.borrow()) { Ok(Reached { tunnel, peek }) } else { Err(End::Removed) }
 }
 
-/// Relays until the end, which may come from outside.
-async fn carry(
-    shared: &Shared,
-    conn: &Conn,
-    upstream: &FlagUpstream,
-    peek: &mut Peek,
-    mut client: TcpStream,
-    mut tunnel: Tunnel,
-) -> End {
-    let mut flag = shared.flag.clone();
-    let removed = flag.wait_for(|now| !still_allowed(now, &conn.flag, upstream));
-    let ended = tokio::select! {
-        biased;
-        _flag = removed => Ended { by: End::Removed, whole: false },
-        () = shared.cut.cancelled() => Ended { by: End::Drain, whole: false },
-        ended = between(shared, conn, peek, &mut client, &mut tunnel) => ended,
-    };
-    if !ended.whole {
-        reset(&client);
-        reset(tunnel.stream.tcp());
-    }
-    ended.by
-}
-
-async fn between(
-    shared: &Shared,
-    conn: &Conn,
-    peek: &mut Peek,
-    client: &mut TcpStream,
-    tunnel: &mut Tunnel,
-) -> Ended {
-    let idle = Duration::from_secs(conn.flag.limits.idle_timeout_s);
+/// Relays until both sides have said everything.
+async fn between(shared: &Shared, conn: &Conn, client: &mut TcpStream, reached: &mut Reached) -> Ended {
+    let Reached { tunnel, peek } = reached;
     let (traffic, pipes) = (&conn.traffic, &shared.pipes);
     let said = std::mem::take(&mut peek.bytes);
     let early = std::mem::take(&mut tunnel.early);
     let (read, write) = client.split();
     let client = Side { read, write, said, ended: peek.ended };
-    let see = |bytes: &[u8]| peek.sniffer.see(bytes);
+    let see = |bytes: &[u8]| {
+        let curious = peek.sniffer.see(bytes);
+        conn.named(peek.sniffer.name());
+        curious
+    };
     match &mut tunnel.stream {
         Stream::Plain(tcp) => {
             let (read, write) = tcp.split();
-            relay(client, Side { read, write, said: early, ended: false }, idle, traffic, pipes, see).await
+            relay(client, Side { read, write, said: early, ended: false }, traffic, pipes, see).await
         }
         Stream::Tls(tls) => {
             let (read, write) = tokio::io::split(tls.as_mut());
-            relay(client, Side { read, write, said: early, ended: false }, idle, traffic, pipes, see).await
+            relay(client, Side { read, write, said: early, ended: false }, traffic, pipes, see).await
         }
     }
 }

@@ -7,12 +7,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use pgw_core::settings::Mistakes;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
 use tracing_subscriber::EnvFilter;
 
 use crate::flagfile::LoadError;
+use crate::forwarder::Stop;
 use crate::listener::BindError;
 
 /// Why a forwarder does not start.
@@ -70,20 +70,11 @@ pub(crate) fn log() -> Result<(), Failure> {
     Ok(())
 }
 
-/// A connection takes two files, and the usual soft limit is 1024.
-pub(crate) fn raise_file_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
-        tracing::warn!(error = %error, "cannot raise the limit of open files");
-    }
-}
-
 /// SIGTERM and SIGINT as messages, SIGHUP as a wish to look at the flag file.
-pub(crate) fn signals(reload: Arc<Notify>) -> io::Result<mpsc::Receiver<()>> {
+pub(crate) fn signals(reload: Arc<Notify>, stop: mpsc::Sender<Stop>) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    let (stop, stopped) = mpsc::channel(2);
     tokio::spawn(async move {
         loop {
             let sent = tokio::select! {
@@ -91,15 +82,15 @@ pub(crate) fn signals(reload: Arc<Notify>) -> io::Result<mpsc::Receiver<()>> {
                     reload.notify_one();
                     Ok(())
                 }
-                _signal = terminate.recv() => stop.try_send(()),
-                _signal = interrupt.recv() => stop.try_send(()),
+                _signal = terminate.recv() => stop.try_send(Stop::Signal),
+                _signal = interrupt.recv() => stop.try_send(Stop::Signal),
             };
             if sent.is_err() && stop.is_closed() {
                 return;
             }
         }
     });
-    Ok(stopped)
+    Ok(())
 }
 
 #[cfg(test)]

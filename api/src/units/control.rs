@@ -70,6 +70,9 @@ impl Line {
             Answer::Status(status) if status.port == port => Ok(status),
             Answer::Status(status) => Err(nonsense(format!("it serves port {}", status.port))),
             Answer::Error { detail } => Err(nonsense(detail)),
+            Answer::Connections(_) | Answer::Closed { .. } | Answer::Draining { .. } => {
+                Err(nonsense("it answers another question".to_owned()))
+            }
         }
     }
 

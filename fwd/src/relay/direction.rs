@@ -13,7 +13,6 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest, ReadBuf, ReadHal
 use tokio::net::{TcpStream, tcp};
 use tokio::time::timeout;
 
-use super::Clock;
 use super::pipes::{Pipe, Pipes};
 
 /// The shared buffer. Smaller ones cost a call for too few bytes, and larger ones leave the cache.
@@ -84,9 +83,9 @@ pub(super) struct Direction<'a, R, W, See, Count> {
     pub(super) left: Cursor<Vec<u8>>,
     /// There is no more to be read.
     pub(super) ended: bool,
-    pub(super) clock: &'a Clock,
     pub(super) pipes: &'a Pipes,
     pub(super) see: See,
+    /// Is told of what was passed on, and with 0 of an end.
     pub(super) count: Count,
     /// What was read last was much: the next bytes go through a pipe.
     pub(super) bulk: bool,
@@ -169,7 +168,6 @@ where
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
-        self.clock.moved();
         (self.count)(written);
         Ok(())
     }
@@ -184,10 +182,10 @@ where
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
                 Err(_) => return Poll::Ready(Err(Finish::ReadFailed)),
             }
-            self.clock.moved();
             let bytes = buffer.filled();
             self.ended = bytes.is_empty();
             if self.ended {
+                (self.count)(0);
                 return Poll::Ready(Ok(()));
             }
             let curious = (self.see)(bytes);
@@ -216,10 +214,10 @@ where
             };
             match from.try_io(Interest::READABLE, || self.pipes.fill(&pipe, from)) {
                 Ok(taken) => {
-                    self.clock.moved();
                     self.ended = taken == 0;
                     self.bulk = taken >= TRICKLE;
                     if self.ended {
+                        (self.count)(0);
                         self.pipes.give_back(pipe);
                     } else {
                         self.held = Some((pipe, taken));

@@ -6,20 +6,22 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
+use pgw_core::control::FwdStatus;
 use pgw_core::dial::Dialer;
 use pgw_core::flag::{FlagFile, FlagUpstream};
 use pgw_core::ids::MappingId;
 use pgw_core::mapping::Target;
 use pgw_core::proxy::{Scheme, Upstream};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
-use crate::conn::Live;
+use crate::current::Current;
 use crate::dns::Dns;
 use crate::dns::udp::Datagrams;
+use crate::forwarder::Stop;
 use crate::listener;
+use crate::live::Live;
 use crate::origdst::{Lookup, Origin};
 use crate::relay::{MOST_PIPES, Pipes};
 use crate::serve::Shared;
@@ -72,8 +74,8 @@ struct Gateway {
     address: SocketAddr,
     /// Where it takes datagrams.
     datagrams: SocketAddr,
-    flag: watch::Sender<Arc<FlagFile>>,
-    stop: mpsc::Sender<()>,
+    flag: Current,
+    stop: mpsc::Sender<Stop>,
     live: Arc<Live>,
     shared: Arc<Shared>,
     running: JoinHandle<()>,
@@ -93,18 +95,17 @@ impl Gateway {
     fn start_with_pipes(flag: FlagFile, dialer: Dialer, lookup: Lookup, pipes: usize) -> Self {
         let listener = listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
-        let (flag, receiver) = watch::channel(Arc::new(flag));
         let live = Arc::new(Live::default());
+        let flag = Current::new(flag, live.clone());
         let mut datagrams = Datagrams::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         datagrams.seen_as = |_loopback| CLIENT;
         let datagrams_at = datagrams.address();
         let shared = Arc::new(Shared {
-            flag: receiver,
+            flag: flag.subscribe(),
             live: live.clone(),
             dialer,
             lookup,
             pipes: Pipes::new(pipes),
-            cut: CancellationToken::new(),
             dns: Dns::default(),
         });
         let (stop, stopped) = mpsc::channel(2);
@@ -117,11 +118,17 @@ impl Gateway {
     }
 
     fn change(&self, change: impl FnOnce(&mut FlagFile)) {
-        self.flag.send_modify(|flag| {
-            let mut new = FlagFile::clone(flag);
-            change(&mut new);
-            *flag = Arc::new(new);
-        });
+        let mut new = self.flag();
+        change(&mut new);
+        self.flag.take_over(new);
+    }
+
+    fn flag(&self) -> FlagFile {
+        FlagFile::clone(&self.shared.flag.borrow())
+    }
+
+    fn status(&self) -> FwdStatus {
+        self.live.status(&self.flag())
     }
 }
 

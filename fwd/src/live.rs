@@ -1,0 +1,176 @@
+//! What the forwarder carries just now: the counters, and the table of its open connections.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use pgw_core::control::{ConnectionsPage, FwdStatus, MAX_PAGE};
+use pgw_core::flag::FlagFile;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use crate::conn::{End, Known, millis};
+
+/// An idle connection may live so much longer, and the table is not searched more often.
+const GRAIN: Duration = Duration::from_millis(250);
+
+/// The counters of a forwarder, and its connections by id. The table is locked when one comes or
+/// goes and when somebody asks, never while bytes move.
+#[derive(Debug)]
+pub(crate) struct Live {
+    table: Mutex<BTreeMap<u64, Arc<Known>>>,
+    born: Instant,
+    first_id: u64,
+    accepted: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    pub(crate) bytes_up: AtomicU64,
+    pub(crate) bytes_down: AtomicU64,
+    draining: watch::Sender<bool>,
+    pub(crate) dns: Questions,
+}
+
+/// The client's DNS questions since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Questions {
+    pub(crate) questions: AtomicU64,
+    pub(crate) from_cache: AtomicU64,
+    pub(crate) failed: AtomicU64,
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        Self {
+            table: Mutex::default(),
+            born: Instant::now(),
+            // Whoever closes by an id that the last forwarder gave must not hit somebody else,
+            // and there are programs that know whole numbers up to 2^53 only.
+            first_id: rand::random_range(0..1 << 52),
+            accepted: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            bytes_up: AtomicU64::new(0),
+            bytes_down: AtomicU64::new(0),
+            draining: watch::Sender::new(false),
+            dns: Questions::default(),
+        }
+    }
+}
+
+impl Live {
+    /// Milliseconds since the start.
+    pub(crate) fn now(&self) -> u64 {
+        millis(self.born.elapsed())
+    }
+
+    pub(crate) fn next_id(&self) -> u64 {
+        self.first_id + self.accepted.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn enter(&self, known: Arc<Known>) {
+        self.table().insert(known.id, known);
+    }
+
+    pub(crate) fn leave(&self, id: u64) {
+        self.table().remove(&id);
+    }
+
+    pub(crate) fn open(&self) -> u32 {
+        u32::try_from(self.table().len()).unwrap_or(u32::MAX)
+    }
+
+    /// Ends one of them; says whether it was open.
+    pub(crate) fn close(&self, id: u64) -> bool {
+        let found = self.table().get(&id).cloned();
+        found.inspect(|known| known.tell(End::Closed)).is_some()
+    }
+
+    pub(crate) fn end_all(&self, end: End) {
+        self.table().values().for_each(|known| known.tell(end));
+    }
+
+    /// Ends what is not allowed any more.
+    pub(crate) fn keep_allowed(&self, now: &FlagFile) {
+        let table = self.table();
+        table.values().filter(|known| !known.allowed_by(now)).for_each(|known| known.tell(End::Removed));
+    }
+
+    /// Ends what nothing moves on any more; does not return. One clock for all connections: a
+    /// timer of its own would cost each of them more than everything else here.
+    pub(crate) async fn end_idle(&self, flag: &mut watch::Receiver<Arc<FlagFile>>) -> std::convert::Infallible {
+        loop {
+            // Who comes meanwhile comes with this limit, or wakes us with another.
+            let limit = Duration::from_secs(flag.borrow_and_update().limits.idle_timeout_s);
+            let next = self.next_idle().map_or(limit, |next| next.min(limit));
+            tokio::select! {
+                () = sleep(next.max(GRAIN)) => {}
+                Ok(()) = flag.changed() => {}
+            }
+        }
+    }
+
+    /// Ends those whose time is over, and says when the next one's will be.
+    fn next_idle(&self) -> Option<Duration> {
+        let now = self.now();
+        let mut next: Option<u64> = None;
+        for known in self.table().values() {
+            match known.idle_until() {
+                Some(until) if until <= now => known.tell(End::Idle),
+                Some(until) => next = Some(next.map_or(until, |next| next.min(until))),
+                None => {}
+            }
+        }
+        next.map(|next| Duration::from_millis(next.saturating_sub(now)))
+    }
+
+    /// Some of the open connections, those with the least ids above `after`.
+    pub(crate) fn page(&self, flag: &FlagFile, after: Option<u64>, limit: Option<u32>) -> ConnectionsPage {
+        let limit = usize::try_from(limit.unwrap_or(MAX_PAGE).clamp(1, MAX_PAGE)).unwrap_or(1);
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let some: Vec<_> =
+            self.table().range((from, Bound::Unbounded)).take(limit + 1).map(|(_, known)| known.clone()).collect();
+        let more = some.len() > limit;
+        let shown = some.get(..limit).unwrap_or(&some);
+        ConnectionsPage {
+            port: flag.port,
+            client: flag.client.name.clone(),
+            connections: shown.iter().map(|known| known.row(flag.sni_log)).collect(),
+            next: shown.last().filter(|_last| more).map(|known| known.id),
+        }
+    }
+
+    /// From now on only what is open goes on, and the port is free.
+    pub(crate) fn drain(&self) {
+        self.draining.send_replace(true);
+    }
+
+    pub(crate) async fn is_draining(&self) {
+        // It cannot fail: the sender is here.
+        let mut draining = self.draining.subscribe();
+        let _draining = draining.wait_for(|draining| *draining).await;
+    }
+
+    pub(crate) fn status(&self, flag: &FlagFile) -> FwdStatus {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        FwdStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            port: flag.port,
+            revision: flag.revision,
+            draining: *self.draining.borrow(),
+            connections: self.open(),
+            accepted: read(&self.accepted),
+            refused: read(&self.refused),
+            bytes_up: read(&self.bytes_up),
+            bytes_down: read(&self.bytes_down),
+            dns_questions: read(&self.dns.questions),
+            dns_from_cache: read(&self.dns.from_cache),
+            dns_failed: read(&self.dns.failed),
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Known>>> {
+        // Nothing in there can be left half done.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
