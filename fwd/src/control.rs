@@ -117,7 +117,7 @@ async fn converse(stream: UnixStream, desk: &Desk) -> io::Result<()> {
 }
 
 impl Desk {
-    async fn answer(&self, line: &[u8]) -> Answer {
+    pub(crate) async fn answer(&self, line: &[u8]) -> Answer {
         match serde_json::from_slice(line) {
             Ok(Ask::Status) => Answer::Status(self.live.status(&self.flag.borrow())),
             Ok(Ask::Connections { after, limit }) => {

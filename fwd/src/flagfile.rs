@@ -76,9 +76,10 @@ impl FlagSource {
         loop {
             // First the watch, then the look: what changes between the two is seen.
             let watched = watcher.as_mut().is_some_and(|watcher| watcher.arm(&self.path));
-            self.refresh(current, &mut complained);
+            // One that cannot be read just now (no more files, say) gives no event when it can.
+            let readable = self.refresh(current, &mut complained);
             let event = async {
-                match watcher.as_mut().filter(|_watcher| watched) {
+                match watcher.as_mut().filter(|_watcher| watched && readable) {
                     Some(watcher) => watcher.event().await,
                     None => tokio::time::sleep(LOOK).await,
                 }
@@ -90,8 +91,10 @@ impl FlagSource {
         }
     }
 
-    fn refresh(&self, current: &Current, complained: &mut Option<u64>) {
+    /// Says whether it could be read, whatever there was to be read.
+    fn refresh(&self, current: &Current, complained: &mut Option<u64>) -> bool {
         let read = self.read();
+        let readable = read.is_ok();
         let seen = fingerprint(&read);
         match read.and_then(|text| self.parse(&text)) {
             Ok(flag) => {
@@ -109,6 +112,7 @@ impl FlagSource {
             }
             Err(_) => {}
         }
+        readable
     }
 }
 
@@ -183,6 +187,7 @@ mod tests {
 
     use super::*;
     use crate::tests::flag;
+    use crate::tests::lines::Lines;
 
     struct Folder {
         dir: tempfile::TempDir,
@@ -265,6 +270,46 @@ mod tests {
         tokio::task::yield_now().await;
         folder.replace(&text(2));
         folder.sees(2).await;
+    }
+
+    #[tokio::test]
+    async fn nonsense_in_its_place_is_told_once_and_changes_nothing() {
+        let mut lines = Lines::capture();
+        let folder = Folder::watched();
+        folder.replace(b"nonsense");
+        lines.wait_for("keeping the last good one", 1).await;
+        for _look in 0..10 {
+            folder.ask.notify_one();
+            tokio::task::yield_now().await;
+        }
+        folder.replace(b"other nonsense");
+        lines.wait_for("keeping the last good one", 2).await;
+        assert_eq!(folder.current.subscribe().borrow().revision, revision(1).revision);
+        folder.replace(&text(2));
+        folder.sees(2).await;
+        assert_eq!(lines.all().matches("keeping the last good one").count(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_could_not_be_read_for_a_time_is_read_when_it_can_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join(path);
+        // A folder in its place can be watched and not read.
+        fs::create_dir_all(at("before/15001")).unwrap();
+        fs::create_dir(at("after")).unwrap();
+        fs::write(at("after/15001"), text(2)).unwrap();
+        std::os::unix::fs::symlink(at("before"), at("ports")).unwrap();
+        let mut lines = Lines::capture();
+        let current = Current::new(revision(1), Arc::default());
+        let (source, watched) = (FlagSource::new(at("ports/15001"), 15001), current.clone());
+        tokio::spawn(async move { source.watch(&watched, &Notify::new()).await });
+        lines.wait_for("cannot be read", 1).await;
+        std::os::unix::fs::symlink(at("after"), at("new")).unwrap();
+        fs::rename(at("new"), at("ports")).unwrap();
+        let wanted = revision(2).revision;
+        let mut seen = current.subscribe();
+        let found = tokio::time::timeout(10 * LOOK, seen.wait_for(|flag| flag.revision == wanted)).await;
+        assert!(found.is_ok(), "it waits for an event that does not come");
     }
 
     #[test]

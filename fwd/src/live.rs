@@ -174,3 +174,85 @@ impl Live {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::conn::Conn;
+    use crate::tests::{flag, upstream};
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn flag_with(idle: Duration) -> Arc<FlagFile> {
+        let mut flag = flag(15001);
+        flag.limits.idle_timeout_s = idle.as_secs();
+        flag.upstreams = vec![upstream("de1", "127.0.0.1:1".parse().unwrap())];
+        Arc::new(flag)
+    }
+
+    fn connection(live: &Arc<Live>, flag: &Arc<FlagFile>) -> Conn {
+        let from = Ipv4Addr::new(192, 168, 2, 3).into();
+        Conn::open(live, flag.clone(), from, "198.51.100.7:443".parse().unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_silence_in_both_directions_is_idle() {
+        let live = Arc::new(Live::default());
+        let (_sender, mut receiver) = watch::channel(flag_with(HOUR));
+        let flag = receiver.borrow().clone();
+        let (carried, dialled) = (connection(&live, &flag), connection(&live, &flag));
+        carried.carried_by(&flag.upstreams[0]);
+        let start = Instant::now();
+        let talk = async {
+            for up in [true, false, true, false] {
+                sleep(HOUR - GRAIN).await;
+                if up { carried.traffic.up(1) } else { carried.traffic.down(1) }
+            }
+            std::future::pending::<()>().await
+        };
+        let end = tokio::select! {
+            end = carried.told() => end,
+            end = dialled.told() => panic!("a dial has limits of its own: {end:?}"),
+            never = live.end_idle(&mut receiver) => match never {},
+            () = talk => panic!("talks for ever"),
+        };
+        assert_eq!(end, End::Idle);
+        let lasted = start.elapsed() - 4 * (HOUR - GRAIN);
+        assert!(lasted >= HOUR && lasted <= HOUR + 2 * GRAIN, "{lasted:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_under_a_shorter_limit_is_not_waited_for_by_the_longer() {
+        let live = Arc::new(Live::default());
+        let (sender, mut receiver) = watch::channel(flag_with(24 * HOUR));
+        let start = Instant::now();
+        let come = async {
+            sleep(HOUR).await;
+            let flag = flag_with(Duration::from_secs(1));
+            sender.send_replace(flag.clone());
+            let conn = connection(&live, &flag);
+            conn.carried_by(&flag.upstreams[0]);
+            conn.told().await
+        };
+        let end = tokio::select! {
+            end = come => end,
+            never = live.end_idle(&mut receiver) => match never {},
+        };
+        assert_eq!(end, End::Idle);
+        assert!(start.elapsed() < HOUR + Duration::from_secs(2), "{:?}", start.elapsed());
+    }
+
+    #[tokio::test]
+    async fn the_first_word_counts_and_nothing_is_left_of_who_is_gone() {
+        let live = Arc::new(Live::default());
+        let conn = connection(&live, &flag_with(HOUR));
+        live.end_all(End::Drain);
+        assert!(live.close(conn.id));
+        assert_eq!(conn.told().await, End::Drain);
+        let id = conn.id;
+        drop(conn);
+        assert_eq!((live.open(), live.close(id)), (0, false));
+    }
+}

@@ -27,9 +27,11 @@ use crate::relay::{MOST_PIPES, Pipes};
 use crate::serve::Shared;
 
 mod bulk;
+mod control;
 mod dns;
 mod fakes;
-mod lines;
+mod faults;
+pub(crate) mod lines;
 mod names;
 mod reload;
 mod resolvers;
@@ -53,7 +55,7 @@ pub(crate) fn flag(port: u16) -> FlagFile {
     flag
 }
 
-fn upstream(name: &str, at: SocketAddr) -> FlagUpstream {
+pub(crate) fn upstream(name: &str, at: SocketAddr) -> FlagUpstream {
     FlagUpstream {
         mapping_id: MappingId(name.bytes().fold(uuid::Uuid::nil(), |id, byte| {
             uuid::Uuid::from_u128(id.as_u128().wrapping_mul(31).wrapping_add(byte.into()))
