@@ -2,10 +2,14 @@
 
 use std::io;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split};
+use tokio::time::{Instant, sleep};
 
 use super::*;
+use crate::conn::Conn;
+use crate::live::Live;
 
 type Ends = Side<ReadHalf<DuplexStream>, WriteHalf<DuplexStream>>;
 
@@ -111,4 +115,33 @@ async fn an_error_ends_both_directions_and_tells_whose_it_was() {
     let read = Broken(io::ErrorKind::UnexpectedEof);
     let rude = Side { read, write: upstream.write, said: Vec::new(), ended: false };
     assert!(relay(client, rude, &traffic(), pipes(), |_bytes| false).await.whole);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_byte_a_second_arrives_every_second_and_is_not_idle() {
+    let mut flag = crate::tests::flag(15001);
+    flag.limits.idle_timeout_s = 2;
+    flag.upstreams = vec![crate::tests::upstream("de1", "127.0.0.1:1".parse().unwrap())];
+    let (_sender, mut receiver) = tokio::sync::watch::channel(Arc::new(flag));
+    let (live, flag) = (Arc::<Live>::default(), receiver.borrow().clone());
+    let here = std::net::Ipv4Addr::LOCALHOST;
+    let conn = Conn::open(&live, flag.clone(), here.into(), std::net::SocketAddrV4::new(here, 443));
+    conn.carried_by(&flag.upstreams[0]);
+    let (client, mut far_client) = side("");
+    let (upstream, mut far_upstream) = side("");
+    let talk = async {
+        for second in 0..600 {
+            sleep(Duration::from_secs(1)).await;
+            let sent = Instant::now();
+            far_client.write_all(b"x").await.unwrap();
+            far_upstream.read_exact(&mut [0]).await.unwrap();
+            assert_eq!(sent.elapsed(), Duration::ZERO, "second {second}: it was held back");
+        }
+    };
+    tokio::select! {
+        () = talk => {}
+        ended = relay(client, upstream, &conn.traffic, pipes(), |_bytes| true) => panic!("{ended:?}"),
+        told = conn.told() => panic!("{told:?}"),
+        never = live.end_idle(&mut receiver) => match never {},
+    }
 }

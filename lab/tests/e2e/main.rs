@@ -5,8 +5,10 @@
 //! another, and a test that hangs or dies leaves nothing behind.
 
 mod agent;
+mod alone;
 mod closed;
 mod crashes;
+mod faults;
 mod harness;
 mod lab_itself;
 mod names;
@@ -30,5 +32,6 @@ fn main() -> ExitCode {
         removal::TESTS,
         rules::TESTS,
         operators::TESTS,
+        faults::TESTS,
     ])
 }

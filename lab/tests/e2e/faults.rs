@@ -1,0 +1,150 @@
+//! A forwarder without files, and one whose connections go all at once (G10): it goes on, it
+//! comes back to what it was, and an operator sees what it carries at every moment.
+
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, ensure};
+use futures_util::future::try_join_all;
+use pgw_lab::Lab;
+use pgw_lab::canary::PATIENCE;
+use pgw_lab::lab::eventually;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::json;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::alone::{Alone, DESTINATION, bind_its_port, connected, sockets, talk};
+use crate::harness::MEASURED;
+
+crate::tests![
+    without_files_a_forwarder_refuses_what_it_cannot_serve_waits_without_haste_and_recovers,
+    ten_thousand_connections_dropped_at_once_leave_nothing_behind,
+    a_drained_forwarder_leaves_its_port_to_the_next_one_and_its_connections_finish,
+];
+
+/// Connections that are set up at the same time.
+const AT_ONCE: usize = 200;
+
+async fn without_files_a_forwarder_refuses_what_it_cannot_serve_waits_without_haste_and_recovers(
+    _lab: Lab,
+) -> Result<()> {
+    let alone = Alone::start(json!({})).await?;
+    let usual = getrlimit(Resource::Nofile).maximum.unwrap_or(1024);
+    alone.limit_files(64)?;
+    let mut served = Vec::new();
+    for socket in sockets(16)? {
+        served.push(connected(socket).await.context("there is room for sixteen")?);
+    }
+    ensure!(connected(sockets(1)?.remove(0)).await.is_err(), "one too many was served");
+    ensure!(said(&alone, "open files for 16 connections only")? == 1, "no word of it");
+
+    // Not even one more file than there are now: whoever comes waits in the kernel.
+    let before = alone.ticks()?;
+    alone.limit_files(8)?;
+    let mut waiting = sockets(1)?.remove(0).connect(DESTINATION).await?;
+    let early = timeout(4 * PATIENCE, waiting.read(&mut [0])).await;
+    ensure!(early.is_err(), "it had no files, and answered {early:?}");
+    let used = alone.ticks()? - before;
+    ensure!(used < 20, "it spins: {used} ticks of a hundred while it waits");
+    ensure!(said(&alone, "cannot accept for now")? == 1, "it is said once");
+    for stream in &mut served {
+        talk(stream).await.context("who is served is served on")?;
+    }
+
+    alone.limit_files(usual)?;
+    talk(&mut waiting).await.context("who waited is served")?;
+    ensure!(said(&alone, "cannot accept for now")? == 1, "it is said once");
+    connected(sockets(1)?.remove(0)).await.context("and so is everybody who comes")?;
+    Ok(())
+}
+
+fn said(alone: &Alone, words: &str) -> Result<usize> {
+    Ok(alone.log()?.iter().filter(|line| line.contains(words)).count())
+}
+
+async fn ten_thousand_connections_dropped_at_once_leave_nothing_behind(_lab: Lab) -> Result<()> {
+    let files = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: files, maximum: files })?;
+    let alone = Alone::start(json!({"max_connections": 1_000_000})).await?;
+    // Two files for each on the forwarder's side, and two on the test's.
+    let room = files.map_or(usize::MAX, |files| usize::try_from(files.saturating_sub(600) / 2).unwrap_or(0));
+    let count = room.min(10_000);
+    ensure!(count >= 1000, "only {files:?} files can be open here: raise the hard limit (ulimit -Hn)");
+    drop(open_many(AT_ONCE).await?);
+    eventually("the first ones are gone", async || Ok((alone.open().await? == 0).then_some(()))).await?;
+    let (memory, files, lines) = (alone.memory()?, alone.files()?, alone.log()?.len());
+
+    let start = Instant::now();
+    let mut open = open_many(count).await?;
+    let setup = start.elapsed();
+    ensure!(alone.open().await? == count as u64);
+    let grown = alone.memory()?.saturating_sub(memory);
+    let start = Instant::now();
+    ensure!(shown(&alone).await? == count, "every one of them is shown");
+    let showing = start.elapsed();
+    let mut witness = open.swap_remove(0);
+
+    let start = Instant::now();
+    drop(open);
+    eventually("all are gone", async || Ok((alone.open().await? == 1).then_some(()))).await?;
+    let dropping = start.elapsed();
+    talk(&mut witness).await?;
+    ensure!(dropping <= setup, "to end {count} took {dropping:?}, to begin them {setup:?}");
+    eventually("their files are closed", async || Ok((alone.files()? <= files + 2).then_some(()))).await?;
+    let told = alone.log()?.len() - lines;
+    ensure!(told == count - 1, "{told} lines for {count} connections");
+    let kept = alone.memory()?.saturating_sub(memory);
+    eprintln!(
+        "{MEASURED} {count} idle connections took {:.2} KiB each and left {kept} KiB of {grown}; to begin, show and end them took {setup:?}, {showing:?}, {dropping:?}",
+        grown as f64 / count as f64
+    );
+    // The same again must find room in what is left.
+    drop(open_many(count - 1).await?);
+    eventually("all are gone again", async || Ok((alone.open().await? == 1).then_some(()))).await?;
+    let kept_again = alone.memory()?.saturating_sub(memory);
+    ensure!(kept_again <= kept + grown / 5, "after the second time {kept_again} KiB are kept, not {kept}");
+    talk(&mut witness).await
+}
+
+async fn open_many(count: usize) -> Result<Vec<TcpStream>> {
+    let mut open = Vec::with_capacity(count);
+    while open.len() < count {
+        let some = sockets(AT_ONCE.min(count - open.len()))?;
+        open.extend(try_join_all(some.into_iter().map(connected)).await?);
+    }
+    for stream in &open {
+        // Dropped, they are gone, as when a device loses its power behind a helpful router.
+        stream.set_zero_linger()?;
+    }
+    Ok(open)
+}
+
+/// How many connections are on all of the pages.
+async fn shown(alone: &Alone) -> Result<usize> {
+    let (mut seen, mut after) = (std::collections::BTreeSet::new(), json!(null));
+    loop {
+        let page = alone.ask(json!({"ask": "connections", "after": after})).await?;
+        let rows = page["connections"].as_array().context("rows")?;
+        seen.extend(rows.iter().filter_map(|row| row["id"].as_u64()));
+        after = page["next"].clone();
+        if after.is_null() {
+            return Ok(seen.len());
+        }
+    }
+}
+
+async fn a_drained_forwarder_leaves_its_port_to_the_next_one_and_its_connections_finish(
+    _lab: Lab,
+) -> Result<()> {
+    let alone = Alone::start(json!({})).await?;
+    let mut open = connected(sockets(1)?.remove(0)).await?;
+    let page = alone.ask(json!({"ask": "connections"})).await?;
+    ensure!(page["connections"][0]["bytes_up"] == 4 && page["connections"][0]["upstream"] == "test", "{page}");
+    let drained = alone.ask(json!({"ask": "drain", "limit_s": 60})).await?;
+    ensure!(drained["connections"] == 1, "{drained}");
+    let _successor = bind_its_port()?;
+    talk(&mut open).await?;
+    drop(open);
+    eventually("it has ended", async || Ok(alone.has_ended()?.then_some(()))).await
+}
