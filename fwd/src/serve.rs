@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use pgw_core::dial::{Dialer, Stream, Tunnel, tune};
 use pgw_core::flag::{FlagFile, FlagUpstream};
+use rustix::net::sockopt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -122,6 +123,11 @@ async fn reach(
     conn.reason = failures;
     let (upstream, tunnel) = reached?;
     conn.carried_by(upstream);
+    if peek.bytes.is_empty() {
+        // Many proxies send nothing small while their last packet, the answer, is unacknowledged
+        // (Nagle), and the kernel would wait 40 ms for something to send along with that.
+        let _tuned = sockopt::set_tcp_quickack(tunnel.stream.tcp(), true);
+    }
     // It may have been taken away while it was dialled, when nobody knew who would carry this.
     if conn.allowed_by(&shared.flag.borrow()) { Ok(Reached { tunnel, peek }) } else { Err(End::Removed) }
 }

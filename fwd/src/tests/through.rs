@@ -80,7 +80,9 @@ async fn a_server_that_speaks_first_waits_for_nobody() {
     let proxy = FakeProxy::new(Manner::Tunnel { origin: origin.await, early: "early" }).await;
     let gateway = Gateway::start(vec![upstream("de1", proxy.address)]);
     let mut heard = String::new();
-    gateway.connect().await.read_to_string(&mut heard).await.unwrap();
+    let mut client = gateway.connect().await;
+    let hearing = tokio::time::timeout(Duration::from_secs(30), client.read_to_string(&mut heard));
+    hearing.await.expect("it waits for the client").unwrap();
     assert_eq!(heard, "early 220 ready");
 }
 
