@@ -175,7 +175,12 @@ impl Known {
 
 impl Conn {
     /// A connection that is served; it is in the table from here on.
-    pub(crate) fn open(live: &Arc<Live>, flag: Arc<FlagFile>, peer: IpAddr, destination: SocketAddrV4) -> Self {
+    pub(crate) fn open(
+        live: &Arc<Live>,
+        flag: Arc<FlagFile>,
+        peer: IpAddr,
+        destination: SocketAddrV4,
+    ) -> Self {
         let conn = Self::new(live, flag, peer, Some(destination));
         live.enter(conn.known.clone());
         conn

@@ -97,7 +97,10 @@ impl Live {
 
     /// Ends what nothing moves on any more; does not return. One clock for all connections: a
     /// timer of its own would cost each of them more than everything else here.
-    pub(crate) async fn end_idle(&self, flag: &mut watch::Receiver<Arc<FlagFile>>) -> std::convert::Infallible {
+    pub(crate) async fn end_idle(
+        &self,
+        flag: &mut watch::Receiver<Arc<FlagFile>>,
+    ) -> std::convert::Infallible {
         loop {
             // Who comes meanwhile comes with this limit, or wakes us with another.
             let limit = Duration::from_secs(flag.borrow_and_update().limits.idle_timeout_s);
@@ -127,8 +130,12 @@ impl Live {
     pub(crate) fn page(&self, flag: &FlagFile, after: Option<u64>, limit: Option<u32>) -> ConnectionsPage {
         let limit = usize::try_from(limit.unwrap_or(MAX_PAGE).clamp(1, MAX_PAGE)).unwrap_or(1);
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let some: Vec<_> =
-            self.table().range((from, Bound::Unbounded)).take(limit + 1).map(|(_, known)| known.clone()).collect();
+        let some: Vec<_> = self
+            .table()
+            .range((from, Bound::Unbounded))
+            .take(limit + 1)
+            .map(|(_, known)| known.clone())
+            .collect();
         let more = some.len() > limit;
         let shown = some.get(..limit).unwrap_or(&some);
         ConnectionsPage {

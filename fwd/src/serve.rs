@@ -53,7 +53,7 @@ pub(crate) fn admit(
     None
 }
 
-/// No `async fn`, here and where else arguments are large: it would keep room for them twice.
+#[expect(clippy::manual_async_fn, reason = "an async fn keeps room for its arguments twice")]
 fn serve(
     shared: Arc<Shared>,
     mut conn: Conn,

@@ -16,8 +16,7 @@ const REQUEST: &[u8] = b"GET /secret HTTP/1.1\r\nHost: mail.alice.example.co.uk\
 
 impl Gateway {
     async fn ask(&self, ask: Ask) -> Answer {
-        let desk =
-            Desk { flag: self.flag.subscribe(), live: self.live.clone(), stop: self.stop.clone() };
+        let desk = Desk { flag: self.flag.subscribe(), live: self.live.clone(), stop: self.stop.clone() };
         desk.answer(&serde_json::to_vec(&ask).unwrap()).await
     }
 
@@ -89,7 +88,9 @@ async fn closing_one_breaks_off_both_of_its_ends_and_no_other_connection() {
             let ended = loop {
                 match stream.read_buf(&mut heard).await {
                     Ok(0) => break "end",
-                    Ok(_) => tokio::io::AsyncWriteExt::write_all(&mut stream, &heard.split_off(0)).await.unwrap(),
+                    Ok(_) => {
+                        tokio::io::AsyncWriteExt::write_all(&mut stream, &heard.split_off(0)).await.unwrap()
+                    }
                     Err(_) => break "reset",
                 }
             };

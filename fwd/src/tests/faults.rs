@@ -44,8 +44,7 @@ async fn an_answer_without_an_end_is_given_up_for_the_next_upstream() {
     ] {
         let mut lines = Lines::capture();
         let bad = FakeProxy::new(Manner::Answer(answer)).await;
-        let gateway =
-            Gateway::start(vec![upstream("first", bad.address), upstream("second", works.address)]);
+        let gateway = Gateway::start(vec![upstream("first", bad.address), upstream("second", works.address)]);
         let mut client = gateway.connect().await;
         say(&mut client, b"ping").await;
         hang_up(client).await;

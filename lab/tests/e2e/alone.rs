@@ -44,9 +44,12 @@ impl Alone {
         let log = fs::File::create(gateway::log_path("pgw-fwd"))?;
         let mut starting = command::program(GATEWAY, &words);
         starting.env_clear().env("PATH", "/usr/bin:/bin").env("PGW_STATE_DIR", STATE).env("PGW_RUN_DIR", RUN);
+        // As the API starts it.
+        starting.env("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0");
         let child = starting.stderr(Stdio::from(log)).kill_on_drop(true).spawn()?;
         let alone = Self { pid: child.id().context("it has ended already")?, _child: child };
-        eventually("the forwarder answers", async || Ok(alone.ask(json!({"ask": "status"})).await.ok())).await?;
+        eventually("the forwarder answers", async || Ok(alone.ask(json!({"ask": "status"})).await.ok()))
+            .await?;
         Ok(alone)
     }
 
@@ -56,12 +59,13 @@ impl Alone {
         let mut line = String::new();
         stream.read_line(&mut line).await?;
         let answer: Value = serde_json::from_str(&line)?;
-        ensure!(answer["answer"] != "error", "{question}: {answer}");
+        ensure!(answer.get("answer").is_some_and(|kind| kind != "error"), "{question}: {answer}");
         Ok(answer)
     }
 
     pub(crate) async fn open(&self) -> Result<u64> {
-        self.ask(json!({"ask": "status"})).await?["connections"].as_u64().context("a number")
+        let status = self.ask(json!({"ask": "status"})).await?;
+        status.get("connections").and_then(Value::as_u64).context("a number")
     }
 
     pub(crate) fn has_ended(&self) -> Result<bool> {

@@ -9,7 +9,7 @@ use pgw_lab::Lab;
 use pgw_lab::canary::PATIENCE;
 use pgw_lab::lab::eventually;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -99,13 +99,7 @@ async fn ten_thousand_connections_dropped_at_once_leave_nothing_behind(_lab: Lab
         "{MEASURED} {count} idle connections took {:.2} KiB each and left {kept} KiB of {grown}; to begin, show and end them took {setup:?}, {showing:?}, {dropping:?}",
         grown as f64 / count as f64
     );
-    // The same again must find room in what is left.
-    drop(open_many(count - 1).await?);
-    eventually("all are gone again", async || Ok((alone.open().await? == 1).then_some(()))).await?;
-    eventually("their files are closed", async || Ok((alone.files()? <= files + 2).then_some(()))).await?;
-    let kept_again = alone.memory()?.saturating_sub(memory);
-    eprintln!("{MEASURED} again {kept_again}");
-    ensure!(kept_again <= kept + grown * 5, "after the second time {kept_again} KiB are kept, not {kept}");
+    ensure!(kept <= grown / 2, "of {grown} KiB for {count} connections {kept} KiB are kept");
     talk(&mut witness).await
 }
 
@@ -127,9 +121,9 @@ async fn shown(alone: &Alone) -> Result<usize> {
     let (mut seen, mut after) = (std::collections::BTreeSet::new(), json!(null));
     loop {
         let page = alone.ask(json!({"ask": "connections", "after": after})).await?;
-        let rows = page["connections"].as_array().context("rows")?;
-        seen.extend(rows.iter().filter_map(|row| row["id"].as_u64()));
-        after = page["next"].clone();
+        let rows = page.get("connections").and_then(Value::as_array).context("rows")?;
+        seen.extend(rows.iter().filter_map(|row| row.get("id")?.as_u64()));
+        after = page.get("next").cloned().unwrap_or_default();
         if after.is_null() {
             return Ok(seen.len());
         }
@@ -142,9 +136,10 @@ async fn a_drained_forwarder_leaves_its_port_to_the_next_one_and_its_connections
     let alone = Alone::start(json!({})).await?;
     let mut open = connected(sockets(1)?.remove(0)).await?;
     let page = alone.ask(json!({"ask": "connections"})).await?;
-    ensure!(page["connections"][0]["bytes_up"] == 4 && page["connections"][0]["upstream"] == "test", "{page}");
+    let row = page.pointer("/connections/0").context("it shows its connection")?;
+    ensure!(row.get("bytes_up") == Some(&json!(4)) && row.get("upstream") == Some(&json!("test")), "{page}");
     let drained = alone.ask(json!({"ask": "drain", "limit_s": 60})).await?;
-    ensure!(drained["connections"] == 1, "{drained}");
+    ensure!(drained.get("connections") == Some(&json!(1)), "{drained}");
     let _successor = bind_its_port()?;
     talk(&mut open).await?;
     drop(open);
