@@ -22,6 +22,7 @@ use crate::converge::{ConvergeTask, Converger};
 use crate::credentials::internal_token_file;
 use crate::engine::{Engine, Readiness};
 use crate::flags::Flags;
+use crate::health::evidence::Evidence;
 use crate::health::probe::HttpProbe;
 use crate::health::scheduler::{HealthChecks, Scheduler};
 use crate::store::{Store, StoreError};
@@ -48,6 +49,7 @@ pub struct Parts {
     agent: agent_client::AgentTask,
     converge: ConvergeTask,
     scheduler: Scheduler,
+    evidence: Evidence,
     deaths: tokio::sync::mpsc::UnboundedReceiver<u16>,
 }
 
@@ -57,7 +59,7 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
     let transport = Arc::new(Http::new(&settings.agent_url, internal_token_file(&settings.state_dir))?);
     let (agent, agent_task): (AgentClient, _) = agent_client::connect(transport, board.clone());
     let (told, deaths) = tokio::sync::mpsc::unbounded_channel();
-    let units = units::choose(settings.units, &settings.state_dir, &settings.run_dir, told).await?;
+    let units = units::choose(settings.units, &settings.state_dir, &settings.run_dir, told.clone()).await?;
     let activator = Arc::new(Activator {
         store: store.clone(),
         board: board.clone(),
@@ -85,9 +87,16 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         settings.health.thresholds,
     );
     scheduler.load().await?;
+    let evidence = Evidence {
+        store: store.clone(),
+        board: board.clone(),
+        checks: health.clone(),
+        run_dir: settings.run_dir.clone(),
+        told,
+    };
     let generations = Generations::new(Timestamp::now());
     let engine = Arc::new(Machinery { store, board, converger, health, generations, units });
-    Ok(Parts { engine, agent: agent_task, converge, scheduler, deaths })
+    Ok(Parts { engine, agent: agent_task, converge, scheduler, evidence, deaths })
 }
 
 impl Parts {
@@ -95,6 +104,7 @@ impl Parts {
         tasks.spawn(self.agent.run(stop.clone()));
         tasks.spawn(self.converge.run(stop.clone()));
         tasks.spawn(self.scheduler.run(stop.clone()));
+        tasks.spawn(self.evidence.run(stop.clone()));
         let (mut deaths, converger, stop) = (self.deaths, self.engine.converger.clone(), stop.clone());
         tasks.spawn(async move {
             while let Some(Some(port)) = stop.run_until_cancelled(deaths.recv()).await {

@@ -11,11 +11,15 @@ use pgw_core::active::ReconcileReport;
 use pgw_core::health::Health;
 use pgw_core::ids::{MappingId, ProxyId};
 use pgw_core::state::Rule;
+use tokio::sync::watch;
 use tokio::time::Instant;
+
+/// By port, what the forwarder there has loaded.
+pub type Forwarders = HashMap<u16, BTreeSet<MappingId>>;
 
 pub struct Board {
     health: RwLock<HashMap<ProxyId, Health>>,
-    forwarders: RwLock<HashMap<u16, BTreeSet<MappingId>>>,
+    forwarders: watch::Sender<Forwarders>,
     kernel: RwLock<Kernel>,
     /// How long a confirmation is believed while the agent does not answer.
     believed_for: Duration,
@@ -37,7 +41,7 @@ impl Board {
         };
         Self {
             health: RwLock::default(),
-            forwarders: RwLock::default(),
+            forwarders: watch::Sender::default(),
             kernel: RwLock::new(kernel),
             believed_for,
         }
@@ -58,20 +62,25 @@ impl Board {
 
     /// The forwarder on this port listens, and has loaded these mappings.
     pub fn forwarder_ready(&self, port: u16, mappings: BTreeSet<MappingId>) {
-        write(&self.forwarders).insert(port, mappings);
+        self.forwarders.send_if_modified(|ready| ready.insert(port, mappings).is_none());
     }
 
     /// Answers whether it was ready until now.
     pub fn forwarder_gone(&self, port: u16) -> bool {
-        write(&self.forwarders).remove(&port).is_some()
+        self.forwarders.send_if_modified(|ready| ready.remove(&port).is_some())
+    }
+
+    /// Changes when one becomes ready, or is gone.
+    pub fn forwarders(&self) -> watch::Receiver<Forwarders> {
+        self.forwarders.subscribe()
     }
 
     pub fn forwarder_serves(&self, port: u16, mapping: MappingId) -> bool {
-        read(&self.forwarders).get(&port).is_some_and(|loaded| loaded.contains(&mapping))
+        self.forwarders.borrow().get(&port).is_some_and(|loaded| loaded.contains(&mapping))
     }
 
     pub fn forwarder_known(&self, port: u16) -> bool {
-        read(&self.forwarders).contains_key(&port)
+        self.forwarders.borrow().contains_key(&port)
     }
 
     /// Answers whether it is news that the agent answers.

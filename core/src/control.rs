@@ -1,16 +1,22 @@
 //! What the API and a forwarder say to each other on `PGW_RUN_DIR/fwd/<port>.sock`: one JSON
-//! line asks, one JSON line answers, as often as the connection lasts.
+//! line asks, one JSON line answers, as often as the connection lasts. Who follows is answered
+//! again and again.
 
 use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::health::CheckFailure;
 use crate::ids::MappingId;
 
 /// Connections in one answer.
 pub const MAX_PAGE: u32 = 1_000;
+
+/// How often a follower hears something when there is nothing to tell.
+pub const HEARTBEAT: Duration = Duration::from_secs(15);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "ask")]
@@ -37,6 +43,9 @@ pub enum Ask {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         limit_s: Option<u64>,
     },
+    /// Answered by `Seen` now, soon after each trouble with an upstream, and every
+    /// [`HEARTBEAT`], for as long as the asker says nothing more.
+    Follow,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +62,10 @@ pub enum Answer {
     Draining {
         /// Still open.
         connections: u32,
+    },
+    Seen {
+        /// Those with the latest trouble first; of very many, not all.
+        upstreams: Vec<Seen>,
     },
     /// The question was not understood; why, in words.
     Error {
@@ -114,6 +127,28 @@ pub struct ConnectionRow {
     pub idle_ms: u64,
 }
 
+/// What a forwarder has seen of one upstream since it began to use it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    pub mapping_id: MappingId,
+    /// Tunnels that it gave.
+    pub ok: u64,
+    /// Attempts that failed by its own fault.
+    pub failed: u64,
+    /// Attempts in which it hung or broke off, where the destination may be at fault.
+    pub unclear: u64,
+    /// The last of those that failed or were unclear.
+    pub trouble: Option<Trouble>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    pub kind: CheckFailure,
+    /// One line without secrets, and without the destination.
+    pub words: String,
+    pub ago_ms: u64,
+}
+
 pub fn socket_path(run_dir: &Path, port: u16) -> PathBuf {
     run_dir.join("fwd").join(format!("{port}.sock"))
 }
@@ -148,5 +183,16 @@ mod tests {
             assert_eq!(serde_json::from_str::<Ask>(text).unwrap(), want);
         }
         serde_json::from_str::<Ask>(r#"{"ask":"close"}"#).unwrap_err();
+    }
+
+    #[test]
+    fn the_golden_lines_are_read_and_written_back_the_same() {
+        let golden = include_str!("../tests/golden/follow.jsonl");
+        let (ask, answer) = golden.trim_end().split_once('\n').unwrap();
+        assert_eq!(serde_json::from_str::<Ask>(ask).unwrap(), Ask::Follow);
+        assert_eq!(serde_json::to_string(&Ask::Follow).unwrap(), ask);
+        let seen: Answer = serde_json::from_str(answer).unwrap();
+        assert!(matches!(&seen, Answer::Seen { upstreams } if upstreams.len() == 2));
+        assert_eq!(serde_json::to_string(&seen).unwrap(), answer);
     }
 }

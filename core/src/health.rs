@@ -82,6 +82,18 @@ impl CheckFailure {
     }
 }
 
+/// Against whom a failed attempt speaks, as far as one attempt can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// Wherever it had been asked to lead: it failed before it knew, or it refused the user.
+    Upstream,
+    /// It fell silent, or broke off, when it knew the destination: one of the two is at fault.
+    Unclear,
+    /// The destination's, which it could not or would not reach, or the gateway's own: nothing
+    /// is known against it.
+    Elsewhere,
+}
+
 impl fmt::Display for CheckFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.words())
@@ -153,6 +165,15 @@ impl Gate {
         };
         self.status
     }
+
+    /// What somebody else saw fail counts like a failed check, but never as the last one that
+    /// is missing: only a check takes an upstream down, and only a check brings it back.
+    pub fn suspect(&mut self) -> HealthStatus {
+        if self.status.is_up() && self.failures_in_row.saturating_add(1) < self.thresholds.failures {
+            self.observe(Sample::Failed);
+        }
+        self.status
+    }
 }
 
 #[cfg(test)]
@@ -215,6 +236,27 @@ mod tests {
                 assert_eq!(gate.observe(sample), want, "{name}, step {step}");
             }
         }
+    }
+
+    #[test]
+    fn a_suspicion_counts_as_a_failure_and_never_as_the_last_one() {
+        for failures in 1..=4 {
+            let mut gate = Gate::resume(Thresholds { failures, ..LIMITS }, Ok);
+            for _ in 0..10 {
+                assert!(gate.suspect().is_up(), "{failures}: suspicions alone took it down");
+            }
+            assert_eq!(gate.observe(BAD), Down, "{failures}: they did not count");
+            assert_eq!(gate.suspect(), Down);
+            let mut gate = Gate::resume(Thresholds { failures, ..LIMITS }, Ok);
+            gate.suspect();
+            gate.observe(GOOD);
+            for checks in 1..failures {
+                assert!(gate.observe(BAD).is_up(), "{failures}: {checks} after an answer, which clears");
+            }
+        }
+        let mut gate = Gate::new(LIMITS);
+        assert_eq!(gate.suspect(), Unknown, "what was never checked stays closed until it is");
+        assert_eq!(gate.observe(GOOD), Ok);
     }
 
     #[test]

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pgw_core::control::{Answer, Ask};
+use pgw_core::control::{Answer, Ask, HEARTBEAT};
 use pgw_core::flag::FlagFile;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
+use crate::experience::Experience;
 use crate::forwarder::Stop;
 use crate::live::Live;
 
@@ -22,6 +23,8 @@ const MAX_LINE: u64 = 4096;
 /// For whoever asks and does not read the answer.
 const ANSWER: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(100);
+/// What happens meanwhile a follower hears in one line.
+const GATHERED: Duration = Duration::from_millis(250);
 
 /// The socket, and its file for as long as it is ours.
 pub(crate) struct Control {
@@ -35,6 +38,7 @@ pub(crate) struct Control {
 pub(crate) struct Desk {
     pub(crate) flag: watch::Receiver<Arc<FlagFile>>,
     pub(crate) live: Arc<Live>,
+    pub(crate) experience: Arc<Experience>,
     pub(crate) stop: mpsc::Sender<Stop>,
 }
 
@@ -103,13 +107,15 @@ async fn converse(stream: UnixStream, desk: &Desk) -> io::Result<()> {
         }
         let whole = line.ends_with(b"\n");
         let answer = if whole {
-            desk.answer(&line).await
+            match serde_json::from_slice(&line) {
+                Ok(Ask::Follow) => return desk.tell(&mut stream).await,
+                Ok(ask) => desk.answer(ask).await,
+                Err(error) => Answer::Error { detail: format!("not a question of this version: {error}") },
+            }
         } else {
             Answer::Error { detail: format!("a question is one line of at most {MAX_LINE} bytes") }
         };
-        let mut text = serde_json::to_vec(&answer)?;
-        text.push(b'\n');
-        timeout(ANSWER, stream.get_mut().write_all(&text)).await??;
+        say(&mut stream, &answer).await?;
         if !whole {
             return Ok(());
         }
@@ -117,29 +123,59 @@ async fn converse(stream: UnixStream, desk: &Desk) -> io::Result<()> {
 }
 
 impl Desk {
-    pub(crate) async fn answer(&self, line: &[u8]) -> Answer {
-        match serde_json::from_slice(line) {
-            Ok(Ask::Status) => Answer::Status(self.live.status(&self.flag.borrow())),
-            Ok(Ask::Connections { after, limit }) => {
+    /// One answer to one question.
+    pub(crate) async fn answer(&self, ask: Ask) -> Answer {
+        match ask {
+            Ask::Status => Answer::Status(self.live.status(&self.flag.borrow())),
+            Ask::Connections { after, limit } => {
                 Answer::Connections(self.live.page(&self.flag.borrow(), after, limit))
             }
-            Ok(Ask::Close { id }) => Answer::Closed { id, was_open: self.live.close(id) },
-            Ok(Ask::Drain { limit_s }) => {
+            Ask::Close { id } => Answer::Closed { id, was_open: self.live.close(id) },
+            Ask::Drain { limit_s } => {
                 let limit = limit_s.map(Duration::from_secs);
                 // With no room for one more, others have said the same.
                 let _heard = self.stop.try_send(Stop::Drain(limit));
                 self.live.is_draining().await;
                 Answer::Draining { connections: self.live.open() }
             }
-            Err(error) => Answer::Error { detail: format!("not a question of this version: {error}") },
+            Ask::Follow => self.seen(),
+        }
+    }
+
+    fn seen(&self) -> Answer {
+        Answer::Seen { upstreams: self.experience.seen(&self.flag.borrow().clone()) }
+    }
+
+    /// Tells what was seen of the upstreams until the follower says something, or leaves.
+    async fn tell(&self, stream: &mut BufReader<UnixStream>) -> io::Result<()> {
+        let mut troubles = self.experience.troubles();
+        loop {
+            troubles.mark_unchanged();
+            say(stream, &self.seen()).await?;
+            sleep(GATHERED).await;
+            tokio::select! {
+                _trouble = troubles.changed() => {}
+                () = sleep(HEARTBEAT) => {}
+                heard = stream.fill_buf() => return heard.map(|_anything| ()),
+            }
         }
     }
 }
 
+async fn say(stream: &mut BufReader<UnixStream>, answer: &Answer) -> io::Result<()> {
+    let mut text = serde_json::to_vec(answer)?;
+    text.push(b'\n');
+    timeout(ANSWER, stream.get_mut().write_all(&text)).await?
+}
+
 #[cfg(test)]
 mod tests {
+    use pgw_core::control::Seen;
+    use pgw_core::dial::DialError;
+    use pgw_core::health::CheckFailure;
+
     use super::*;
-    use crate::tests::flag;
+    use crate::tests::{flag, upstream};
 
     struct Caller(BufReader<UnixStream>);
 
@@ -157,10 +193,20 @@ mod tests {
     }
 
     fn serving(path: &Path) -> tokio::task::JoinHandle<()> {
+        serving_what_was_seen(path, flag(15001), Arc::default())
+    }
+
+    fn serving_what_was_seen(
+        path: &Path,
+        flag: FlagFile,
+        experience: Arc<Experience>,
+    ) -> tokio::task::JoinHandle<()> {
         let control = Control::bind(path).unwrap();
-        let (_flag, flag) = watch::channel(Arc::new(flag(15001)));
+        let (_flag, flag) = watch::channel(Arc::new(flag));
         let (stop, _stopped) = mpsc::channel(1);
-        tokio::spawn(async move { control.serve(Desk { flag, live: Arc::default(), stop }).await })
+        tokio::spawn(
+            async move { control.serve(Desk { flag, live: Arc::default(), experience, stop }).await },
+        )
     }
 
     #[tokio::test]
@@ -180,6 +226,38 @@ mod tests {
         assert!(matches!(caller.ask(&"x".repeat(4096)).await, Answer::Error { .. }));
         let mut rest = Vec::new();
         assert_eq!(caller.0.read_to_end(&mut rest).await.unwrap(), 0, "hung up after an endless line");
+    }
+
+    #[tokio::test]
+    async fn a_follower_hears_at_once_of_each_trouble_and_of_many_in_one_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = pgw_core::control::socket_path(dir.path(), 15001);
+        let mut flag = flag(15001);
+        flag.upstreams = vec![upstream("de1", "127.0.0.1:1".parse().unwrap())];
+        let experience = Arc::new(Experience::default());
+        let _serving = serving_what_was_seen(&path, flag.clone(), experience.clone());
+        let dial =
+            async |error: DialError| experience.of(&flag.upstreams[0], async { Err::<(), _>(error) }).await;
+        let refused = || {
+            let (kind, detail) = (CheckFailure::Refused, "connection refused".to_owned());
+            DialError { kind, detail, asked: false, source: None }
+        };
+
+        let mut follower = Caller::new(&path).await;
+        assert_eq!(follower.ask("{\"ask\":\"follow\"}\n").await, Answer::Seen { upstreams: vec![] });
+        for failed in [3, 6] {
+            for _trouble in 0..3 {
+                assert!(dial(refused()).await.is_err());
+            }
+            let Answer::Seen { upstreams } = follower.ask("").await else { panic!() };
+            let [Seen { failed: told, trouble: Some(trouble), .. }] = upstreams.as_slice() else { panic!() };
+            assert_eq!(
+                (*told, trouble.kind, trouble.words.as_str()),
+                (failed, CheckFailure::Refused, "connection refused")
+            );
+        }
+        follower.0.get_mut().write_all(b"enough\n").await.unwrap();
+        assert_eq!(follower.0.read_to_end(&mut Vec::new()).await.unwrap_or_default(), 0, "hung up");
     }
 
     #[tokio::test]

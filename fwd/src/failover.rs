@@ -1,23 +1,25 @@
 //! The client's upstreams in their order, within one attempt: the first that gives a tunnel
-//! carries the connection.
+//! carries the connection. One that hangs is given a moment, then the next is asked as well.
 
+use std::collections::HashMap;
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
-use pgw_core::dial::{Destination, Dialer, Tunnel};
+use pgw_core::dial::{Destination, DialError};
 use pgw_core::flag::{FlagFile, FlagUpstream};
+use pgw_core::health::Blame;
 use pgw_core::mapping::Target;
 use pgw_core::sni::Sniff;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
-/// How much of an upstream's failure goes to the log line.
-const MAX_WORDS: usize = 200;
+use crate::experience::{Experience, in_short};
+use crate::race::race;
 
 /// One attempt to reach one destination.
 pub(crate) struct Attempt<'a> {
-    pub(crate) dialer: &'a Dialer,
     pub(crate) flag: &'a FlagFile,
+    pub(crate) experience: &'a Experience,
     pub(crate) original: SocketAddrV4,
     pub(crate) found: watch::Receiver<Sniff>,
     pub(crate) started: Instant,
@@ -26,32 +28,53 @@ pub(crate) struct Attempt<'a> {
 impl<'a> Attempt<'a> {
     /// Fills `failures` with a line for each upstream that gave no tunnel. What is no longer
     /// `allowed` when its turn comes is left out.
-    pub(crate) async fn reach(
-        mut self,
+    ///
+    /// `dial` is told whether the upstream is alone in this attempt. Only then may bytes of the
+    /// client travel with the request: otherwise two upstreams might come to see them.
+    pub(crate) async fn reach<T, Dial>(
+        &self,
         allowed: impl Fn(&FlagUpstream) -> bool,
+        dial: impl Fn(&'a FlagUpstream, Destination, bool) -> Dial,
         failures: &mut Vec<String>,
-    ) -> Option<(&'a FlagUpstream, Tunnel)> {
-        let limit = Duration::from_millis(self.flag.limits.connect_timeout_ms);
-        for candidate in &self.flag.upstreams {
+    ) -> Option<(&'a FlagUpstream, T)>
+    where
+        Dial: Future<Output = Result<T, DialError>>,
+    {
+        let order = self.experience.order(self.flag);
+        let mut failed = HashMap::new();
+        let attempt = async |candidate: &'a FlagUpstream, alone: bool| {
             let destination = self.destination(candidate.target).await;
             if !allowed(candidate) {
-                continue;
+                return Err(None);
             }
-            let upstream = &candidate.upstream;
-            match self.dialer.dial(upstream, &destination, limit).await {
-                Ok(tunnel) => return Some((candidate, tunnel)),
-                // Whatever it was, another exit may do better: also when this one cannot
-                // reach the destination.
-                Err(error) => {
-                    let words: String = error.detail.chars().take(MAX_WORDS).collect();
-                    failures.push(format!("{}: {words}", upstream.name));
-                }
+            self.experience.of(candidate, dial(candidate, destination, alone)).await.map_err(Some)
+        };
+        // A name that is waited for is not the upstream's silence.
+        let patience = async |candidate: &'a FlagUpstream| {
+            self.destination(candidate.target).await;
+            sleep(self.experience.patience(candidate)).await;
+        };
+        let won = race(&order, attempt, patience, |candidate: &'a FlagUpstream, error: Option<DialError>| {
+            // Whatever it was, another exit may do better: also when this one cannot reach the
+            // destination.
+            if let Some(error) = &error {
+                failures.push(format!("{}: {}", candidate.upstream.name, in_short(&error.detail)));
+            }
+            failed.insert(candidate.mapping_id, error.map_or(Blame::Elsewhere, |error| error.blame()));
+        });
+        let (place, tunnel) = won.await?;
+        for behind in order.iter().take(place) {
+            match failed.get(&behind.mapping_id) {
+                None => self.experience.outdone(behind),
+                Some(Blame::Upstream | Blame::Unclear) => self.experience.avoid(behind),
+                // It might carry everything else.
+                Some(Blame::Elsewhere) => {}
             }
         }
-        None
+        order.get(place).map(|winner| (*winner, tunnel))
     }
 
-    async fn destination(&mut self, target: Target) -> Destination {
+    async fn destination(&self, target: Target) -> Destination {
         match target {
             Target::Original => Destination::Addr(self.original),
             Target::Hostname => match self.name().await {
@@ -62,12 +85,16 @@ impl<'a> Attempt<'a> {
     }
 
     /// The name that the client asks for, if it says it in time.
-    async fn name(&mut self) -> Option<pgw_core::proxy::Host> {
+    async fn name(&self) -> Option<pgw_core::proxy::Host> {
         let until = self.started + Duration::from_millis(self.flag.limits.peek_ms);
-        let found = timeout_at(until, self.found.wait_for(|found| *found != Sniff::NeedMore)).await;
+        let mut found = self.found.clone();
+        let found = timeout_at(until, found.wait_for(|found| *found != Sniff::NeedMore)).await;
         match found.ok()?.ok().as_deref() {
             Some(Sniff::Name(name)) => name.parse().ok(),
             Some(Sniff::NeedMore | Sniff::NoName) | None => None,
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,7 @@ mod conn;
 mod control;
 mod current;
 mod dns;
+mod experience;
 mod failover;
 mod files;
 mod flagfile;
@@ -23,6 +24,7 @@ mod listener;
 mod live;
 mod origdst;
 mod peek;
+mod race;
 mod relay;
 mod serve;
 mod start;
@@ -33,6 +35,7 @@ use control::{Control, Desk};
 use current::Current;
 use dns::Dns;
 use dns::udp::Datagrams;
+use experience::Experience;
 use flagfile::FlagSource;
 use live::Live;
 use relay::{MOST_PIPES, Pipes};
@@ -79,11 +82,13 @@ async fn serve(port: u16, settings: &FwdSettings, source: FlagSource, flag: Flag
     tracing::info!(port, client = %flag.client.name, revision = %flag.revision, "listening");
     let live = Arc::new(Live::default());
     let current = Current::new(flag, live.clone());
-    let desk = Desk { flag: current.subscribe(), live: live.clone(), stop };
+    let experience = Arc::<Experience>::default();
+    let desk = Desk { flag: current.subscribe(), live: live.clone(), experience: experience.clone(), stop };
     let shared = Arc::new(Shared {
         flag: current.subscribe(),
         live,
         dialer: Dialer::new(),
+        experience,
         lookup: origdst::kernel(),
         pipes: Pipes::new(MOST_PIPES),
         dns: Dns::default(),

@@ -2,8 +2,9 @@
 
 use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::Arc;
+use std::time::Duration;
 
-use pgw_core::dial::{Dialer, Stream, Tunnel, tune};
+use pgw_core::dial::{Destination, Dialer, Stream, Tunnel, tune};
 use pgw_core::flag::{FlagFile, FlagUpstream};
 use rustix::net::sockopt;
 use tokio::net::TcpStream;
@@ -12,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::conn::{Conn, End};
 use crate::dns::{self, Dns};
+use crate::experience::Experience;
 use crate::failover::Attempt;
 use crate::files;
 use crate::live::Live;
@@ -24,6 +26,7 @@ pub(crate) struct Shared {
     pub(crate) flag: watch::Receiver<Arc<FlagFile>>,
     pub(crate) live: Arc<Live>,
     pub(crate) dialer: Dialer,
+    pub(crate) experience: Arc<Experience>,
     pub(crate) lookup: Lookup,
     pub(crate) pipes: Pipes,
     pub(crate) dns: Dns,
@@ -105,18 +108,24 @@ async fn reach(
     let mut peek = Peek::new();
     let flag = conn.flag.clone();
     let attempt = Attempt {
-        dialer: &shared.dialer,
         flag: &flag,
+        experience: &shared.experience,
         original,
         found: peek.found(),
         started: Instant::now(),
     };
     let mut failures = std::mem::take(&mut conn.reason);
     let allowed = |upstream: &FlagUpstream| still_allowed(&shared.flag.borrow(), &flag, upstream);
+    let limit = Duration::from_millis(flag.limits.connect_timeout_ms);
+    let dialer = &shared.dialer;
+    // Nothing of the client travels with the request, whether or not the upstream is alone.
+    let dial = async |candidate: &FlagUpstream, destination: Destination, _alone: bool| {
+        dialer.dial(&candidate.upstream, &destination, limit).await
+    };
     let reached = tokio::select! {
         biased;
         told = conn.told() => Err(told),
-        reached = attempt.reach(allowed, &mut failures) => reached.ok_or(End::NoUpstream),
+        reached = attempt.reach(allowed, dial, &mut failures) => reached.ok_or(End::NoUpstream),
         _gone = peek.read(client) => Err(End::Client),
     };
     conn.named(peek.sniffer.name());

@@ -73,9 +73,21 @@ impl Lab {
         self.upstreams.remove(&kind).context("this upstream is not running")?.kill().await
     }
 
+    /// It stays there, and answers nothing more.
+    pub fn freeze_upstream(&mut self, kind: Kind) -> Result<()> {
+        self.upstreams.get(&kind).context("this upstream is not running")?.freeze()
+    }
+
     /// All programs, ready.
     pub async fn gateway(&self) -> Result<Ready> {
-        let mut gateway = Gateway::new(gateway::settings())?;
+        self.gateway_with(&[]).await
+    }
+
+    /// With some settings other than a lab's usual ones.
+    pub async fn gateway_with(&self, other: &[(&str, &str)]) -> Result<Ready> {
+        let mut settings = gateway::settings();
+        settings.extend(other.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let mut gateway = Gateway::new(settings)?;
         for program in Program::ALL {
             gateway.launch(program, &[])?;
         }

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Child;
 
 use crate::net::{self, wan};
@@ -129,6 +130,14 @@ impl Upstream {
         }
         accepts(kind, kind.ip(), kind.port(), &mut children).await?;
         Ok(Self { kind, children })
+    }
+
+    pub fn freeze(&self) -> Result<()> {
+        for child in &self.children {
+            let pid = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
+            kill_process(pid.context("an upstream has ended")?, Signal::STOP)?;
+        }
+        Ok(())
     }
 
     pub async fn kill(mut self) -> Result<()> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use pgw_core::health::{Gate, Health, HealthStatus, Sample, Thresholds};
+use pgw_core::health::{Blame, Gate, Health, HealthStatus, Sample, Thresholds};
 use pgw_core::ids::ProxyId;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{self, JoinSet};
@@ -20,6 +20,10 @@ use crate::store::{ProxyDial, Store, StoreError};
 const AT_ONCE: usize = 64;
 /// How soon an upstream that just failed is asked again.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// How often what forwarders see of one upstream may have it checked, if it is the upstream's
+/// own fault, or may be a destination's.
+const FAULTS_APART: Duration = Duration::from_secs(1);
+const DOUBTS_APART: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
 pub struct HealthChecks {
@@ -30,7 +34,16 @@ enum Command {
     /// New, or dialled in another way.
     Changed(ProxyId),
     CheckSoon(ProxyId),
+    Suspect(ProxyId, Suspicion),
     CheckNow(ProxyId, oneshot::Sender<Result<Health, StoreError>>),
+}
+
+/// Somebody else saw it fail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suspicion {
+    pub blame: Blame,
+    /// How, in words.
+    pub error: String,
 }
 
 pub type OnChange = Box<dyn Fn(ProxyId) + Send + Sync>;
@@ -58,6 +71,10 @@ struct Entry {
     running: bool,
     /// Ask again as soon as the running check has ended.
     again: bool,
+    /// When a suspicion last had it checked.
+    suspected: Option<Instant>,
+    /// It failed elsewhere while a check was running, which may have begun before.
+    doubted: bool,
     waiting: Vec<oneshot::Sender<Result<Health, StoreError>>>,
 }
 
@@ -81,6 +98,11 @@ impl HealthChecks {
     /// Without waiting for what it finds.
     pub fn check_soon(&self, proxy: ProxyId) {
         self.send(Command::CheckSoon(proxy));
+    }
+
+    /// Has it checked at once, within reason. Only a check takes it down.
+    pub fn suspect(&self, proxy: ProxyId, suspicion: Suspicion) {
+        self.send(Command::Suspect(proxy, suspicion));
     }
 
     pub async fn check_now(&self, proxy: ProxyId) -> Result<Health, StoreError> {
@@ -165,12 +187,40 @@ impl Scheduler {
                     entry.due = Instant::now();
                 }
             }
+            Command::Suspect(id, suspicion) => self.suspect(id, suspicion),
             Command::CheckNow(id, waiter) => {
                 let thresholds = self.thresholds;
                 let entry = self.proxies.entry(id).or_insert_with(|| Entry::new(Gate::new(thresholds)));
                 entry.waiting.push(waiter);
                 entry.due = Instant::now();
             }
+        }
+    }
+
+    fn suspect(&mut self, id: ProxyId, Suspicion { blame, error }: Suspicion) {
+        let apart = match blame {
+            Blame::Upstream => FAULTS_APART,
+            Blame::Unclear => DOUBTS_APART,
+            Blame::Elsewhere => return,
+        };
+        let Some(entry) = self.proxies.get_mut(&id).filter(|entry| entry.gate.status().is_up()) else {
+            return;
+        };
+        if entry.running {
+            entry.doubted |= blame == Blame::Upstream;
+            return;
+        }
+        let now = Instant::now();
+        if entry.suspected.is_some_and(|at| now < at + apart) {
+            return;
+        }
+        (entry.suspected, entry.due) = (Some(now), now);
+        let before = self.board.health(id);
+        if blame == Blame::Upstream && entry.gate.suspect() != before.status {
+            let status = entry.gate.status();
+            tracing::info!(proxy = %id, from = ?before.status, to = ?status, error, "health changed");
+            self.board.set_health(id, Health { status, error: Some(error), ..before });
+            (self.on_change)(id);
         }
     }
 
@@ -256,7 +306,8 @@ impl Scheduler {
         let Some(entry) = self.proxies.get_mut(&id) else { return before };
         let health = judged(&mut entry.gate, answer, &before);
         let failed = health.error.is_some();
-        entry.due = Instant::now() + next_check(health.status, failed, self.interval, rand::random());
+        let sooner = std::mem::take(&mut entry.doubted) || failed;
+        entry.due = Instant::now() + next_check(health.status, sooner, self.interval, rand::random());
         self.board.set_health(id, health.clone());
         if health.status != before.status || health.error != before.error {
             let (from, to) = (before.status, health.status);
@@ -272,7 +323,8 @@ impl Scheduler {
 
 impl Entry {
     fn new(gate: Gate) -> Self {
-        Self { gate, epoch: 0, due: Instant::now(), running: false, again: false, waiting: Vec::new() }
+        let (due, waiting) = (Instant::now(), Vec::new());
+        Self { gate, epoch: 0, due, running: false, again: false, suspected: None, doubted: false, waiting }
     }
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use pgw_core::control::{Answer, Ask, FwdStatus, socket_path};
+use pgw_core::control::{Answer, Ask, FwdStatus, HEARTBEAT, Seen, socket_path};
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -14,7 +14,9 @@ use tokio::time::timeout;
 
 /// A forwarder that runs answers within a millisecond; one that is buried in work, within this.
 const PATIENCE: Duration = Duration::from_secs(1);
-const LONGEST_LINE: u64 = 16 * 1024;
+const LONGEST_LINE: u64 = 64 * 1024;
+/// A forwarder that is followed and says nothing for so long is followed no more.
+const LONGEST_SILENCE: Duration = HEARTBEAT.saturating_mul(3);
 
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
@@ -35,6 +37,9 @@ pub struct Line {
     pid: Option<Pid>,
     stream: BufReader<UnixStream>,
 }
+
+/// A forwarder that tells what it sees of its upstreams.
+pub struct Following(Line);
 
 /// What the forwarder on this port says of itself.
 pub async fn status(run_dir: &Path, port: u16) -> Result<FwdStatus, ControlError> {
@@ -59,33 +64,61 @@ impl Line {
     }
 
     pub async fn status(&mut self) -> Result<FwdStatus, ControlError> {
-        let port = self.port;
-        let line = match timeout(PATIENCE, self.exchange()).await {
-            Ok(Ok(line)) => line,
-            // It hung up: dying, or about to be gone.
-            Ok(Err(_)) | Err(_) => return Err(ControlError::Silent(port)),
-        };
-        let nonsense = |detail: String| ControlError::Nonsense { port, detail };
-        match serde_json::from_slice(&line).map_err(|error| nonsense(error.to_string()))? {
-            Answer::Status(status) if status.port == port => Ok(status),
-            Answer::Status(status) => Err(nonsense(format!("it serves port {}", status.port))),
-            Answer::Error { detail } => Err(nonsense(detail)),
-            Answer::Connections(_) | Answer::Closed { .. } | Answer::Draining { .. } => {
-                Err(nonsense("it answers another question".to_owned()))
-            }
+        self.say(&Ask::Status).await?;
+        match self.hear(PATIENCE).await? {
+            Answer::Status(status) if status.port == self.port => Ok(status),
+            Answer::Status(status) => Err(self.nonsense(format!("it serves port {}", status.port))),
+            other => Err(self.unasked(other)),
         }
     }
 
-    async fn exchange(&mut self) -> io::Result<Vec<u8>> {
-        let mut ask = serde_json::to_vec(&Ask::Status)?;
-        ask.push(b'\n');
-        self.stream.write_all(&ask).await?;
+    async fn say(&mut self, ask: &Ask) -> Result<(), ControlError> {
+        let saying = async {
+            let mut line = serde_json::to_vec(ask)?;
+            line.push(b'\n');
+            self.stream.write_all(&line).await
+        };
+        // An error: it hung up; it is dying, or about to be gone.
+        timeout(PATIENCE, saying).await.ok().and_then(io::Result::ok).ok_or(ControlError::Silent(self.port))
+    }
+
+    async fn hear(&mut self, patience: Duration) -> Result<Answer, ControlError> {
         let mut line = Vec::new();
-        (&mut self.stream).take(LONGEST_LINE).read_until(b'\n', &mut line).await?;
-        if line.is_empty() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        let mut bounded = (&mut self.stream).take(LONGEST_LINE);
+        match timeout(patience, bounded.read_until(b'\n', &mut line)).await {
+            Ok(Ok(length)) if length > 0 => {}
+            Ok(_) | Err(_) => return Err(ControlError::Silent(self.port)),
         }
-        Ok(line)
+        serde_json::from_slice(&line).map_err(|error| self.nonsense(error.to_string()))
+    }
+
+    /// For an answer that is not to what was asked.
+    fn unasked(&self, answer: Answer) -> ControlError {
+        match answer {
+            Answer::Error { detail } => self.nonsense(detail),
+            _ => self.nonsense("it answers another question".into()),
+        }
+    }
+
+    fn nonsense(&self, detail: String) -> ControlError {
+        ControlError::Nonsense { port: self.port, detail }
+    }
+}
+
+impl Following {
+    pub async fn open(run_dir: &Path, port: u16) -> Result<Self, ControlError> {
+        let mut line = Line::open(run_dir, port).await?;
+        line.say(&Ask::Follow).await?;
+        Ok(Self(line))
+    }
+
+    /// What it has seen up to now: the first time at once, then when there is something new,
+    /// and now and then in any case.
+    pub async fn next(&mut self) -> Result<Vec<Seen>, ControlError> {
+        match self.0.hear(LONGEST_SILENCE).await? {
+            Answer::Seen { upstreams } => Ok(upstreams),
+            other => Err(self.0.unasked(other)),
+        }
     }
 }
 

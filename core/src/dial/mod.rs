@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::health::CheckFailure;
+use crate::health::{Blame, CheckFailure};
 use crate::proxy::{Scheme, Upstream};
 
 mod greet;
@@ -31,6 +31,8 @@ pub struct DialError {
     pub kind: CheckFailure,
     /// One line without secrets: "407 Proxy Authentication Required", "connection refused".
     pub detail: String,
+    /// It had been asked for a tunnel, and so knew where to.
+    pub asked: bool,
     #[source]
     pub source: Option<std::io::Error>,
 }
@@ -77,14 +79,32 @@ impl Dialer {
                     Scheme::Socks5 => greet::socks5(&mut stream, dest, credentials).await,
                 }
             })
-            .await??;
+            .await
+            .flatten()
+            .map_err(|error| DialError { asked: true, ..error })?;
         Ok(Tunnel { stream, early })
     }
 }
 
 impl DialError {
     fn new(kind: CheckFailure, detail: impl Into<String>, source: Option<io::Error>) -> Self {
-        Self { kind, detail: detail.into(), source }
+        Self { kind, detail: detail.into(), asked: false, source }
+    }
+
+    /// A client chooses its destinations, and so can choose failures: those that may be a
+    /// destination's are never called the upstream's.
+    pub fn blame(&self) -> Blame {
+        match self.kind {
+            CheckFailure::Timeout | CheckFailure::BadAnswer if self.asked => Blame::Unclear,
+            CheckFailure::Dns
+            | CheckFailure::Refused
+            | CheckFailure::Unreachable
+            | CheckFailure::Timeout
+            | CheckFailure::Auth
+            | CheckFailure::Tls
+            | CheckFailure::BadAnswer => Blame::Upstream,
+            CheckFailure::Target => Blame::Elsewhere,
+        }
     }
 }
 

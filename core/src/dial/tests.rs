@@ -177,12 +177,37 @@ async fn every_way_to_fail_is_told_apart() {
 }
 
 #[tokio::test]
+async fn what_a_destination_may_cause_is_never_the_upstreams_fault() {
+    use Scheme::{Http, Https, Socks5};
+    let answer = |text: &str| vec![Act::HearHeader, say(text)];
+    for (name, scheme, acts, blame) in [
+        ("silent before it was asked", Https, vec![Act::Hang], Blame::Upstream),
+        ("no TLS", Https, vec![say("garbage")], Blame::Upstream),
+        ("a password refused", Http, answer("HTTP/1.1 407 No\r\n\r\n"), Blame::Upstream),
+        ("silent when asked", Http, vec![Act::Hang], Blame::Unclear),
+        ("closed when asked", Http, vec![Act::HearHeader], Blame::Unclear),
+        ("garbage when asked", Http, answer("garbage\r\n\r\n"), Blame::Unclear),
+        ("a destination refused", Http, answer("HTTP/1.1 403 No\r\n\r\n"), Blame::Elsewhere),
+        (
+            "a destination out of reach",
+            Socks5,
+            vec![Act::Hear(3), Act::Say(vec![5, 0]), Act::Hear(19), Act::Say(vec![5, 4])],
+            Blame::Elsewhere,
+        ),
+    ] {
+        let to = upstream(scheme, "127.0.0.1", fake(acts).await.port(), None);
+        let error = dial(&to, SHORT).await.unwrap_err();
+        assert_eq!(error.blame(), blame, "{name}: {error}");
+    }
+}
+
+#[tokio::test]
 async fn a_port_where_nobody_listens_is_refused() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
     let error = dial(&upstream(Scheme::Http, "127.0.0.1", address.port(), None), LONG).await.unwrap_err();
-    assert_eq!(error.kind, CheckFailure::Refused);
+    assert_eq!((error.kind, error.blame()), (CheckFailure::Refused, Blame::Upstream));
     assert_eq!(error.detail, format!("connecting to {address}: connection refused"));
 }
 

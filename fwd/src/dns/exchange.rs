@@ -3,14 +3,15 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
+use pgw_core::dial::Destination;
 use pgw_core::dns::Resolver;
 use pgw_core::flag::{FlagFile, FlagUpstream};
 use tokio::time::{sleep, timeout};
 
 use super::message::{Answer, Key};
 use super::wire::Wire;
+use crate::experience::in_short;
+use crate::race::race;
 use crate::serve::{Shared, still_allowed};
 
 /// A client asks again, or another server, after about this time.
@@ -19,7 +20,6 @@ const WHOLE: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(1);
 /// A connection that waited may be dead without anybody having said so.
 const STALE: Duration = Duration::from_millis(1500);
-const MAX_WORDS: usize = 200;
 
 /// One upstream and one resolver.
 type Way<'a> = (&'a FlagUpstream, &'a Resolver);
@@ -27,7 +27,8 @@ type Way<'a> = (&'a FlagUpstream, &'a Resolver);
 /// The error says of each way why there is no answer, and no name.
 pub(super) async fn exchange(shared: &Shared, flag: &FlagFile, key: &Key) -> Result<Answer, String> {
     let resolvers = flag.dns.as_ref().map_or(&[][..], |dns| &dns.resolvers);
-    let ways = flag.upstreams.iter().flat_map(|up| resolvers.iter().map(move |resolver| (up, resolver)));
+    let upstreams = shared.experience.order(flag);
+    let ways = upstreams.into_iter().flat_map(|up| resolvers.iter().map(move |resolver| (up, resolver)));
     let mut failures = Vec::new();
     match timeout(WHOLE, first_answer(shared, flag, key, ways.collect(), &mut failures)).await {
         Ok(Some(answer)) => return Ok(answer),
@@ -44,23 +45,9 @@ async fn first_answer(
     ways: Vec<Way<'_>>,
     failures: &mut Vec<String>,
 ) -> Option<Answer> {
-    let mut waiting = ways.into_iter();
-    let mut running = FuturesUnordered::new();
-    loop {
-        match waiting.next() {
-            Some(way) => running.push(attempt(shared, flag, key, way)),
-            None if running.is_empty() => return None,
-            None => {}
-        }
-        let more = waiting.len() > 0;
-        tokio::select! {
-            Some(tried) = running.next() => match tried {
-                Ok(answer) => return Some(answer),
-                Err(why) => failures.push(why),
-            },
-            () = sleep(PATIENCE), if more => {}
-        }
-    }
+    let attempt = |way, _alone| attempt(shared, flag, key, way);
+    let won = race(&ways, attempt, |_way| sleep(PATIENCE), |_way, why| failures.push(why)).await;
+    won.map(|(_place, answer)| answer)
 }
 
 /// By one way, for as long as the operator leaves it to the client.
@@ -77,10 +64,7 @@ async fn attempt(
         _flag = removed => Err("was taken away".to_owned()),
         asked = ask(shared, key, upstream, resolver) => asked,
     };
-    asked.map_err(|why| {
-        let why: String = why.chars().take(MAX_WORDS).collect();
-        format!("{} to {resolver}: {why}", upstream.upstream.name)
-    })
+    asked.map_err(|why| format!("{} to {resolver}: {}", upstream.upstream.name, in_short(&why)))
 }
 
 async fn ask(
@@ -97,7 +81,11 @@ async fn ask(
         dns.idle.put(wire, upstream, resolver);
         return Ok(answer);
     }
-    let mut wire = Box::pin(Wire::connect(&shared.dialer, &upstream.upstream, resolver, WHOLE)).await?;
+    let destination = Destination::Addr(resolver.address());
+    let dialling = shared.dialer.dial(&upstream.upstream, &destination, WHOLE);
+    let tunnel = Box::pin(shared.experience.of(upstream, dialling)).await;
+    let tunnel = tunnel.map_err(|error| error.to_string())?;
+    let mut wire = Box::pin(Wire::over(&shared.dialer, tunnel, resolver)).await?;
     let answer = wire.ask(key).await?;
     // Taken away in this very moment, it is closed when the flag file is next looked at.
     dns.idle.put(wire, upstream, resolver);

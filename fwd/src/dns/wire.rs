@@ -2,7 +2,6 @@
 //! (RFC 7766). One question at a time; who waits takes another connection.
 
 use std::io;
-use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
@@ -10,9 +9,9 @@ use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper::header::{ACCEPT, CONTENT_TYPE, HOST};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use pgw_core::dial::{Destination, Dialer, Stream};
+use pgw_core::dial::{Dialer, Stream, Tunnel};
 use pgw_core::dns::Resolver;
-use pgw_core::proxy::{Host, Upstream};
+use pgw_core::proxy::Host;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -37,23 +36,17 @@ pub(super) struct Https {
 }
 
 impl Wire {
-    /// A connection to the resolver, within `limit`. The error says what failed, and no name.
-    pub(super) async fn connect(
-        dialer: &Dialer,
-        upstream: &Upstream,
-        resolver: &Resolver,
-        limit: Duration,
-    ) -> Result<Self, String> {
-        let address = resolver.address();
-        let tunnel = dialer.dial(upstream, &Destination::Addr(address), limit).await;
-        let tunnel = tunnel.map_err(|error| error.to_string())?;
+    /// A connection to the resolver at the end of this tunnel. The error says what failed, and
+    /// no name.
+    pub(super) async fn over(dialer: &Dialer, tunnel: Tunnel, resolver: &Resolver) -> Result<Self, String> {
         if !tunnel.early.is_empty() {
             return Err("somebody spoke before he was asked".to_owned());
         }
         match resolver {
             Resolver::Tcp(_) => Ok(Self::Tcp(tunnel.stream)),
             Resolver::Https { path, .. } => {
-                let name: Host = address.ip().to_string().parse().map_err(|bad| format!("{bad}"))?;
+                let name: Host =
+                    resolver.address().ip().to_string().parse().map_err(|bad| format!("{bad}"))?;
                 let tls = dialer.tls_over(&name, tunnel.stream).await.map_err(|error| error.to_string())?;
                 Https::over(tls, resolver.authority(), path.clone())
                     .await

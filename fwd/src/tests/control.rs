@@ -16,8 +16,8 @@ const REQUEST: &[u8] = b"GET /secret HTTP/1.1\r\nHost: mail.alice.example.co.uk\
 
 impl Gateway {
     async fn ask(&self, ask: Ask) -> Answer {
-        let desk = Desk { flag: self.flag.subscribe(), live: self.live.clone(), stop: self.stop.clone() };
-        desk.answer(&serde_json::to_vec(&ask).unwrap()).await
+        let (live, experience) = (self.live.clone(), self.shared.experience.clone());
+        Desk { flag: self.flag.subscribe(), live, experience, stop: self.stop.clone() }.answer(ask).await
     }
 
     async fn page(&self, after: Option<u64>, limit: Option<u32>) -> ConnectionsPage {

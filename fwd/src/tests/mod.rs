@@ -106,6 +106,7 @@ impl Gateway {
             flag: flag.subscribe(),
             live: live.clone(),
             dialer,
+            experience: Arc::default(),
             lookup,
             pipes: Pipes::new(pipes),
             dns: Dns::default(),

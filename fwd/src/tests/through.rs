@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 
+use futures_util::FutureExt as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::fakes::{FakeProxy, Manner, echoes, listens_first, origin};
@@ -110,6 +111,26 @@ async fn the_next_upstream_carries_what_the_first_one_cannot() {
         let line = &lines.wait(1).await[0];
         assert_eq!((&line["upstream"], &line["reason"]), (&"second".into(), &want.into()), "{what}");
     }
+}
+
+#[tokio::test]
+async fn an_upstream_that_was_too_slow_is_closed_at_once_and_saw_no_byte_of_the_client() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let works = FakeProxy::to(origin(echoes).await).await;
+    let first = upstream("first", silent.local_addr().unwrap());
+    let gateway = Gateway::start(vec![first, upstream("second", works.address)]);
+    let mut client = gateway.connect().await;
+    let (mut asked, _) = silent.accept().await.unwrap();
+    say(&mut client, b"ping").await;
+    let mut heard = String::new();
+    asked.read_to_string(&mut heard).await.unwrap();
+    assert_eq!(heard, "CONNECT 198.51.100.7:443 HTTP/1.1\r\nHost: 198.51.100.7:443\r\n\r\n");
+    say(&mut client, b"pong").await;
+    hang_up(client).await;
+    // The next one does not wait for it again.
+    say(&mut gateway.connect().await, b"ping").await;
+    assert_eq!(works.asked().len(), 2);
+    assert!(silent.accept().now_or_never().is_none(), "asked again, though it hung just now");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod agent;
 mod alone;
 mod closed;
 mod crashes;
+mod evidence;
 mod faults;
 mod harness;
 mod lab_itself;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         names::TESTS,
         closed::TESTS,
         upstreams::TESTS,
+        evidence::TESTS,
         crashes::TESTS,
         agent::TESTS,
         removal::TESTS,

@@ -39,6 +39,11 @@ struct Bench {
 impl Bench {
     /// One proxy, known before the start, and the scheduler running.
     async fn new() -> Self {
+        Self::every(Duration::from_millis(5)).await
+    }
+
+    /// The same, with this interval between checks.
+    async fn every(interval: Duration) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", dir.path().join("pgw.db").display());
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&url, dir.path(), PATIENCE).await.unwrap());
@@ -65,7 +70,7 @@ impl Bench {
             board.clone(),
             Box::new(move |_proxy| *count.lock().unwrap() += 1),
             Arc::new(probe),
-            Duration::from_millis(5),
+            interval,
             Thresholds { degraded_ms: 1500, failures: 3 },
         );
         scheduler.load().await.unwrap();
@@ -77,6 +82,16 @@ impl Bench {
         self.board.health(self.proxy).status
     }
 
+    /// Answers the check that is under way; returns what was made of it.
+    async fn found(&mut self, outcome: Result<Answered, NotAnswered>) -> Health {
+        let before = self.board.health(self.proxy).checked_at;
+        self.answer.send(outcome).unwrap();
+        while self.board.health(self.proxy).checked_at == before {
+            tokio::task::yield_now().await;
+        }
+        self.board.health(self.proxy)
+    }
+
     /// Answers the check that is under way; returns when the next one begins, by which time
     /// the answer has been judged and written down.
     async fn answers(&mut self, outcome: Result<Answered, NotAnswered>) -> HealthStatus {
@@ -84,6 +99,10 @@ impl Bench {
         self.asked.recv().await.unwrap();
         self.status()
     }
+}
+
+fn suspicion(blame: Blame) -> Suspicion {
+    Suspicion { blame, error: "the connection was refused (seen)".into() }
 }
 
 fn fine() -> Result<Answered, NotAnswered> {
@@ -139,6 +158,57 @@ async fn a_check_that_is_asked_for_answers_with_the_new_health() {
     assert_eq!(asked.await.unwrap().unwrap().status, HealthStatus::Ok);
     let stranger = ProxyId(uuid::Uuid::from_u128(9));
     assert!(matches!(bench.checks.check_now(stranger).await, Err(StoreError::NotFound(_))));
+}
+
+/// An upstream that was found fine, and that nobody checks again for a day.
+async fn trusted() -> Bench {
+    let mut bench = Bench::every(Duration::from_secs(24 * 3600)).await;
+    bench.asked.recv().await.unwrap();
+    assert_eq!(bench.found(fine()).await.status, HealthStatus::Ok);
+    bench
+}
+
+#[tokio::test]
+async fn what_a_forwarder_saw_fail_is_checked_at_once_and_counts_until_a_check_answers() {
+    let mut bench = trusted().await;
+    bench.checks.suspect(bench.proxy, suspicion(Blame::Upstream));
+    bench.asked.recv().await.unwrap();
+    let health = bench.board.health(bench.proxy);
+    assert_eq!(health.status, HealthStatus::Degraded);
+    assert_eq!(health.error.as_deref(), Some("the connection was refused (seen)"));
+    assert_eq!(bench.found(refused()).await.status, HealthStatus::Degraded, "the second failure");
+    bench.checks.check_soon(bench.proxy);
+    bench.asked.recv().await.unwrap();
+    assert_eq!(bench.found(refused()).await.status, HealthStatus::Down, "a check was the third");
+}
+
+#[tokio::test]
+async fn what_a_destination_may_have_caused_is_checked_and_counts_nothing() {
+    let mut bench = trusted().await;
+    bench.checks.suspect(bench.proxy, suspicion(Blame::Elsewhere));
+    bench.checks.suspect(bench.proxy, suspicion(Blame::Unclear));
+    bench.asked.recv().await.unwrap();
+    assert_eq!(bench.status(), HealthStatus::Ok);
+    let told = *bench.told.lock().unwrap();
+    assert_eq!(bench.found(fine()).await.status, HealthStatus::Ok);
+    assert_eq!(*bench.told.lock().unwrap(), told, "nothing has changed");
+}
+
+#[tokio::test]
+async fn a_storm_of_suspicions_costs_one_check_at_a_time_and_takes_nothing_down() {
+    let mut bench = trusted().await;
+    for _ in 0..1_000 {
+        bench.checks.suspect(bench.proxy, suspicion(Blame::Upstream));
+        bench.checks.suspect(bench.proxy, suspicion(Blame::Unclear));
+    }
+    bench.asked.recv().await.unwrap();
+    assert_eq!(bench.status(), HealthStatus::Degraded);
+    let health = bench.found(fine()).await;
+    assert_eq!((health.status, health.error), (HealthStatus::Degraded, None), "the check answered");
+    assert!(bench.asked.try_recv().is_err(), "one check for all of them");
+    let stranger = ProxyId(uuid::Uuid::from_u128(9));
+    bench.checks.suspect(stranger, suspicion(Blame::Upstream));
+    assert!(!bench.board.health(stranger).status.is_up());
 }
 
 #[test]
