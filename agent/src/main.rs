@@ -11,7 +11,6 @@ use pgw_agent::restore::load;
 use pgw_agent::saved::Saved;
 use pgw_core::active::ActiveSet;
 use pgw_core::settings::{AgentSettings, Environment, Mistakes, Source};
-use tracing_subscriber::EnvFilter;
 
 mod serve;
 
@@ -59,6 +58,7 @@ fn with_settings(command: &str) -> anyhow::Result<ExitCode> {
     if command == "render" {
         return rendered(&settings);
     }
+    settings.log.clone().start();
     let runtime = start_runtime()?;
     match command {
         "boot" => runtime.block_on(boot(&settings))?,
@@ -69,8 +69,6 @@ fn with_settings(command: &str) -> anyhow::Result<ExitCode> {
 
 /// One thread: nft does the work.
 fn start_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    let filter = EnvFilter::try_from_env("PGW_LOG").unwrap_or_else(|_unset| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
 
@@ -78,6 +76,7 @@ fn start_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 /// that could be read are loaded, and if there are none, what is known is closed.
 async fn boot_in_spite_of(mistakes: &Mistakes) -> anyhow::Result<()> {
     let settings = AgentSettings::read(&Without(mistakes)).map_err(anyhow::Error::from)?;
+    settings.log.clone().start();
     let last = Saved::new(&settings.state_dir).last_ruleset();
     match last {
         Ok(batch) => Ok(Nft.apply(&batch).await?),

@@ -14,7 +14,6 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing_subscriber::EnvFilter;
 
 /// Requests that are under way when the program is told to stop have this long.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -34,8 +33,7 @@ async fn main() -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    let filter = EnvFilter::try_from_env("PGW_LOG").unwrap_or_else(|_unset| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    settings.log.clone().start();
     match run(settings).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

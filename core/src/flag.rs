@@ -83,12 +83,24 @@ impl Default for Limits {
 
 #[derive(Debug, thiserror::Error)]
 pub enum FlagError {
-    #[error("is not a flag file")]
-    Json(#[from] serde_json::Error),
+    #[error("is not a flag file: {0}")]
+    Json(String),
     #[error("is of version {0}; this program reads version {FLAG_VERSION}")]
     Version(u32),
     #[error("is for port {found}, not {wanted}")]
     Port { found: u16, wanted: u16 },
+}
+
+impl From<serde_json::Error> for FlagError {
+    fn from(error: serde_json::Error) -> Self {
+        // The library would quote what stands there, which may be a password in a wrong place.
+        Self::Json(if error.is_data() {
+            let (line, column) = (error.line(), error.column());
+            format!("a field is missing, unknown or of another kind at line {line} column {column}")
+        } else {
+            error.to_string()
+        })
+    }
 }
 
 impl FlagDns {
@@ -178,6 +190,20 @@ mod tests {
     fn a_debug_print_of_a_flag_file_shows_no_password() {
         let flag = FlagFile::read(GOLDEN.as_bytes(), 15001).unwrap();
         assert!(!format!("{flag:?}").contains("p:a@ss"));
+    }
+
+    #[test]
+    fn a_flag_file_that_is_refused_is_not_quoted() {
+        let from = "\"port\": 1080";
+        for (to, want) in [
+            ("\"port\": \"p:a@ss\"", "of another kind at line 18 column"),
+            ("\"port\": p:a@ss", "expected value at line 18 column"),
+        ] {
+            let text = GOLDEN.replacen(from, to, 1);
+            let told = FlagFile::read(text.as_bytes(), 15001).unwrap_err();
+            assert!(told.to_string().contains(want), "{told}");
+            assert!(!format!("{told} {told:?}").contains("p:a@ss"), "{told:?}");
+        }
     }
 
     #[test]

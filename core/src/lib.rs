@@ -18,6 +18,7 @@ pub mod flag;
 pub mod handshake;
 pub mod health;
 pub mod ids;
+pub mod log;
 pub mod mapping;
 pub mod ports;
 pub mod proxy;

@@ -127,7 +127,7 @@ impl FromStr for Host {
 }
 
 /// A name that can be asked of DNS: labels of letters, digits, `-` and `_`, and a last label
-/// that is not a number (which would be a mistyped address).
+/// that is not a number: resolvers take `127.1` and `0x7f000001` for addresses.
 pub fn is_dns_name(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     let label_ok = |label: &str| {
@@ -136,10 +136,14 @@ pub fn is_dns_name(name: &str) -> bool {
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
+    let is_number = |label: &str| match label.strip_prefix("0x").or_else(|| label.strip_prefix("0X")) {
+        Some(hex) => hex.bytes().all(|b| b.is_ascii_hexdigit()),
+        None => label.bytes().all(|b| b.is_ascii_digit()),
+    };
     !name.is_empty()
         && name.len() <= 253
         && name.split('.').all(label_ok)
-        && name.rsplit('.').next().is_some_and(|last| !last.bytes().all(|b| b.is_ascii_digit()))
+        && name.rsplit('.').next().is_some_and(|last| !is_number(last))
 }
 
 impl TryFrom<String> for Host {
@@ -328,6 +332,7 @@ mod tests {
             ("http://a b:80", ProxyError::Host),
             ("http://1.2.3:80", ProxyError::Host),
             ("http://1.2.3.256:80", ProxyError::Host),
+            ("http://0x7f000001:80", ProxyError::Host),
             ("http://[::1:80", ProxyError::Host),
             ("http://[host]:80", ProxyError::Host),
             ("http://u:%4@h:80", ProxyError::Percent),

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::dns::{DnsChoice, RESOLVERS_ALLOWED, Resolver};
 use crate::health::Thresholds;
+use crate::log::LogLevels;
 use crate::ports::PortRange;
 use crate::redact::{Secret, SniLog};
 
@@ -94,6 +95,10 @@ impl<'a> Reader<'a> {
 
     fn listen(&mut self, name: &'static str, default: SocketAddr) -> SocketAddr {
         self.read(name, default, "an address and port, such as 127.0.0.1:8080", |v| v.parse().ok())
+    }
+
+    fn log(&mut self) -> LogLevels {
+        self.read("PGW_LOG", LogLevels::default(), LogLevels::ALLOWED, LogLevels::parse)
     }
 
     fn dir(&mut self, name: &'static str, default: &str) -> PathBuf {
@@ -207,6 +212,7 @@ pub struct ApiSettings {
     pub dns: DnsChoice,
     pub dns_resolvers: Vec<Resolver>,
     pub admin_token: Option<Secret>,
+    pub log: LogLevels,
 }
 
 #[derive(Debug, Clone)]
@@ -222,12 +228,14 @@ pub struct AgentSettings {
     pub closed_action: ClosedAction,
     pub dns: DnsChoice,
     pub admin_token: Option<Secret>,
+    pub log: LogLevels,
 }
 
 #[derive(Debug, Clone)]
 pub struct FwdSettings {
     pub state_dir: PathBuf,
     pub run_dir: PathBuf,
+    pub log: LogLevels,
 }
 
 #[derive(Debug, Clone)]
@@ -235,6 +243,7 @@ pub struct UiSettings {
     pub listen: SocketAddr,
     pub api_url: String,
     pub agent_url: String,
+    pub log: LogLevels,
 }
 
 const STATE_DIR: &str = "/var/lib/pgw";
@@ -284,6 +293,7 @@ impl ApiSettings {
                 Resolver::parse_list,
             ),
             admin_token: read_admin_token(&mut r),
+            log: r.log(),
         };
         r.finish(settings)
     }
@@ -365,6 +375,7 @@ impl AgentSettings {
             ),
             dns: read_dns(&mut r),
             admin_token: read_admin_token(&mut r),
+            log: r.log(),
         };
         r.finish(settings)
     }
@@ -373,8 +384,11 @@ impl AgentSettings {
 impl FwdSettings {
     pub fn read(source: &dyn Source) -> Result<Self, Mistakes> {
         let mut r = Reader::new(source);
-        let settings =
-            Self { state_dir: r.dir("PGW_STATE_DIR", STATE_DIR), run_dir: r.dir("PGW_RUN_DIR", RUN_DIR) };
+        let settings = Self {
+            state_dir: r.dir("PGW_STATE_DIR", STATE_DIR),
+            run_dir: r.dir("PGW_RUN_DIR", RUN_DIR),
+            log: r.log(),
+        };
         r.finish(settings)
     }
 }
@@ -386,6 +400,7 @@ impl UiSettings {
             listen: r.listen("PGW_UI_LISTEN", ([0, 0, 0, 0], 8081).into()),
             api_url: r.base_url("PGW_API_URL", API_URL),
             agent_url: r.base_url("PGW_AGENT_URL", AGENT_URL),
+            log: r.log(),
         };
         r.finish(settings)
     }

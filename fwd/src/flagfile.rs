@@ -26,16 +26,8 @@ pub(crate) enum LoadError {
     Read(#[from] io::Error),
     #[error("is longer than {MAX_LENGTH} bytes")]
     TooLong,
-    #[error("{}", chain(.0))]
+    #[error(transparent)]
     Flag(#[from] FlagError),
-}
-
-/// With its cause, which says in which line and column.
-fn chain(error: &FlagError) -> String {
-    match std::error::Error::source(error) {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
-    }
 }
 
 /// One port's flag file.

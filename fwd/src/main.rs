@@ -46,7 +46,7 @@ use start::Failure;
 const STOPS: usize = 4;
 
 fn main() -> ExitCode {
-    match start::log().and_then(|()| prepared()) {
+    match prepared() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("pgw-fwd: {failure}");
@@ -58,6 +58,7 @@ fn main() -> ExitCode {
 fn prepared() -> Result<(), Failure> {
     let port = start::port(std::env::args_os().skip(1))?;
     let settings = FwdSettings::read(&Environment)?;
+    settings.log.clone().start_json();
     let source = FlagSource::new(flag_path(&settings.state_dir, port), port);
     let flag = source.load().map_err(|error| Failure::Flag(source.path().to_owned(), error))?;
     files::raise_limit();

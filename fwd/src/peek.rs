@@ -3,41 +3,9 @@
 
 use std::io;
 
-use pgw_core::sni::{self, MAX_SNIFF, Sniff};
+use pgw_core::sni::{MAX_SNIFF, Sniff, Sniffer};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::watch;
-
-/// Finds the name in bytes as they pass.
-pub(crate) struct Sniffer {
-    seen: Vec<u8>,
-    found: Sniff,
-}
-
-impl Sniffer {
-    pub(crate) fn new() -> Self {
-        Self { seen: Vec::new(), found: Sniff::NeedMore }
-    }
-
-    /// Says whether it wants to see more.
-    pub(crate) fn see(&mut self, bytes: &[u8]) -> bool {
-        if self.found == Sniff::NeedMore {
-            let room = MAX_SNIFF.saturating_sub(self.seen.len());
-            self.seen.extend(bytes.iter().take(room));
-            self.found = sni::sniff(&self.seen);
-            if self.found != Sniff::NeedMore {
-                self.seen = Vec::new();
-            }
-        }
-        self.found == Sniff::NeedMore
-    }
-
-    pub(crate) fn name(&self) -> Option<&str> {
-        match &self.found {
-            Sniff::Name(name) => Some(name),
-            Sniff::NeedMore | Sniff::NoName => None,
-        }
-    }
-}
 
 /// What the client has said so far.
 pub(crate) struct Peek {
@@ -73,10 +41,9 @@ impl Peek {
                 }
                 Err(error) => return error,
             }
-            let found = if self.ended && self.sniffer.found == Sniff::NeedMore {
-                Sniff::NoName
-            } else {
-                self.sniffer.found.clone()
+            let found = match self.sniffer.found() {
+                Sniff::NeedMore if self.ended => Sniff::NoName,
+                found => found.clone(),
             };
             self.found.send_replace(found);
         }

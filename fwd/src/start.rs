@@ -9,7 +9,6 @@ use std::sync::Arc;
 use pgw_core::settings::Mistakes;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
-use tracing_subscriber::EnvFilter;
 
 use crate::flagfile::LoadError;
 use crate::forwarder::Stop;
@@ -22,8 +21,6 @@ pub(crate) enum Failure {
     Usage,
     #[error(transparent)]
     Settings(#[from] Mistakes),
-    #[error("PGW_LOG={0:?} cannot be used: a level such as info, or target=level pairs")]
-    Log(String),
     #[error("the flag file {path} {error}", path = .0.display(), error = .1)]
     Flag(PathBuf, #[source] LoadError),
     #[error(transparent)]
@@ -38,7 +35,7 @@ impl Failure {
     /// As sysexits.h has them: 64 is a mistake in the call, 78 in the configuration.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Usage | Self::Settings(_) | Self::Log(_) => ExitCode::from(64),
+            Self::Usage | Self::Settings(_) => ExitCode::from(64),
             Self::Flag(..) => ExitCode::from(78),
             Self::Bind(_) | Self::Control(..) | Self::Runtime(_) => ExitCode::FAILURE,
         }
@@ -54,20 +51,6 @@ pub(crate) fn port(arguments: impl Iterator<Item = OsString>) -> Result<u16, Fai
         _ => None,
     };
     value.and_then(|value| value.parse().ok()).filter(|port| *port > 0).ok_or(Failure::Usage)
-}
-
-/// JSON lines on stderr.
-pub(crate) fn log() -> Result<(), Failure> {
-    let wanted = std::env::var("PGW_LOG").unwrap_or_default();
-    let wanted = if wanted.trim().is_empty() { "info" } else { wanted.trim() };
-    let filter = EnvFilter::try_new(wanted).map_err(|_unreadable| Failure::Log(wanted.to_owned()))?;
-    tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .init();
-    Ok(())
 }
 
 /// SIGTERM and SIGINT as messages, SIGHUP as a wish to look at the flag file.

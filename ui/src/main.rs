@@ -20,7 +20,6 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing_subscriber::EnvFilter;
 
 /// Requests that are under way when the program is told to stop have this long; streams, which
 /// have no end of their own, are cut after it.
@@ -52,8 +51,7 @@ async fn main() -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    let filter = EnvFilter::try_from_env("PGW_LOG").unwrap_or_else(|_unset| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    settings.log.clone().start();
     // Fails only where a provider is installed already, and then there is one.
     let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match run(&settings).await {

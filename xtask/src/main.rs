@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "running programs is what it is for")]
 #![expect(clippy::print_stdout, reason = "it talks to the person who called it")]
 
+mod fuzz;
 mod install;
 mod run;
 
@@ -15,10 +16,16 @@ cargo xtask <command>
 
   up       installs what is missing, builds, and starts a whole gateway in a lab of network
            namespaces: devices, real upstream proxies, an origin. Ctrl-C ends all of it.
-  test     installs what the tests need and runs all of them: format, lints, unit, end to end
+  test     installs what the tests need and runs all of them: format, lints, unit, end to end,
+           and a few seconds of each fuzz target
+  fuzz     [target] [seconds]: hostile bytes for the readers of such, all or one of them, for a
+           minute each or for as long as it is told
   check    the minute before a commit: format, lints, unit tests
   golden   rewrites the golden rulesets and shows what changed
 ";
+
+/// Seconds for a fuzz target, unless it is told otherwise.
+const LONG_ENOUGH: u32 = 60;
 
 /// What the lab is made of.
 const LAB: &[Package] = &[
@@ -40,6 +47,7 @@ fn main() -> ExitCode {
         ["test"] => test(),
         ["check"] => check(),
         ["golden"] => golden(),
+        ["fuzz", rest @ ..] => fuzz(rest),
         ["help" | "--help" | "-h"] | [] => {
             println!("{HELP}");
             Ok(())
@@ -63,10 +71,28 @@ fn up(rest: &[&str]) -> Result<(), Failed> {
 
 fn test() -> Result<(), Failed> {
     install::missing(LAB)?;
+    install::missing(fuzz::COMPILER)?;
     format_and_lints()?;
     one_crypto_provider()?;
     build()?;
-    step("tests: unit and end to end", || cargo(&["test", "--workspace", "--no-fail-fast"]))
+    step("tests: unit and end to end", || cargo(&["test", "--workspace", "--no-fail-fast"]))?;
+    fuzz::run(None, fuzz::SHORT)
+}
+
+fn fuzz(rest: &[&str]) -> Result<(), Failed> {
+    let number = |text: &str| text.parse::<u32>().ok().filter(|seconds| *seconds > 0);
+    let (target, seconds) = match rest {
+        [] => (None, LONG_ENOUGH),
+        [one] => number(one).map_or((Some(*one), LONG_ENOUGH), |seconds| (None, seconds)),
+        [target, seconds] => {
+            let seconds =
+                number(seconds).ok_or_else(|| Failed(format!("{seconds:?} is no number of seconds")))?;
+            (Some(*target), seconds)
+        }
+        [_, _, more, ..] => return Err(Failed(format!("what is {more:?}? see `cargo xtask help`"))),
+    };
+    install::missing(fuzz::COMPILER)?;
+    fuzz::run(target, seconds)
 }
 
 fn check() -> Result<(), Failed> {

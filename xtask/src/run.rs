@@ -63,7 +63,7 @@ pub(crate) fn built(name: &str) -> Result<std::ffi::OsString, Failed> {
     }
 }
 
-fn judge(command: &mut Command, name: &str, arguments: &[&str]) -> Result<(), Failed> {
+pub(crate) fn judge(command: &mut Command, name: &str, arguments: &[&str]) -> Result<(), Failed> {
     match command.status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(Failed(format!("{name} {} ended with {status}", arguments.join(" ")))),

@@ -46,6 +46,7 @@ fn a_setting_that_cannot_be_used_is_named_with_its_value_and_what_is_allowed() {
         ("PGW_HEALTH_TIMEOUT", "0s"),
         ("PGW_HEALTH_FAILURES", "0"),
         ("PGW_SNI_LOG", "all"),
+        ("PGW_LOG", "verbose"),
         ("PGW_DNS", "off"),
         ("PGW_DNS_RESOLVERS", "https://dns.example/dns-query"),
         ("PGW_DNS_RESOLVERS", "tcp://9.9.9.9:53,9.9.9.9"),

@@ -3,6 +3,7 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::fakes::{FakeProxy, echoes, origin};
+use super::through::say;
 use super::*;
 
 /// A ClientHello that asks for `name`.
@@ -55,16 +56,38 @@ async fn a_hello_in_single_bytes_is_understood_and_passed_on_whole() {
 #[tokio::test]
 async fn without_a_usable_name_the_upstream_is_asked_for_the_address() {
     let address = "198.51.100.7:443";
-    let (literal, empty) = (hello("192.0.2.1"), hello(""));
+    let (literal, empty, itself) = (hello("192.0.2.1"), hello(""), hello("localhost"));
     for (what, said) in [
         ("an address in the hello", &literal[..]),
         ("an empty name", &empty),
+        ("the asker himself", &itself),
+        ("an address that is written as a name", b"GET / HTTP/1.1\r\nHost: 0x7f000001\r\n\r\n"),
+        ("two hosts", b"GET / HTTP/1.1\r\nHost: a.example\r\nHost: b.example\r\n\r\n"),
         ("another protocol", b"SSH-2.0-x\r\n"),
         ("half a request and the end", b"GET / HT"),
         ("nothing and the end", b""),
     ] {
         assert_eq!(asked_for(vec![said], 60_000).await, address, "{what}");
     }
+}
+
+#[tokio::test]
+async fn who_will_say_no_name_is_passed_on_at_once() {
+    let proxy = FakeProxy::to(origin(echoes).await).await;
+    let mut by_name = upstream("de1", proxy.address);
+    by_name.target = Target::Hostname;
+    // Which waits for a minute, if it waits.
+    let gateway = Gateway::start(vec![by_name]);
+    for said in [
+        &b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..],
+        b"\x80\x2e\x01\x03\x01\x00\x15\x00\x00\x00\x10",
+        b"GET http://a.example/ HTTP/1.1\r\n",
+        b"\x15\x03\x01",
+    ] {
+        let mut client = gateway.connect().await;
+        say(&mut client, said).await;
+    }
+    assert_eq!(proxy.asked(), ["198.51.100.7:443"; 4]);
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod crashes;
 mod evidence;
 mod faults;
 mod harness;
+mod hostname;
 mod lab_itself;
 mod names;
 mod operators;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         lab_itself::TESTS,
         through::TESTS,
         names::TESTS,
+        hostname::TESTS,
         closed::TESTS,
         upstreams::TESTS,
         evidence::TESTS,
