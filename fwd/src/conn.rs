@@ -4,9 +4,9 @@
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddrV4};
 use std::ops::Deref;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::task::Poll;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
@@ -14,8 +14,13 @@ use pgw_core::control::ConnectionRow;
 use pgw_core::flag::{FlagFile, FlagUpstream};
 use pgw_core::redact::{SniLog, name_for_log};
 
+use crate::asleep::Sleeper;
 use crate::live::Live;
 use crate::serve::same_exit;
+
+/// After so long a silence a connection sleeps: what it gives back is worth what it costs then to
+/// bring it back.
+const TIRED: Duration = Duration::from_secs(2);
 
 /// Who, or what, ended a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +58,10 @@ pub(crate) struct Known {
     name: OnceLock<Box<str>>,
     /// That it shall end, and why.
     told: OnceLock<End>,
+    /// That nothing has moved for a while, and it may sleep.
+    tired: AtomicBool,
+    /// Where it lies while it sleeps. It then holds itself, until it is woken.
+    bed: Mutex<Option<Sleeper>>,
     task: AtomicWaker,
     /// Milliseconds after the forwarder's start, as in [`Traffic`].
     started: u64,
@@ -110,6 +119,7 @@ impl Known {
         if let Some(place) = place.and_then(|place| u16::try_from(place).ok()) {
             let _once = self.upstream.set(place);
         }
+        self.moved_on();
     }
 
     /// The client has said whom it calls.
@@ -133,6 +143,55 @@ impl Known {
             self.told.get().map_or(Poll::Pending, |end| Poll::Ready(*end))
         })
         .await
+    }
+
+    pub(crate) fn is_told(&self) -> bool {
+        self.told.get().is_some()
+    }
+
+    /// Nobody serves it from now on; a word that it shall end goes to `waker`.
+    pub(crate) fn lie_down(&self, sleeper: Sleeper, waker: &Waker) {
+        *self.bed() = Some(sleeper);
+        self.task.register(waker);
+        // It may have come already.
+        if self.is_told() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// If it sleeps.
+    pub(crate) fn get_up(&self) -> Option<Sleeper> {
+        self.bed().take()
+    }
+
+    fn bed(&self) -> MutexGuard<'_, Option<Sleeper>> {
+        // Nothing in there can be left half done.
+        self.bed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until it may sleep. Beside [`Known::told`], which has the task woken.
+    pub(crate) async fn tired(&self) {
+        poll_fn(|_cx| if self.tired.load(Ordering::Relaxed) { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
+
+    /// It is served, and to be looked at when it may be tired.
+    pub(crate) fn moved_on(&self) {
+        self.tired.store(false, Ordering::Relaxed);
+        let idle = Duration::from_secs(self.flag.limits.idle_timeout_s);
+        self.traffic.live.look_at(self.traffic.live.now() + millis(idle.min(TIRED)));
+    }
+
+    /// When it may sleep if nothing moves any more; it is told so when that was before `now`.
+    pub(crate) fn tired_at(&self, now: u64) -> Option<u64> {
+        self.upstream.get()?;
+        let at = self.traffic.moved.load(Ordering::Relaxed).saturating_add(millis(TIRED));
+        if at > now {
+            return Some(at);
+        }
+        if !self.tired.swap(true, Ordering::Relaxed) {
+            self.task.wake();
+        }
+        None
     }
 
     /// May it go on under this flag file? What a connection was accepted for is its client's,
@@ -168,6 +227,11 @@ impl Known {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.bed().is_some()
+    }
+
     fn destination(&self) -> Option<SocketAddrV4> {
         self.destination.filter(|_dst| self.flag.sni_log == SniLog::Full)
     }
@@ -194,6 +258,10 @@ impl Conn {
         conn.over(End::Refused);
     }
 
+    pub(crate) fn known(&self) -> Arc<Known> {
+        self.known.clone()
+    }
+
     /// It has come to its end.
     pub(crate) fn over(mut self, end: End) {
         self.end = end;
@@ -209,6 +277,8 @@ impl Conn {
             upstream: OnceLock::new(),
             name: OnceLock::new(),
             told: OnceLock::new(),
+            tired: AtomicBool::new(false),
+            bed: Mutex::default(),
             task: AtomicWaker::new(),
             started: live.now(),
         });

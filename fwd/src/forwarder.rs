@@ -6,13 +6,12 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_util::task::TaskTracker;
 
 use crate::conn::End;
 use crate::dns::udp::Datagrams;
 use crate::dns::{tend, udp};
 use crate::listener::accept;
-use crate::serve::Shared;
+use crate::serve::{Shared, wake};
 
 /// For connections that were told to end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -36,11 +35,11 @@ pub(crate) async fn run(
     shared: Arc<Shared>,
     stop: mpsc::Receiver<Stop>,
 ) {
-    let mut flag = shared.flag.clone();
     tokio::select! {
         () = serve(listener, datagrams, &shared, stop) => {}
         never = shared.pipes.tidy() => match never {},
-        never = shared.live.end_idle(&mut flag) => match never {},
+        never = shared.live.watch_silence() => match never {},
+        never = shared.asleep.watch(|sleeper| wake(&shared, sleeper)) => match never {},
     }
 }
 
@@ -51,9 +50,9 @@ async fn serve(
     shared: &Arc<Shared>,
     mut stop: mpsc::Receiver<Stop>,
 ) {
-    let tasks = TaskTracker::new();
+    let tasks = &shared.tasks;
     let asked = tokio::select! {
-        () = accept(&listener, shared, &tasks) => None,
+        () = accept(&listener, shared) => None,
         () = udp::serve(&datagrams, shared) => None,
         () = tend(shared) => None,
         asked = stop.recv() => asked,

@@ -9,7 +9,6 @@ use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
-use tokio_util::task::TaskTracker;
 
 use crate::serve::{Shared, admit};
 
@@ -56,10 +55,10 @@ fn listen(address: SocketAddrV4) -> io::Result<TcpListener> {
 }
 
 /// Accepts, and does not return.
-pub(crate) async fn accept(listener: &TcpListener, shared: &Arc<Shared>, tasks: &TaskTracker) {
+pub(crate) async fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
     let serve = |(client, peer)| {
         if let Some(served) = admit(shared, client, peer) {
-            tasks.spawn(served);
+            shared.tasks.spawn(served);
         }
     };
     take(|| listener.accept(), serve).await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use pgw_core::control::{ConnectionsPage, FwdStatus, MAX_PAGE};
 use pgw_core::flag::FlagFile;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep};
 
 use crate::conn::{End, Known, millis};
@@ -28,6 +28,9 @@ pub(crate) struct Live {
     pub(crate) bytes_up: AtomicU64,
     pub(crate) bytes_down: AtomicU64,
     draining: watch::Sender<bool>,
+    /// When the connections are looked through again, unless it must be sooner.
+    next_look: AtomicU64,
+    sooner: Notify,
     pub(crate) dns: Questions,
 }
 
@@ -52,6 +55,8 @@ impl Default for Live {
             bytes_up: AtomicU64::new(0),
             bytes_down: AtomicU64::new(0),
             draining: watch::Sender::new(false),
+            next_look: AtomicU64::new(u64::MAX),
+            sooner: Notify::new(),
             dns: Questions::default(),
         }
     }
@@ -79,10 +84,23 @@ impl Live {
         u32::try_from(self.table().len()).unwrap_or(u32::MAX)
     }
 
+    pub(crate) fn get(&self, id: u64) -> Option<Arc<Known>> {
+        self.table().get(&id).cloned()
+    }
+
+    /// Those that shall end.
+    pub(crate) fn told(&self) -> Vec<u64> {
+        self.table().values().filter(|known| known.is_told()).map(|known| known.id).collect()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn asleep(&self) -> usize {
+        self.table().values().filter(|known| known.is_asleep()).count()
+    }
+
     /// Ends one of them; says whether it was open.
     pub(crate) fn close(&self, id: u64) -> bool {
-        let found = self.table().get(&id).cloned();
-        found.inspect(|known| known.tell(End::Closed)).is_some()
+        self.get(id).inspect(|known| known.tell(End::Closed)).is_some()
     }
 
     pub(crate) fn end_all(&self, end: End) {
@@ -95,35 +113,51 @@ impl Live {
         table.values().filter(|known| !known.allowed_by(now)).for_each(|known| known.tell(End::Removed));
     }
 
-    /// Ends what nothing moves on any more; does not return. One clock for all connections: a
-    /// timer of its own would cost each of them more than everything else here.
-    pub(crate) async fn end_idle(
-        &self,
-        flag: &mut watch::Receiver<Arc<FlagFile>>,
-    ) -> std::convert::Infallible {
+    /// Lets those sleep on which nothing moves, and ends them when it was too long; does not
+    /// return. One clock for all connections: a timer of its own would cost each of them more
+    /// than everything else here.
+    pub(crate) async fn watch_silence(&self) -> std::convert::Infallible {
         loop {
-            // Who comes meanwhile comes with this limit, or wakes us with another.
-            let limit = Duration::from_secs(flag.borrow_and_update().limits.idle_timeout_s);
-            let next = self.next_idle().map_or(limit, |next| next.min(limit));
+            // Who comes while this looks is looked at the next time.
+            self.next_look.store(u64::MAX, Ordering::Relaxed);
+            let next = self.look_around();
+            self.next_look.store(next.unwrap_or(u64::MAX), Ordering::Relaxed);
+            let next = async {
+                match next {
+                    Some(next) => sleep(Duration::from_millis(next.saturating_sub(self.now()))).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
-                () = sleep(next.max(GRAIN)) => {}
-                Ok(()) = flag.changed() => {}
+                () = next => {}
+                () = self.sooner.notified() => {}
             }
+            sleep(GRAIN).await;
         }
     }
 
-    /// Ends those whose time is over, and says when the next one's will be.
-    fn next_idle(&self) -> Option<Duration> {
+    /// Somebody is to be looked at then. An idle forwarder is not woken for nothing.
+    pub(crate) fn look_at(&self, then: u64) {
+        if then < self.next_look.load(Ordering::Relaxed) {
+            self.sooner.notify_one();
+        }
+    }
+
+    /// Says when the next one's time will come.
+    fn look_around(&self) -> Option<u64> {
         let now = self.now();
         let mut next: Option<u64> = None;
         for known in self.table().values() {
             match known.idle_until() {
                 Some(until) if until <= now => known.tell(End::Idle),
-                Some(until) => next = Some(next.map_or(until, |next| next.min(until))),
+                Some(until) => {
+                    let soonest = known.tired_at(now).unwrap_or(until).min(until);
+                    next = Some(next.map_or(soonest, |next| next.min(soonest)));
+                }
                 None => {}
             }
         }
-        next.map(|next| Duration::from_millis(next.saturating_sub(now)))
+        next
     }
 
     /// Some of the open connections, those with the least ids above `after`.
@@ -207,8 +241,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn only_silence_in_both_directions_is_idle() {
         let live = Arc::new(Live::default());
-        let (_sender, mut receiver) = watch::channel(flag_with(HOUR));
-        let flag = receiver.borrow().clone();
+        let flag = flag_with(HOUR);
         let (carried, dialled) = (connection(&live, &flag), connection(&live, &flag));
         carried.carried_by(&flag.upstreams[0]);
         let start = Instant::now();
@@ -222,7 +255,7 @@ mod tests {
         let end = tokio::select! {
             end = carried.told() => end,
             end = dialled.told() => panic!("a dial has limits of its own: {end:?}"),
-            never = live.end_idle(&mut receiver) => match never {},
+            never = live.watch_silence() => match never {},
             () = talk => panic!("talks for ever"),
         };
         assert_eq!(end, End::Idle);
@@ -233,19 +266,20 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_comes_under_a_shorter_limit_is_not_waited_for_by_the_longer() {
         let live = Arc::new(Live::default());
-        let (sender, mut receiver) = watch::channel(flag_with(24 * HOUR));
+        let long = flag_with(24 * HOUR);
+        let idles = connection(&live, &long);
+        idles.carried_by(&long.upstreams[0]);
         let start = Instant::now();
         let come = async {
             sleep(HOUR).await;
             let flag = flag_with(Duration::from_secs(1));
-            sender.send_replace(flag.clone());
             let conn = connection(&live, &flag);
             conn.carried_by(&flag.upstreams[0]);
             conn.told().await
         };
         let end = tokio::select! {
             end = come => end,
-            never = live.end_idle(&mut receiver) => match never {},
+            never = live.watch_silence() => match never {},
         };
         assert_eq!(end, End::Idle);
         assert!(start.elapsed() < HOUR + Duration::from_secs(2), "{:?}", start.elapsed());

@@ -10,7 +10,9 @@ use pgw_core::dial::Dialer;
 use pgw_core::flag::FlagFile;
 use pgw_core::settings::{Environment, FwdSettings};
 use tokio::sync::{Notify, mpsc};
+use tokio_util::task::TaskTracker;
 
+mod asleep;
 mod conn;
 mod control;
 mod current;
@@ -31,6 +33,7 @@ mod start;
 #[cfg(test)]
 mod tests;
 
+use asleep::Asleep;
 use control::{Control, Desk};
 use current::Current;
 use dns::Dns;
@@ -87,12 +90,14 @@ async fn serve(port: u16, settings: &FwdSettings, source: FlagSource, flag: Flag
     let desk = Desk { flag: current.subscribe(), live: live.clone(), experience: experience.clone(), stop };
     let shared = Arc::new(Shared {
         flag: current.subscribe(),
-        live,
+        live: live.clone(),
         dialer: Dialer::new(),
         experience,
         lookup: origdst::kernel(),
         pipes: Pipes::new(MOST_PIPES),
         dns: Dns::default(),
+        asleep: Asleep::new(live).map_err(Failure::Runtime)?,
+        tasks: TaskTracker::new(),
     });
     let _told = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tokio::select! {

@@ -24,6 +24,14 @@ pub(crate) struct Side<R, W> {
     pub(crate) ended: bool,
 }
 
+/// Why a relay does not go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stopped {
+    Ended(Ended),
+    /// Both sides may still speak, and nothing of what they said is left here.
+    AtRest,
+}
+
 /// How a relay came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ended {
@@ -33,15 +41,16 @@ pub(crate) struct Ended {
     pub(crate) whole: bool,
 }
 
-/// Until both directions are through. `see` is shown what the client says, until it has seen
+/// Until both directions are through, or `tired` is while nothing is on its way in either. `see` is shown what the client says, until it has seen
 /// enough: then it says `false`.
 pub(crate) fn relay<CR, CW, UR, UW>(
     client: Side<CR, CW>,
     upstream: Side<UR, UW>,
     traffic: &Traffic,
     pipes: &Pipes,
+    tired: impl Future<Output = ()>,
     see: impl FnMut(&[u8]) -> bool,
-) -> impl Future<Output = Ended>
+) -> impl Future<Output = Stopped>
 where
     CR: AsyncRead + Half,
     CW: AsyncWrite + Half,
@@ -72,10 +81,24 @@ where
         held: None,
     };
     async move {
-        let (mut up, mut down) = (pin!(up.pump()), pin!(down.pump()));
-        tokio::select! {
-            first = &mut up => after(first, down, End::Client, End::Upstream).await,
-            first = &mut down => after(first, up, End::Upstream, End::Client).await,
+        let mut tired = pin!(tired);
+        let mut asked = false;
+        loop {
+            {
+                let (mut going_up, mut going_down) = (pin!(up.pump()), pin!(down.pump()));
+                tokio::select! {
+                    first = &mut going_up => {
+                        return Stopped::Ended(after(first, going_down, End::Client, End::Upstream).await);
+                    }
+                    first = &mut going_down => {
+                        return Stopped::Ended(after(first, going_up, End::Upstream, End::Client).await);
+                    }
+                    () = &mut tired, if !asked => asked = true,
+                }
+            }
+            if up.is_at_rest() && down.is_at_rest() {
+                return Stopped::AtRest;
+            }
         }
     }
 }

@@ -1,16 +1,20 @@
 //! One connection, from its acceptance to its end.
 
+use std::future::pending;
 use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
 use pgw_core::dial::{Destination, Dialer, Stream, Tunnel, tune};
 use pgw_core::flag::{FlagFile, FlagUpstream};
+use pgw_core::sni::Sniffer;
 use rustix::net::sockopt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
+use crate::asleep::{Asleep, Sleeper};
 use crate::conn::{Conn, End};
 use crate::dns::{self, Dns};
 use crate::experience::Experience;
@@ -19,7 +23,7 @@ use crate::files;
 use crate::live::Live;
 use crate::origdst::{self, Lookup};
 use crate::peek::Peek;
-use crate::relay::{Ended, Pipes, Side, relay};
+use crate::relay::{Ended, Pipes, Side, Stopped, relay};
 
 /// What all connections of a forwarder share.
 pub(crate) struct Shared {
@@ -30,6 +34,9 @@ pub(crate) struct Shared {
     pub(crate) lookup: Lookup,
     pub(crate) pipes: Pipes,
     pub(crate) dns: Dns,
+    pub(crate) asleep: Asleep,
+    /// All connections that have a task, or sleep.
+    pub(crate) tasks: TaskTracker,
 }
 
 /// Judges a connection and starts what serves it; `None` when it is refused. The whole of it
@@ -71,31 +78,91 @@ fn serve(
             return conn.over(end);
         }
         // Boxed: its room is given back when the connection stands, which then lives for hours.
-        let mut reached = match Box::pin(reach(&shared, &mut conn, &mut client, original)).await {
-            Ok(reached) => reached,
+        match Box::pin(reach(&shared, &mut conn, &mut client, original)).await {
+            Ok(mut standing) => {
+                let stopped = carry(&shared, &conn, &mut client, &mut standing).await;
+                conclude(&shared, conn, client, standing, stopped);
+            }
             Err(end) => {
                 // A clean end would look like an empty answer.
                 reset(&client);
-                return conn.over(end);
+                conn.over(end);
             }
-        };
-        let ended = tokio::select! {
-            biased;
-            by = conn.told() => Ended { by, whole: false },
-            ended = between(&shared, &conn, &mut client, &mut reached) => ended,
-        };
-        if !ended.whole {
-            reset(&client);
-            reset(reached.tunnel.stream.tcp());
         }
-        conn.over(ended.by);
     }
 }
 
-/// A tunnel that stands, and what the client has said meanwhile.
-struct Reached {
+/// A tunnel that stands, and what of the client is not in it yet.
+struct Standing {
     tunnel: Tunnel,
-    peek: Peek,
+    said: Vec<u8>,
+    /// The client will say no more.
+    ended: bool,
+    sniffer: Sniffer,
+}
+
+/// Until there is no more to carry, or it may sleep.
+async fn carry(shared: &Shared, conn: &Conn, client: &mut TcpStream, standing: &mut Standing) -> Stopped {
+    tokio::select! {
+        biased;
+        by = conn.told() => Stopped::Ended(Ended { by, whole: false }),
+        stopped = between(shared, conn, client, standing) => stopped,
+    }
+}
+
+fn conclude(shared: &Arc<Shared>, conn: Conn, client: TcpStream, standing: Standing, stopped: Stopped) {
+    let upstream = standing.tunnel.stream;
+    match (stopped, upstream) {
+        (Stopped::Ended(ended), upstream) => {
+            if !ended.whole {
+                reset(&client);
+                reset(upstream.tcp());
+            }
+            conn.over(ended.by);
+        }
+        (Stopped::AtRest, Stream::Plain(upstream)) => {
+            lay_down(shared, conn, client, upstream, standing.sniffer)
+        }
+        // Never tired: a session of TLS is more than two sockets.
+        (Stopped::AtRest, Stream::Tls(_)) => conn.over(End::Error),
+    }
+}
+
+fn lay_down(shared: &Arc<Shared>, conn: Conn, client: TcpStream, upstream: TcpStream, sniffer: Sniffer) {
+    let (Ok(client), Ok(upstream)) = (client.into_std(), upstream.into_std()) else {
+        return conn.over(End::Error);
+    };
+    let _counted = shared.tasks.token();
+    let sleeper = Sleeper { conn, client, upstream, sniffer, _counted };
+    if let Err((sleeper, error)) = shared.asleep.lay_down(sleeper) {
+        tracing::debug!(error = %error, "a connection cannot sleep");
+        wake(shared, sleeper);
+    }
+}
+
+/// Serves it again.
+pub(crate) fn wake(shared: &Arc<Shared>, sleeper: Sleeper) {
+    let Sleeper { conn, client, upstream, sniffer, _counted } = sleeper;
+    let (Ok(client), Ok(upstream)) = (TcpStream::from_std(client), TcpStream::from_std(upstream)) else {
+        return conn.over(End::Error);
+    };
+    conn.moved_on();
+    let tunnel = Tunnel { stream: Stream::Plain(upstream), early: Vec::new() };
+    let standing = Standing { tunnel, said: Vec::new(), ended: false, sniffer };
+    shared.tasks.spawn(go_on(shared.clone(), conn, client, standing));
+}
+
+#[expect(clippy::manual_async_fn, reason = "an async fn keeps room for its arguments twice")]
+fn go_on(
+    shared: Arc<Shared>,
+    conn: Conn,
+    mut client: TcpStream,
+    mut standing: Standing,
+) -> impl Future<Output = ()> + Send {
+    async move {
+        let stopped = carry(&shared, &conn, &mut client, &mut standing).await;
+        conclude(&shared, conn, client, standing, stopped);
+    }
 }
 
 /// Until one of the upstreams has a tunnel to where the client meant to go.
@@ -104,7 +171,7 @@ async fn reach(
     conn: &mut Conn,
     client: &mut TcpStream,
     original: SocketAddrV4,
-) -> Result<Reached, End> {
+) -> Result<Standing, End> {
     let mut peek = Peek::new();
     let flag = conn.flag.clone();
     let attempt = Attempt {
@@ -138,30 +205,34 @@ async fn reach(
         let _tuned = sockopt::set_tcp_quickack(tunnel.stream.tcp(), true);
     }
     // It may have been taken away while it was dialled, when nobody knew who would carry this.
-    if conn.allowed_by(&shared.flag.borrow()) { Ok(Reached { tunnel, peek }) } else { Err(End::Removed) }
+    if !conn.allowed_by(&shared.flag.borrow()) {
+        return Err(End::Removed);
+    }
+    Ok(Standing { tunnel, said: peek.bytes, ended: peek.ended, sniffer: peek.sniffer })
 }
 
-/// Relays until both sides have said everything.
-async fn between(shared: &Shared, conn: &Conn, client: &mut TcpStream, reached: &mut Reached) -> Ended {
-    let Reached { tunnel, peek } = reached;
+/// Relays until both sides have said everything, or nothing for a while.
+async fn between(shared: &Shared, conn: &Conn, client: &mut TcpStream, standing: &mut Standing) -> Stopped {
+    let Standing { tunnel, said, ended, sniffer } = standing;
     let (traffic, pipes) = (&conn.traffic, &shared.pipes);
-    let said = std::mem::take(&mut peek.bytes);
     let early = std::mem::take(&mut tunnel.early);
     let (read, write) = client.split();
-    let client = Side { read, write, said, ended: peek.ended };
+    let client = Side { read, write, said: std::mem::take(said), ended: *ended };
     let see = |bytes: &[u8]| {
-        let curious = peek.sniffer.see(bytes);
-        conn.named(peek.sniffer.name());
+        let curious = sniffer.see(bytes);
+        conn.named(sniffer.name());
         curious
     };
     match &mut tunnel.stream {
         Stream::Plain(tcp) => {
             let (read, write) = tcp.split();
-            relay(client, Side { read, write, said: early, ended: false }, traffic, pipes, see).await
+            let upstream = Side { read, write, said: early, ended: false };
+            relay(client, upstream, traffic, pipes, conn.tired(), see).await
         }
         Stream::Tls(tls) => {
             let (read, write) = tokio::io::split(tls.as_mut());
-            relay(client, Side { read, write, said: early, ended: false }, traffic, pipes, see).await
+            let upstream = Side { read, write, said: early, ended: false };
+            relay(client, upstream, traffic, pipes, pending(), see).await
         }
     }
 }

@@ -30,10 +30,6 @@ const NAME: &str = "pgw-fwd";
 /// Everything else in the API's environment is none of a forwarder's business.
 const PASSED_ON: [&str; 5] = ["PGW_LOG", "SSL_CERT_FILE", "SSL_CERT_DIR", "PATH", "LANG"];
 const ASKED_AT_ONCE: usize = 32;
-/// glibc keeps a few freed blocks of each size for later, anywhere in its memory, and cannot give
-/// back what lies below them: one of them at the top is enough for a forwarder to stay as large as
-/// it ever was.
-const GIVE_BACK: &str = "glibc.malloc.tcache_count=0";
 
 /// What is run for a port: this, then `--port` and the number.
 #[derive(Debug, Clone)]
@@ -205,7 +201,6 @@ impl House {
             .envs(self.passed_on.iter().map(|(name, value)| (name, value)))
             .env("PGW_STATE_DIR", &self.state_dir)
             .env("PGW_RUN_DIR", &self.run_dir)
-            .env("GLIBC_TUNABLES", GIVE_BACK)
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -100,6 +100,11 @@ where
     See: FnMut(&[u8]) -> bool,
     Count: Fn(usize),
 {
+    /// Nothing is on its way, and more may come.
+    pub(super) fn is_at_rest(&self) -> bool {
+        !self.ended && self.held.is_none() && rest(&self.left).is_none()
+    }
+
     pub(super) async fn pump(&mut self) -> Finish {
         match poll_fn(|cx| self.poll_move(cx)).await {
             Finish::Said => self.to.shutdown().await.map_or(Finish::WriteFailed, |()| Finish::Said),

@@ -1,5 +1,6 @@
 //! Both directions over streams in memory: who ends it, and when.
 
+use std::future::pending;
 use std::io;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -18,6 +19,10 @@ fn side(said: &str) -> (Ends, DuplexStream) {
     let (near, far) = duplex(64);
     let (read, write) = split(near);
     (Side { read, write, said: said.as_bytes().to_vec(), ended: false }, far)
+}
+
+fn whole(stopped: Stopped) -> bool {
+    matches!(stopped, Stopped::Ended(Ended { whole: true, .. }))
 }
 
 fn traffic() -> Traffic {
@@ -46,13 +51,13 @@ async fn what_was_said_before_comes_first() {
         (up, down)
     };
     let mut seen = Vec::new();
-    let relayed = relay(client, upstream, &traffic, pipes(), |bytes| {
+    let relayed = relay(client, upstream, &traffic, pipes(), pending(), |bytes| {
         seen.extend_from_slice(bytes);
         false
     });
     let (ended, heard) = tokio::join!(relayed, talk);
     assert_eq!(heard, ("GET /".to_owned(), "220 ready".to_owned()));
-    assert!(ended.whole);
+    assert!(whole(ended));
     assert_eq!(seen, b"/", "what was said before was seen before");
 }
 
@@ -73,9 +78,10 @@ async fn an_upstream_that_stops_listening_is_still_heard_to_its_last_word() {
         far_client.read_to_string(&mut heard).await.unwrap();
         heard
     };
-    let (ended, heard) = tokio::join!(relay(client, upstream, &traffic, pipes(), |_bytes| false), talk);
+    let (ended, heard) =
+        tokio::join!(relay(client, upstream, &traffic, pipes(), pending(), |_bytes| false), talk);
     assert_eq!(heard, "413 too long");
-    assert!(ended.whole);
+    assert!(whole(ended));
 }
 
 #[tokio::test(start_paused = true)]
@@ -99,14 +105,14 @@ async fn an_error_ends_both_directions_and_tells_whose_it_was() {
     let (client, _far_client) = side("");
     let (upstream, _far_upstream) = side("");
     let broken = Side { read: reset(), write: client.write, said: Vec::new(), ended: false };
-    let ended = relay(broken, upstream, &traffic(), pipes(), |_bytes| false).await;
-    assert_eq!(ended, Ended { by: End::Client, whole: false });
+    let ended = relay(broken, upstream, &traffic(), pipes(), pending(), |_bytes| false).await;
+    assert_eq!(ended, Stopped::Ended(Ended { by: End::Client, whole: false }));
 
     let (client, _far_client) = side("");
     let (upstream, _far_upstream) = side("");
     let broken = Side { read: reset(), write: upstream.write, said: Vec::new(), ended: false };
-    let ended = relay(client, broken, &traffic(), pipes(), |_bytes| false).await;
-    assert_eq!(ended, Ended { by: End::Upstream, whole: false });
+    let ended = relay(client, broken, &traffic(), pipes(), pending(), |_bytes| false).await;
+    assert_eq!(ended, Stopped::Ended(Ended { by: End::Upstream, whole: false }));
 
     // TLS without a goodbye is an end like any other.
     let (client, far_client) = side("");
@@ -114,7 +120,7 @@ async fn an_error_ends_both_directions_and_tells_whose_it_was() {
     let (upstream, _far_upstream) = side("");
     let read = Broken(io::ErrorKind::UnexpectedEof);
     let rude = Side { read, write: upstream.write, said: Vec::new(), ended: false };
-    assert!(relay(client, rude, &traffic(), pipes(), |_bytes| false).await.whole);
+    assert!(whole(relay(client, rude, &traffic(), pipes(), pending(), |_bytes| false).await));
 }
 
 #[tokio::test(start_paused = true)]
@@ -122,8 +128,7 @@ async fn a_byte_a_second_arrives_every_second_and_is_not_idle() {
     let mut flag = crate::tests::flag(15001);
     flag.limits.idle_timeout_s = 2;
     flag.upstreams = vec![crate::tests::upstream("de1", "127.0.0.1:1".parse().unwrap())];
-    let (_sender, mut receiver) = tokio::sync::watch::channel(Arc::new(flag));
-    let (live, flag) = (Arc::<Live>::default(), receiver.borrow().clone());
+    let (live, flag) = (Arc::<Live>::default(), Arc::new(flag));
     let here = std::net::Ipv4Addr::LOCALHOST;
     let conn = Conn::open(&live, flag.clone(), here.into(), std::net::SocketAddrV4::new(here, 443));
     conn.carried_by(&flag.upstreams[0]);
@@ -140,8 +145,8 @@ async fn a_byte_a_second_arrives_every_second_and_is_not_idle() {
     };
     tokio::select! {
         () = talk => {}
-        ended = relay(client, upstream, &conn.traffic, pipes(), |_bytes| true) => panic!("{ended:?}"),
+        ended = relay(client, upstream, &conn.traffic, pipes(), pending(), |_bytes| true) => panic!("{ended:?}"),
         told = conn.told() => panic!("{told:?}"),
-        never = live.end_idle(&mut receiver) => match never {},
+        never = live.watch_silence() => match never {},
     }
 }

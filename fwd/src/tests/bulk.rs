@@ -95,16 +95,16 @@ async fn bulk_is_spliced_and_its_end_is_passed_on() {
     assert!(spliced > all / 10 * 9, "{spliced} of {all}");
 }
 
-/// While nothing is said its task is nearly all that a connection takes: ten thousand of them
-/// must not be felt by a small gateway.
+/// The task is most of what a connection takes until it sleeps. Its place with the runtime comes
+/// on top, and grows in steps of 128 bytes.
 #[tokio::test]
-async fn a_connection_takes_two_kilobytes_at_most() {
+async fn a_connection_takes_a_kilobyte_at_most_while_it_is_awake() {
     let gateway = with_pipes(MOST_PIPES, echoes).await;
     let client = TcpStream::connect(gateway.address).await.unwrap();
     let peer = client.local_addr().unwrap();
     let served = crate::serve::admit(&gateway.shared, client, peer).unwrap();
     let size = size_of_val(&served);
-    assert!(size <= 2048, "{size}");
+    assert!(size <= 1024, "{size}");
 }
 
 #[tokio::test]

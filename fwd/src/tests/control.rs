@@ -15,12 +15,12 @@ use crate::control::Desk;
 const REQUEST: &[u8] = b"GET /secret HTTP/1.1\r\nHost: mail.alice.example.co.uk\r\n\r\n";
 
 impl Gateway {
-    async fn ask(&self, ask: Ask) -> Answer {
+    pub(super) async fn ask(&self, ask: Ask) -> Answer {
         let (live, experience) = (self.live.clone(), self.shared.experience.clone());
         Desk { flag: self.flag.subscribe(), live, experience, stop: self.stop.clone() }.answer(ask).await
     }
 
-    async fn page(&self, after: Option<u64>, limit: Option<u32>) -> ConnectionsPage {
+    pub(super) async fn page(&self, after: Option<u64>, limit: Option<u32>) -> ConnectionsPage {
         match self.ask(Ask::Connections { after, limit }).await {
             Answer::Connections(page) => page,
             other => panic!("{other:?}"),

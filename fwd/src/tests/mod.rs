@@ -15,7 +15,9 @@ use pgw_core::proxy::{Scheme, Upstream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
 
+use crate::asleep::Asleep;
 use crate::current::Current;
 use crate::dns::Dns;
 use crate::dns::udp::Datagrams;
@@ -35,6 +37,7 @@ pub(crate) mod lines;
 mod names;
 mod reload;
 mod resolvers;
+mod sleep;
 mod stop;
 mod through;
 mod tls;
@@ -110,6 +113,8 @@ impl Gateway {
             lookup,
             pipes: Pipes::new(pipes),
             dns: Dns::default(),
+            asleep: Asleep::new(live.clone()).unwrap(),
+            tasks: TaskTracker::new(),
         });
         let (stop, stopped) = mpsc::channel(2);
         let running = tokio::spawn(crate::forwarder::run(listener, datagrams, shared.clone(), stopped));

@@ -44,8 +44,6 @@ impl Alone {
         let log = fs::File::create(gateway::log_path("pgw-fwd"))?;
         let mut starting = command::program(GATEWAY, &words);
         starting.env_clear().env("PATH", "/usr/bin:/bin").env("PGW_STATE_DIR", STATE).env("PGW_RUN_DIR", RUN);
-        // As the API starts it.
-        starting.env("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0");
         let child = starting.stderr(Stdio::from(log)).kill_on_drop(true).spawn()?;
         let alone = Self { pid: child.id().context("it has ended already")?, _child: child };
         eventually("the forwarder answers", async || Ok(alone.ask(json!({"ask": "status"})).await.ok()))
@@ -89,11 +87,12 @@ impl Alone {
         Ok(())
     }
 
-    /// Its share of memory, in KiB, without what is the kernel's.
+    /// Memory of its own, in KiB, without what is the kernel's or a file's.
     pub(crate) fn memory(&self) -> Result<u64> {
         let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid))?;
-        let pss = text.lines().find_map(|line| line.strip_prefix("Pss:")).context("no Pss")?;
-        pss.trim().trim_end_matches(" kB").parse().context("a number of kB")
+        let anonymous =
+            text.lines().find_map(|line| line.strip_prefix("Pss_Anon:")).context("no Pss_Anon")?;
+        anonymous.trim().trim_end_matches(" kB").parse().context("a number of kB")
     }
 
     /// Ticks of processor time that it has used.
