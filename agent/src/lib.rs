@@ -4,7 +4,11 @@
 //! `reconcile` for the way from the one to the other.
 
 pub mod api;
+pub mod conntrack;
+pub mod drift;
 pub mod http;
+pub mod interfaces;
+mod netlink;
 pub mod nft;
 pub mod reconcile;
 pub mod restore;

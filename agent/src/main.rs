@@ -79,7 +79,7 @@ async fn boot_in_spite_of(mistakes: &Mistakes) -> anyhow::Result<()> {
     settings.log.clone().start();
     let last = Saved::new(&settings.state_dir).last_ruleset();
     match last {
-        Ok(batch) => Ok(Nft.apply(&batch).await?),
+        Ok(batch) => Ok(Nft::default().apply(&batch).await?),
         Err(_unusable) => boot(&settings).await,
     }
 }
@@ -97,7 +97,7 @@ impl Source for Without<'_> {
 /// Before the network is up: what is closed stays closed, and nothing is opened that was not.
 async fn boot(settings: &AgentSettings) -> anyhow::Result<()> {
     let saved = Saved::new(&settings.state_dir);
-    let restored = load(&Nft, &saved, &Policy::from(settings)).await;
+    let restored = load(&Nft::default(), &saved, &Policy::from(settings)).await;
     let restored = restored.context("no rules could be loaded; registered devices are not held back")?;
     restored.log();
     Ok(())

@@ -1,19 +1,29 @@
-//! One reconcile: read, plan, compare, apply, ask the kernel, save, report. Whatever fails, the
-//! kernel keeps what it holds, and the next reconcile begins from what is there.
+//! One reconcile: read, plan, compare, apply, ask the kernel, end what began under other rules,
+//! save, report. Whatever fails, the kernel keeps what it holds, and the next reconcile begins
+//! from what is there.
 
-use std::sync::{Arc, Mutex, PoisonError};
+mod flows;
+mod heal;
+mod kernel;
+mod status;
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use pgw_core::active::{ActiveError, AgentStatus, AppliedRule, ReconcileReport};
+use pgw_core::active::{ActiveError, ActiveSet, AppliedRule, ReconcileReport};
 use pgw_core::ids::{ClientIp, Generation};
-use pgw_core::settings::AgentSettings;
 use tokio::time::Instant;
 
+pub use self::status::Status;
 use crate::api::{ActiveSource, ApiError};
-use crate::nft::diff::{self, Found, Left, Step};
+use crate::conntrack::Conntrack;
+use crate::drift::{Deaf, Episode};
+use crate::interfaces::Interfaces;
+use crate::nft::diff::{Found, Left};
 use crate::nft::kernel::{Kernel, KernelError};
 use crate::nft::plan::{PlanError, Policy, plan};
-use crate::nft::render;
 use crate::nft::ruleset::Ruleset;
 use crate::restore::{Restored, restore};
 use crate::saved::Saved;
@@ -32,225 +42,182 @@ pub enum ReconcileError {
     NotConfirmed,
 }
 
-/// What `GET /agent/status` tells.
-#[derive(Debug, Clone)]
-pub struct Status(Arc<Mutex<AgentStatus>>);
+/// What of this machine is looked at and changed.
+#[derive(Clone)]
+pub struct Machine {
+    pub kernel: Arc<dyn Kernel>,
+    pub conntrack: Arc<dyn Conntrack>,
+    pub interfaces: Arc<dyn Interfaces>,
+}
 
 pub struct Reconciler {
     source: Arc<dyn ActiveSource>,
-    kernel: Arc<dyn Kernel>,
+    machine: Machine,
     saved: Saved,
     policy: Policy,
     status: Status,
+    /// Why foreign changes are not heard of, if they are not.
+    deaf: Deaf,
     left: Option<Left>,
-    /// What the kernel last confirmed to hold.
-    confirmed: Option<Ruleset>,
+    /// What the kernel was last given, and took. Once somebody else has taken it away, this is
+    /// what was last right.
+    given: Option<Ruleset>,
+    /// When the kernel was last asked and held just that.
+    seen_at: Option<Instant>,
+    /// Whose connections may have begun under other rules.
+    owed: BTreeSet<Ipv4Addr>,
     /// What is on the disk for the next boot.
     stored: Option<Ruleset>,
+    unsaved: Option<String>,
+    unended: Option<String>,
+    episode: Episode,
 }
 
-impl Status {
-    pub fn new(settings: &AgentSettings) -> Self {
-        Self(Arc::new(Mutex::new(AgentStatus {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            generation: None,
-            clients: 0,
-            applied: 0,
-            lan_if: settings.lan_if.clone(),
-            wan_if: settings.wan_if.clone(),
-            last_reconcile_at: None,
-            last_error: None,
-            drift_repaired: 0,
-        })))
-    }
+/// What the API said.
+pub struct Asked {
+    began: Instant,
+    set: Result<ActiveSet, ApiError>,
+}
 
-    pub fn now(&self) -> AgentStatus {
-        self.change(|status| status.clone())
-    }
-
-    fn change<T>(&self, change: impl FnOnce(&mut AgentStatus) -> T) -> T {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
+/// What a reconcile came to.
+struct Done {
+    changed: bool,
+    found: Found,
+    flows_ended: usize,
 }
 
 impl Reconciler {
     pub fn new(
         source: Arc<dyn ActiveSource>,
-        kernel: Arc<dyn Kernel>,
+        machine: Machine,
         saved: Saved,
         policy: Policy,
         status: Status,
+        deaf: Deaf,
     ) -> Self {
-        Self { source, kernel, saved, policy, status, left: None, confirmed: None, stored: None }
+        Self {
+            source,
+            machine,
+            saved,
+            policy,
+            status,
+            deaf,
+            left: None,
+            given: None,
+            seen_at: None,
+            owed: BTreeSet::new(),
+            stored: None,
+            unsaved: None,
+            unended: None,
+            episode: Episode::default(),
+        }
     }
 
-    pub async fn reconcile(&mut self) -> Result<ReconcileReport, ReconcileError> {
-        let began = Instant::now();
-        let done = self.converge().await;
+    /// Apart from the rest, because the API may take its time, and others may not.
+    pub fn ask(&self) -> impl Future<Output = Asked> + Send + use<> {
+        let (source, began) = (self.source.clone(), Instant::now());
+        async move { Asked { began, set: source.active_set().await } }
+    }
+
+    pub async fn reconcile(&mut self, asked: Asked) -> Result<ReconcileReport, ReconcileError> {
+        let done = self.converge(asked.set).await;
+        self.calm();
+        let warnings = self.warnings();
         let at = Timestamp::now();
         match done {
-            Ok((generation, changed, found, unsaved)) => {
+            Ok((generation, Done { changed, found, flows_ended })) => {
                 let report = ReconcileReport {
                     generation,
                     changed,
-                    took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+                    took_ms: u64::try_from(asked.began.elapsed().as_millis()).unwrap_or(u64::MAX),
                     clients: found.elements.clients.len(),
                     applied: applied(&found),
+                    flows_ended,
+                    warnings,
                 };
-                let was_failing = self.status.change(|status| {
-                    status.generation = Some(generation);
-                    status.clients = report.clients;
-                    status.applied = report.applied.len();
-                    status.last_reconcile_at = Some(at);
-                    std::mem::replace(&mut status.last_error, unsaved)
-                });
-                if changed || was_failing.is_some() {
+                let was_failing = self.status.reconciled(&report, at);
+                if changed || was_failing {
                     let (clients, applied, took_ms) = (report.clients, report.applied.len(), report.took_ms);
-                    tracing::info!(%generation, changed, clients, applied, took_ms, "reconciled");
+                    tracing::info!(%generation, changed, clients, applied, flows_ended, took_ms, "reconciled");
                 }
                 Ok(report)
             }
             Err(error) => {
-                let told = Some(error.to_string());
-                let before = self.status.change(|status| {
-                    status.last_reconcile_at = Some(at);
-                    std::mem::replace(&mut status.last_error, told.clone())
-                });
-                // Once, not at every interval.
-                if before != told {
-                    tracing::warn!(%error, "not reconciled; the kernel keeps what it holds");
-                }
+                self.status.failed(&error, at, warnings);
                 Err(error)
             }
         }
     }
 
-    async fn converge(&mut self) -> Result<(Generation, bool, Found, Option<String>), ReconcileError> {
-        let (generation, wanted) = match self.wanted().await {
+    async fn converge(
+        &mut self,
+        set: Result<ActiveSet, ApiError>,
+    ) -> Result<(Generation, Done), ReconcileError> {
+        let (generation, wanted) = match self.wanted(set) {
             Ok(wanted) => wanted,
             Err(error) => {
-                self.hold().await;
+                if let Err(error) = self.hold().await {
+                    tracing::error!(%error, "the last rules cannot be kept up");
+                }
                 return Err(error);
             }
         };
-        let (changed, found) = self.make_so(&wanted).await?;
-        let unsaved = self.store(wanted, generation).await;
-        Ok((generation, changed, found, unsaved))
+        let done = self.make_so(&wanted).await?;
+        self.store(wanted, generation).await;
+        Ok((generation, done))
     }
 
-    async fn wanted(&self) -> Result<(Generation, Ruleset), ReconcileError> {
-        let set = self.source.active_set().await?;
+    fn wanted(&self, set: Result<ActiveSet, ApiError>) -> Result<(Generation, Ruleset), ReconcileError> {
+        let set = set?;
         Ok((set.generation, plan(&set.desired()?, &self.policy)?))
     }
 
-    /// Without word from the API what was last confirmed stays right, also when somebody else
-    /// takes it away.
-    async fn hold(&mut self) {
-        let held = match self.confirmed.clone() {
-            Some(confirmed) => self.make_so(&confirmed).await.map(drop),
-            None => match restore(self.kernel.as_ref(), &self.saved, &self.policy).await {
-                Ok(Restored::AlreadyThere) => Ok(()),
-                Ok(restored) => {
-                    restored.log();
-                    Ok(())
-                }
-                Err(error) => Err(error.into()),
-            },
-        };
-        if let Err(error) = held {
-            tracing::error!(%error, "the last rules cannot be kept up");
+    /// Without word from the API what was last given stays right, also when somebody else takes
+    /// it away.
+    async fn hold(&mut self) -> Result<(), ReconcileError> {
+        if let Some(given) = self.given.clone() {
+            return self.make_so(&given).await.map(drop);
         }
-    }
-
-    /// Did it have to change the kernel, and what does the kernel hold now?
-    async fn make_so(&mut self, wanted: &Ruleset) -> Result<(bool, Found), ReconcileError> {
-        let rendered = render::skeleton(&wanted.skeleton);
-        let found = self.look().await?;
-        if diff::drifted(self.left.as_ref(), found.as_ref()) {
-            tracing::warn!("somebody else changed pgw's tables; they are made right again");
-            self.status.change(|status| status.drift_repaired += 1);
+        match restore(self.machine.kernel.as_ref(), &self.saved, &self.policy).await? {
+            Restored::AlreadyThere => {}
+            restored => restored.log(),
         }
-        let step = diff::step(self.left.as_ref(), found.as_ref(), wanted, &rendered);
-        let (changed, found) = match (step, found) {
-            (Step::Nothing, Some(found)) => (false, found),
-            (step, before) => {
-                // Until the kernel has confirmed, nobody knows what it holds.
-                self.left = None;
-                let printed = before.as_ref().map(|before| before.printed.clone());
-                let elements_only = matches!(step, Step::Change(_));
-                self.apply(step, wanted).await?;
-                let mut found = self.confirm(wanted, before).await?;
-                if elements_only && printed.as_ref() != Some(&found.printed) {
-                    // Between our question and our change somebody touched the rules.
-                    tracing::warn!("somebody else changed pgw's rules meanwhile; they are made right again");
-                    self.status.change(|status| status.drift_repaired += 1);
-                    self.kernel.apply(&render::replace(wanted)).await?;
-                    found = self.confirm(wanted, Some(found)).await?;
-                }
-                (true, found)
-            }
-        };
-        self.left = Some(Left { rendered, found: found.clone() });
-        self.confirmed = Some(wanted.clone());
-        Ok((changed, found))
-    }
-
-    /// A listing that cannot be read is as good as none: everything is replaced.
-    async fn look(&self) -> Result<Option<Found>, KernelError> {
-        match self.kernel.read().await {
-            Err(KernelError::Unreadable(error)) => {
-                tracing::warn!(%error, "pgw's tables cannot be read; they are replaced");
-                Ok(None)
-            }
-            read => read,
-        }
-    }
-
-    async fn apply(&self, step: Step, wanted: &Ruleset) -> Result<(), KernelError> {
-        if let Step::Change(changes) = step {
-            match self.kernel.apply(&render::changes(&changes)).await {
-                // Somebody was faster between our question and our change.
-                Err(KernelError::Refused(why)) => {
-                    tracing::warn!(why, "elements could not be changed; everything is replaced");
-                }
-                done => return done,
-            }
-        }
-        self.kernel.apply(&render::replace(wanted)).await
-    }
-
-    async fn confirm(&self, wanted: &Ruleset, before: Option<Found>) -> Result<Found, ReconcileError> {
-        match self.kernel.read().await? {
-            Some(found) if found.elements == wanted.elements => Ok(found),
-            found => {
-                tracing::error!(
-                    same_as_before = found == before,
-                    "the kernel does not hold what it was given"
-                );
-                Err(ReconcileError::NotConfirmed)
-            }
-        }
+        Ok(())
     }
 
     /// A full disk must not keep a device from being closed: it is told, and tried again at
     /// the next reconcile.
-    async fn store(&mut self, wanted: Ruleset, generation: Generation) -> Option<String> {
+    async fn store(&mut self, wanted: Ruleset, generation: Generation) {
         if self.stored.as_ref() == Some(&wanted) {
-            return None;
+            return;
         }
         self.stored = None;
         let (saved, ruleset) = (self.saved.clone(), wanted.clone());
         let stored = tokio::task::spawn_blocking(move || saved.store(&ruleset, generation)).await;
         let why = match stored {
             Ok(Ok(())) => {
-                self.stored = Some(wanted);
-                return None;
+                (self.stored, self.unsaved) = (Some(wanted), None);
+                return;
             }
             Ok(Err(error)) => error.to_string(),
             Err(panicked) => panicked.to_string(),
         };
-        tracing::error!(why, "the rules are in the kernel, but not saved for the next boot");
-        Some(format!("the rules are in the kernel, but not saved for the next boot: {why}"))
+        self.unsaved = Some(format!("the rules are in the kernel, but not saved for the next boot: {why}"));
+    }
+
+    /// What is not as it should be, and keeps no rule from being in the kernel.
+    fn warnings(&self) -> Vec<String> {
+        let lan_if = &self.policy.lan_if;
+        let lan = match self.machine.interfaces.list() {
+            Ok(present) => present.lacks_lan(lan_if),
+            Err(error) => Some(format!("whether PGW_LAN_IF={lan_if} exists cannot be found out: {error}")),
+        };
+        let deaf = self.deaf.borrow().as_ref().map(|why| {
+            format!(
+                "changes of the rules by others are found by the interval only; they are not heard of: {why}"
+            )
+        });
+        [lan, deaf, self.unsaved.clone(), self.unended.clone()].into_iter().flatten().collect()
     }
 }
 

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use pgw_core::resources::raise_file_limit;
+use pgw_core::serve::serve;
 use pgw_core::settings::AgentSettings;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -11,19 +13,28 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use pgw_agent::api::{HttpApi, internal_token_file};
+use pgw_agent::conntrack::Ctnetlink;
 use pgw_agent::http::{self, Agent, Auth};
 use pgw_agent::nft::kernel::Nft;
 use pgw_agent::nft::plan::Policy;
-use pgw_agent::reconcile::{Reconciler, Status};
+use pgw_agent::nft::watch::{self, Watch};
+use pgw_agent::reconcile::{Machine, Reconciler, Status};
 use pgw_agent::restore::restore;
 use pgw_agent::saved::Saved;
-use pgw_agent::wake;
+use pgw_agent::{drift, interfaces, wake};
 
 /// A reconcile and the calls that wait for it have this long to end.
 const DRAIN: Duration = Duration::from_secs(5);
+/// pgw-api, the UI on behalf of its visitors, and an operator.
+const MAX_CONNECTIONS: usize = 400;
 
 pub(crate) async fn run(settings: &AgentSettings) -> anyhow::Result<()> {
-    let (saved, policy, kernel) = (Saved::new(&settings.state_dir), Policy::from(settings), Arc::new(Nft));
+    raise_file_limit();
+    let (saved, policy) = (Saved::new(&settings.state_dir), Policy::from(settings));
+    let kernel = Arc::new(Nft::default());
+    let (news, drifts, deaf) = drift::channel();
+    // Before the first look at the tables, so that no change falls between the two.
+    let watch = Watch::open(kernel.own_hands());
     match restore(kernel.as_ref(), &saved, &policy).await {
         Ok(restored) => restored.log(),
         // Told by every reconcile, too: the agent is there to say it.
@@ -36,16 +47,21 @@ pub(crate) async fn run(settings: &AgentSettings) -> anyhow::Result<()> {
 
     let api = Arc::new(HttpApi::new(&settings.api_url, &settings.state_dir)?);
     let status = Status::new(settings);
-    let reconciler = Reconciler::new(api.clone(), kernel.clone(), saved, policy, status.clone());
+    let machine = Machine {
+        kernel: kernel.clone(),
+        conntrack: Arc::new(Ctnetlink),
+        interfaces: Arc::new(interfaces::Kernel),
+    };
+    let reconciler = Reconciler::new(api.clone(), machine, saved, policy, status.clone(), deaf);
     let (wake, waiting) = wake::channel();
     let auth = Auth::new(internal_token_file(&settings.state_dir), settings.admin_token.clone(), api);
+    let hands = kernel.own_hands();
     let agent = Arc::new(Agent { auth, wake, status, kernel });
 
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    tasks.spawn(waiting.run(reconciler, settings.reconcile_interval, stop.clone()));
-    let server =
-        axum::serve(listener, http::router(agent)).with_graceful_shutdown(stop.clone().cancelled_owned());
-    let server = tasks.spawn(async move { server.await });
+    tasks.spawn(watch::run(watch, hands, news, stop.clone()));
+    tasks.spawn(waiting.run(reconciler, drifts, settings.reconcile_interval, stop.clone()));
+    tasks.spawn(serve(listener, http::router(agent), MAX_CONNECTIONS, tasks.clone(), stop.clone()));
     tracing::info!(listen = %settings.listen, version = env!("CARGO_PKG_VERSION"), "pgw-agent listens");
     sd_notify::notify(&[sd_notify::NotifyState::Ready])?;
 
@@ -53,7 +69,6 @@ pub(crate) async fn run(settings: &AgentSettings) -> anyhow::Result<()> {
     tokio::select! {
         _ = term.recv() => {}
         _ = interrupt.recv() => {}
-        ended = server => ended.context("the server ended")?.context("the server failed")?,
     }
     tracing::info!("stopping; the rules stay in place");
     sd_notify::notify(&[sd_notify::NotifyState::Stopping])?;

@@ -1,7 +1,9 @@
 //! When to reconcile: at the start, at every interval, and when asked. Whoever asks while one
-//! is under way gets the next, which began after the question; all who wait share it.
+//! is under way gets the next, which began after the question; all who wait share it. And when
+//! to heal: as soon as somebody else has changed the tables, also while the API is thinking.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +12,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::reconcile::{ReconcileError, Reconciler};
+use crate::drift::{Drifts, Foreign, Healing};
+use crate::reconcile::{Asked, ReconcileError, Reconciler};
 
 /// Beyond this, who asks waits for a place among those who wait.
 const MOST_WAITING: usize = 256;
@@ -28,12 +31,29 @@ pub struct Stopping;
 
 /// What is woken: the reconciler, or a test's stand-in.
 pub trait Work: Send {
-    fn work(&mut self) -> impl Future<Output = Result<ReconcileReport, ReconcileError>> + Send;
+    type Asked: Send;
+    /// Changes nothing, and may take long.
+    fn ask(&self) -> impl Future<Output = Self::Asked> + Send + use<Self>;
+    fn work(
+        &mut self,
+        asked: Self::Asked,
+    ) -> impl Future<Output = Result<ReconcileReport, ReconcileError>> + Send;
+    fn heal(&mut self, foreign: &Foreign) -> impl Future<Output = Healing> + Send;
 }
 
 impl Work for Reconciler {
-    fn work(&mut self) -> impl Future<Output = Result<ReconcileReport, ReconcileError>> + Send {
-        self.reconcile()
+    type Asked = Asked;
+
+    fn ask(&self) -> impl Future<Output = Asked> + Send + use<> {
+        self.ask()
+    }
+
+    fn work(&mut self, asked: Asked) -> impl Future<Output = Result<ReconcileReport, ReconcileError>> + Send {
+        self.reconcile(asked)
+    }
+
+    fn heal(&mut self, foreign: &Foreign) -> impl Future<Output = Healing> + Send {
+        self.heal(foreign)
     }
 }
 
@@ -52,7 +72,13 @@ impl Wake {
 
 impl Waiting {
     /// Until told to stop; a reconcile that has begun is ended first.
-    pub async fn run(mut self, mut work: impl Work, interval: Duration, stop: CancellationToken) {
+    pub async fn run(
+        mut self,
+        mut work: impl Work,
+        mut drifts: Drifts,
+        interval: Duration,
+        stop: CancellationToken,
+    ) {
         let mut ticks = interval_at(Instant::now(), interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -60,6 +86,11 @@ impl Waiting {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
+                foreign = drifts.due() => {
+                    let healing = work.heal(&foreign).await;
+                    drifts.after(foreign, healing);
+                    continue;
+                }
                 asked = self.0.recv() => match asked {
                     Some(waiter) => waiters.push(waiter),
                     None => return,
@@ -69,13 +100,27 @@ impl Waiting {
             while let Ok(waiter) = self.0.try_recv() {
                 waiters.push(waiter);
             }
-            let outcome = Arc::new(work.work().await);
+            let outcome = Arc::new(reconcile(&mut work, &mut drifts).await);
             for waiter in waiters {
                 // Who has gone away needs no answer.
                 let _gone = waiter.send(outcome.clone());
             }
         }
     }
+}
+
+async fn reconcile(work: &mut impl Work, drifts: &mut Drifts) -> Result<ReconcileReport, ReconcileError> {
+    let mut asking = pin!(work.ask());
+    let asked = loop {
+        tokio::select! {
+            asked = &mut asking => break asked,
+            foreign = drifts.due() => {
+                let healing = work.heal(&foreign).await;
+                drifts.after(foreign, healing);
+            }
+        }
+    };
+    work.work(asked).await
 }
 
 #[cfg(test)]
@@ -86,35 +131,69 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
+    use crate::drift::{self, News};
 
     /// Counts its reconciles as generations; each needs a permit to end.
     #[derive(Clone)]
     struct Gated {
         begun: Arc<AtomicU64>,
         gate: Arc<Semaphore>,
+        healed: Arc<AtomicU64>,
+        /// The API does not answer.
+        silent: bool,
     }
 
     impl Work for Gated {
-        async fn work(&mut self) -> Result<ReconcileReport, ReconcileError> {
+        type Asked = ();
+
+        fn ask(&self) -> impl Future<Output = ()> + Send + use<> {
+            let silent = self.silent;
+            async move {
+                if silent {
+                    std::future::pending::<()>().await;
+                }
+            }
+        }
+
+        async fn heal(&mut self, _foreign: &Foreign) -> Healing {
+            self.healed.fetch_add(1, Ordering::SeqCst);
+            Healing { done: true, rest_until: Instant::now() }
+        }
+
+        async fn work(&mut self, (): ()) -> Result<ReconcileReport, ReconcileError> {
             let generation = Generation(self.begun.fetch_add(1, Ordering::SeqCst) + 1);
             self.gate.acquire().await.unwrap().forget();
-            Ok(ReconcileReport { generation, changed: false, took_ms: 0, clients: 0, applied: vec![] })
+            Ok(ReconcileReport {
+                generation,
+                changed: false,
+                took_ms: 0,
+                clients: 0,
+                applied: vec![],
+                flows_ended: 0,
+                warnings: vec![],
+            })
         }
     }
 
     struct Running {
         wake: Wake,
         work: Gated,
+        news: News,
         stop: CancellationToken,
         task: tokio::task::JoinHandle<()>,
     }
 
     fn start(interval: u64) -> Running {
-        let (wake, waiting) = channel();
-        let (stop, begun) = (CancellationToken::new(), Arc::default());
-        let work = Gated { begun, gate: Arc::new(Semaphore::new(0)) };
-        let task = tokio::spawn(waiting.run(work.clone(), Duration::from_secs(interval), stop.clone()));
-        Running { wake, work, stop, task }
+        start_with(interval, false)
+    }
+
+    fn start_with(interval: u64, silent: bool) -> Running {
+        let ((wake, waiting), (news, drifts, _deaf)) = (channel(), drift::channel());
+        let (stop, gate) = (CancellationToken::new(), Arc::new(Semaphore::new(0)));
+        let work = Gated { begun: Arc::default(), gate, healed: Arc::default(), silent };
+        let interval = Duration::from_secs(interval);
+        let task = tokio::spawn(waiting.run(work.clone(), drifts, interval, stop.clone()));
+        Running { wake, work, news, stop, task }
     }
 
     impl Running {
@@ -175,5 +254,21 @@ mod tests {
         running.task.await.unwrap();
         assert!(waiter.await.unwrap(), "the one who waited is told that nobody will reconcile");
         assert_eq!(running.work.begun.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_others_changed_is_healed_at_once_also_while_the_api_is_silent() {
+        for silent in [false, true] {
+            let running = start_with(1_000, silent);
+            running.work.gate.add_permits(100);
+            let began = Instant::now();
+            for times in 1..4 {
+                running.news.heard(Foreign::seen(None));
+                while running.work.healed.load(Ordering::SeqCst) < times {
+                    tokio::task::yield_now().await;
+                }
+            }
+            assert_eq!(began.elapsed(), Duration::ZERO, "silent: {silent}");
+        }
     }
 }

@@ -131,7 +131,13 @@ mod tests {
             port: 3128,
             credentials: None,
         };
-        let proxy = ProxyDial { id: mapping.proxy_id, enabled: true, health: Health::default(), upstream };
+        let proxy = ProxyDial {
+            id: mapping.proxy_id,
+            revision: 0,
+            enabled: true,
+            health: Health::default(),
+            upstream,
+        };
         Route { mapping, going: false, proxy }
     }
 

@@ -7,28 +7,30 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use pgw_core::active::ActiveSet;
 use pgw_core::dial::Dialer;
-use pgw_core::flag::FlagDns;
+use pgw_core::flag::{FlagDns, Limits};
 use pgw_core::health::Health;
 use pgw_core::ids::{ClientId, ProxyId};
 use pgw_core::settings::ApiSettings;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::activate::Activator;
+use crate::activate::{Activator, Ports};
 use crate::active::Generations;
 use crate::agent_client::{self, AgentClient, Http};
 use crate::board::Board;
-use crate::converge::{ConvergeTask, Converger};
+use crate::converge::{ConvergeTask, Converger, Settled};
 use crate::credentials::internal_token_file;
 use crate::engine::{Engine, Readiness};
 use crate::flags::Flags;
+use crate::health::checks::{HealthChecks, NotChecked};
 use crate::health::evidence::Evidence;
 use crate::health::probe::HttpProbe;
-use crate::health::scheduler::{HealthChecks, Scheduler};
+use crate::health::scheduler::Scheduler;
+use crate::shared::Shared;
 use crate::store::{Store, StoreError};
 use crate::units::{self, Units};
 
-/// How long a DELETE waits for rule and forwarder to be gone.
+/// How long a caller waits for rule and forwarder to be what was asked for.
 const SETTLE: Duration = Duration::from_secs(8);
 /// An agent may miss this many intervals before what it said last is worth nothing.
 const BELIEVED_INTERVALS: u32 = 3;
@@ -41,6 +43,9 @@ pub struct Machinery {
     health: HealthChecks,
     generations: Generations,
     units: Arc<dyn Units>,
+    /// How many forwarders run, or why nobody knows: /readyz is asked by anybody, and systemd is
+    /// not to be asked as often.
+    running: Shared<Result<usize, String>>,
 }
 
 /// What is built but not yet running.
@@ -66,9 +71,11 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         flags: Flags::new(&settings.state_dir)?,
         units: units.clone(),
         agent,
+        ports: Ports::default(),
         run_dir: settings.run_dir.clone(),
         sni_log: settings.sni_log,
         dns: FlagDns::of(settings.dns, &settings.dns_resolvers),
+        limits: Limits { warm: settings.warm, ..Limits::default() },
     });
     activator.adopt().await?;
     let (converger, converge) = Converger::new(activator, settings.reconcile_interval);
@@ -95,7 +102,15 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         told,
     };
     let generations = Generations::new(Timestamp::now());
-    let engine = Arc::new(Machinery { store, board, converger, health, generations, units });
+    let engine = Arc::new(Machinery {
+        store,
+        board,
+        converger,
+        health,
+        generations,
+        units,
+        running: Shared::default(),
+    });
     Ok(Parts { engine, agent: agent_task, converge, scheduler, evidence, deaths })
 }
 
@@ -120,21 +135,24 @@ impl Engine for Machinery {
         self.converger.wake(client);
     }
 
-    async fn settle(&self, client: ClientId) {
-        if tokio::time::timeout(SETTLE, self.converger.settle(client)).await.is_err() {
-            tracing::warn!(client = %client, "a change takes longer than its caller waits; it goes on");
+    async fn settle(&self, client: ClientId) -> Settled {
+        let settled = tokio::time::timeout(SETTLE, self.converger.settle(client)).await;
+        let settled = settled.unwrap_or_else(|_elapsed| Settled::No("it takes its time".to_owned()));
+        if let Settled::Shut(why) | Settled::No(why) = &settled {
+            tracing::warn!(client = %client, why, "a change takes longer than its caller waits; it goes on");
         }
+        settled
     }
 
-    fn proxy_changed(&self, proxy: ProxyId) {
-        self.health.changed(proxy);
+    async fn proxy_changed(&self, proxy: ProxyId) {
+        self.health.changed(proxy).await;
     }
 
     fn check_soon(&self, proxy: ProxyId) {
         self.health.check_soon(proxy);
     }
 
-    async fn check_now(&self, proxy: ProxyId) -> Result<Health, StoreError> {
+    async fn check_now(&self, proxy: ProxyId) -> Result<Health, NotChecked> {
         self.health.check_now(proxy).await
     }
 
@@ -151,14 +169,16 @@ impl Engine for Machinery {
         };
         let first_look =
             (!self.converger.has_swept()).then(|| "the first look at every client is under way".to_owned());
-        let units = self.units.running().await;
-        let forwarders = match &units {
-            Ok(running) => format!("{} running, kept by {}", running.len(), self.units.kind()),
+        let running = async { self.units.running().await.map(|all| all.len()).map_err(|e| e.to_string()) };
+        let running = self.running.get(running).await;
+        let forwarders = match &running {
+            Ok(running) => format!("{running} running, kept by {}", self.units.kind()),
             Err(_) => String::new(),
         };
         vec![
-            entry("agent", self.board.agent_error(), "it answers, and the kernel holds what it said"),
-            entry("forwarders", units.err().map(|error| error.to_string()), &forwarders),
+            entry("agent", self.board.agent_trouble(), "it answers, and the kernel holds what it said"),
+            entry("forwarders", running.err(), &forwarders),
+            entry("health", self.board.checks_error(), "upstreams can be asked"),
             entry("start", first_look, "every client has been looked at"),
         ]
     }

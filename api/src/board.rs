@@ -14,11 +14,17 @@ use pgw_core::state::Rule;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+/// How long it is told that the gateway could not check; while it goes on, it is found out anew
+/// every second.
+const CHECKS_FAILED_FOR: Duration = Duration::from_secs(10);
+
 /// By port, what the forwarder there has loaded.
 pub type Forwarders = HashMap<u16, BTreeSet<MappingId>>;
 
 pub struct Board {
     health: RwLock<HashMap<ProxyId, Health>>,
+    /// When the gateway itself could last not check an upstream, and why.
+    checks_failed: RwLock<Option<(Instant, String)>>,
     forwarders: watch::Sender<Forwarders>,
     kernel: RwLock<Kernel>,
     /// How long a confirmation is believed while the agent does not answer.
@@ -30,6 +36,8 @@ struct Kernel {
     confirmed_at: Instant,
     /// Why the last attempt to ask failed.
     error: Option<String>,
+    /// What the agent had to say beside the rules.
+    warnings: Vec<String>,
 }
 
 impl Board {
@@ -38,9 +46,11 @@ impl Board {
             redirects: BTreeMap::new(),
             confirmed_at: Instant::now(),
             error: Some("the agent has not been asked yet".to_owned()),
+            warnings: Vec::new(),
         };
         Self {
             health: RwLock::default(),
+            checks_failed: RwLock::default(),
             forwarders: watch::Sender::default(),
             kernel: RwLock::new(kernel),
             believed_for,
@@ -58,6 +68,16 @@ impl Board {
     /// A proxy that nobody has looked at is UNKNOWN, and so closed.
     pub fn health(&self, proxy: ProxyId) -> Health {
         read(&self.health).get(&proxy).cloned().unwrap_or_default()
+    }
+
+    pub fn checks_failed(&self, why: &str) {
+        *write(&self.checks_failed) = Some((Instant::now(), why.to_owned()));
+    }
+
+    /// Why the gateway itself cannot check its upstreams, if it cannot.
+    pub fn checks_error(&self) -> Option<String> {
+        let last = read(&self.checks_failed);
+        last.as_ref().filter(|(at, _)| at.elapsed() < CHECKS_FAILED_FOR).map(|(_, why)| why.clone())
     }
 
     /// The forwarder on this port listens, and has loaded these mappings.
@@ -86,7 +106,12 @@ impl Board {
     /// Answers whether it is news that the agent answers.
     pub fn kernel_reported(&self, report: &ReconcileReport) -> bool {
         let redirects = report.applied.iter().map(|rule| (rule.ip_cidr.addr(), rule.port)).collect();
-        let now = Kernel { redirects, confirmed_at: Instant::now(), error: None };
+        let now = Kernel {
+            redirects,
+            confirmed_at: Instant::now(),
+            error: None,
+            warnings: report.warnings.clone(),
+        };
         std::mem::replace(&mut *write(&self.kernel), now).error.is_some()
     }
 
@@ -96,9 +121,11 @@ impl Board {
         before.as_deref() != Some(why)
     }
 
-    /// Why the agent's last answer was none.
-    pub fn agent_error(&self) -> Option<String> {
-        read(&self.kernel).error.clone()
+    /// Why the agent's last answer was none, or what it warned of.
+    pub fn agent_trouble(&self) -> Option<String> {
+        let kernel = read(&self.kernel);
+        let warned = (!kernel.warnings.is_empty()).then(|| kernel.warnings.join("; "));
+        kernel.error.clone().or(warned)
     }
 
     pub fn rule(&self, client: Ipv4Addr, port: u16) -> Rule {
@@ -140,6 +167,8 @@ mod tests {
             took_ms: 1,
             clients: applied.len(),
             applied: applied.iter().map(rule).collect(),
+            flows_ended: 0,
+            warnings: vec![],
         }
     }
 
@@ -160,6 +189,27 @@ mod tests {
         assert_eq!(board.rule(ip, 15001), Rule::Stale("it is down".into()));
         board.kernel_reported(&report(&[("10.0.0.3", 15001)]));
         assert_eq!(board.rule(ip, 15001), Rule::Confirmed);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_check_that_could_not_be_made_is_told_for_a_while() {
+        let board = Board::new(Duration::from_secs(45));
+        assert_eq!(board.checks_error(), None);
+        board.checks_failed("no files left");
+        assert_eq!(board.checks_error().as_deref(), Some("no files left"));
+        tokio::time::advance(CHECKS_FAILED_FOR).await;
+        assert_eq!(board.checks_error(), None);
+    }
+
+    #[test]
+    fn what_the_agent_warns_of_is_told_and_takes_nothing_from_what_it_confirmed() {
+        let board = Board::new(Duration::from_secs(45));
+        let warnings = vec!["PGW_LAN_IF=lan0 does not exist".to_owned()];
+        board.kernel_reported(&ReconcileReport { warnings, ..report(&[("10.0.0.3", 15001)]) });
+        assert_eq!(board.agent_trouble().as_deref(), Some("PGW_LAN_IF=lan0 does not exist"));
+        assert_eq!(board.rule(Ipv4Addr::new(10, 0, 0, 3), 15001), Rule::Confirmed);
+        board.kernel_reported(&report(&[("10.0.0.3", 15001)]));
+        assert_eq!(board.agent_trouble(), None);
     }
 
     #[test]

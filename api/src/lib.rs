@@ -12,5 +12,7 @@ pub mod flags;
 pub mod health;
 pub mod http;
 pub mod secret_file;
+pub mod shared;
+pub mod sole;
 pub mod store;
 pub mod units;

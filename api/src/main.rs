@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use pgw_api::http::{self, Api};
+use pgw_api::shared::Shared;
 use pgw_api::store::Store;
 use pgw_api::store::sqlite::{PATIENCE, SqliteStore};
-use pgw_api::{app, credentials};
+use pgw_api::{app, credentials, sole};
+use pgw_core::resources::raise_file_limit;
+use pgw_core::serve::serve;
 use pgw_core::settings::{ApiSettings, Environment};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -17,6 +20,8 @@ use tokio_util::task::TaskTracker;
 
 /// Requests that are under way when the program is told to stop have this long.
 const DRAIN: Duration = Duration::from_secs(5);
+/// More than pgw-ui has, all of whose visitors come from this machine.
+const MAX_CONNECTIONS: usize = 1000;
 const USAGE: u8 = 64;
 const HELP: &str = "pgw-api: owns the configuration of the gateway. It takes no arguments but \
 --help and --version; settings are PGW_* environment variables.";
@@ -56,33 +61,36 @@ fn answer(argument: &str) -> ExitCode {
 }
 
 async fn run(settings: ApiSettings) -> anyhow::Result<()> {
-    // First of all: a second API must find out before it touches a port or a forwarder.
+    raise_file_limit();
+    // First of all: a second API must find out before it touches the database, a port or a
+    // forwarder, also when it was given another address.
+    let _sole = sole::take(&settings.state_dir)?;
     let listener = TcpListener::bind(settings.listen)
         .await
         .with_context(|| format!("PGW_API_LISTEN={} cannot be listened on", settings.listen))?;
-    std::fs::create_dir_all(&settings.state_dir)
-        .with_context(|| format!("PGW_STATE_DIR={} cannot be made", settings.state_dir.display()))?;
     let store: Arc<dyn Store> =
         Arc::new(SqliteStore::open(&settings.database_url, &settings.state_dir, PATIENCE).await?);
     let auth =
         credentials::prepare(&settings.state_dir, store.as_ref(), settings.admin_token.as_ref()).await?;
     let parts = app::build(&settings, store.clone()).await?;
 
-    let api = Api { store, engine: parts.engine.clone(), auth, ports: settings.ports.clone() };
+    let api = Api {
+        store,
+        engine: parts.engine.clone(),
+        auth,
+        ports: settings.ports.clone(),
+        database: Shared::default(),
+    };
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     parts.start(&tasks, &stop);
     tracing::info!(listen = %settings.listen, version = env!("CARGO_PKG_VERSION"), "pgw-api listens");
     sd_notify::notify(&[sd_notify::NotifyState::Ready])?;
 
-    let asked_to_stop = stop.clone();
-    let server = axum::serve(listener, http::router(Arc::new(api)))
-        .with_graceful_shutdown(async move { asked_to_stop.cancelled().await });
-    let server = tasks.spawn(async move { server.await });
+    tasks.spawn(serve(listener, http::router(Arc::new(api)), MAX_CONNECTIONS, tasks.clone(), stop.clone()));
     let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
         _ = term.recv() => {}
         _ = interrupt.recv() => {}
-        ended = server => ended.context("the server ended")?.context("the server failed")?,
     }
     tracing::info!("stopping; rules and forwarders stay as they are");
     sd_notify::notify(&[sd_notify::NotifyState::Stopping])?;

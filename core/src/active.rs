@@ -121,6 +121,12 @@ pub struct ReconcileReport {
     pub clients: usize,
     /// What the kernel redirects, read back from it.
     pub applied: Vec<AppliedRule>,
+    /// Connections of devices whose rules had changed, taken out of the kernel's tracking.
+    #[serde(default)]
+    pub flows_ended: usize,
+    /// What an operator has to know although the reconcile went well.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,8 +148,23 @@ pub struct AgentStatus {
     pub last_reconcile_at: Option<Timestamp>,
     /// Why the last reconcile failed, if it did.
     pub last_error: Option<String>,
-    /// How often somebody else changed the tables.
-    pub drift_repaired: u64,
+    /// What is not as it should be although reconciles go well.
+    pub warnings: Vec<String>,
+    pub drift: Drift,
+}
+
+/// What somebody else did to the tables.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Drift {
+    /// How often it had to be made right.
+    pub count: u64,
+    pub last_at: Option<Timestamp>,
+    /// The program that did it, if the kernel told its name.
+    pub last_by: Option<String>,
+    /// From the notice until the kernel held the rules again, the last time; none while it does not.
+    pub healed_ms: Option<u64>,
+    /// It is done again and again; the repairs are spaced out until it stops.
+    pub fighting: bool,
 }
 
 #[cfg(test)]

@@ -11,6 +11,10 @@ use crate::proxy::Upstream;
 use crate::redact::SniLog;
 
 pub const FLAG_VERSION: u32 = 1;
+/// `PGW_WARM=on`.
+pub const USUAL_WARM: u8 = 8;
+/// An upstream is somebody's machine, too.
+pub const MOST_WARM: u8 = 64;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -67,6 +71,10 @@ pub struct Limits {
     pub peek_ms: u64,
     /// How long a stopping forwarder lets open connections finish.
     pub drain_s: u64,
+    /// How many connections to one upstream may wait, made ready for the next request. Left
+    /// out when it is the default: a forwarder from before it reads the rest.
+    #[serde(skip_serializing_if = "is_usual_warm")]
+    pub warm: u8,
 }
 
 impl Default for Limits {
@@ -77,8 +85,14 @@ impl Default for Limits {
             max_connections: 8_192,
             peek_ms: 250,
             drain_s: 10,
+            warm: USUAL_WARM,
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_usual_warm(warm: &u8) -> bool {
+    *warm == USUAL_WARM
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -158,6 +172,16 @@ mod tests {
         let flag = FlagFile::read(before.to_string().as_bytes(), 15001).unwrap();
         assert_eq!(flag.dns, None);
         assert_eq!(serde_json::to_value(&flag).unwrap(), before);
+    }
+
+    #[test]
+    fn a_forwarder_from_before_reads_what_is_as_usual() {
+        let usual = FlagFile::read(GOLDEN.as_bytes(), 15001).unwrap();
+        assert_eq!(usual.limits.warm, USUAL_WARM);
+        assert!(!serde_json::to_string(&usual).unwrap().contains("warm"));
+        let limits = Limits { warm: 0, ..usual.limits };
+        let off = FlagFile { limits, ..usual };
+        assert_eq!(FlagFile::read(&serde_json::to_vec(&off).unwrap(), 15001).unwrap(), off);
     }
 
     #[test]

@@ -64,6 +64,8 @@ pub enum CheckFailure {
     Target,
     /// Something that is not the protocol, or the connection was closed in the middle of it.
     BadAnswer,
+    /// This machine had no descriptor, port or memory to ask with. It says nothing about the proxy.
+    Gateway,
 }
 
 impl CheckFailure {
@@ -78,6 +80,7 @@ impl CheckFailure {
             Self::Tls => "the TLS session with it failed",
             Self::Target => "it could not reach the destination",
             Self::BadAnswer => "it answered with something that is not the protocol",
+            Self::Gateway => "this gateway has nothing left to ask it with",
         }
     }
 }

@@ -1,5 +1,5 @@
 //! What pgw knows, as values and functions: no files, no clock, no environment, no sockets
-//! (but for `dial` and `files`, the two impure rooms, each behind its feature).
+//! (but for `dial`, `files`, `resources` and `serve`, the impure rooms, each behind its feature).
 //!
 //! Read `state` to learn what decides a mapping's state, `health` for what opens a gate,
 //! `flag`, `active` and `control` for the documents that the programs exchange.
@@ -23,6 +23,11 @@ pub mod mapping;
 pub mod ports;
 pub mod proxy;
 pub mod redact;
+#[cfg(feature = "resources")]
+pub mod resources;
+pub mod seldom;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod settings;
 pub mod sni;
 pub mod state;

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::dns::{DnsChoice, RESOLVERS_ALLOWED, Resolver};
+use crate::flag::{MOST_WARM, USUAL_WARM};
 use crate::health::Thresholds;
 use crate::log::LogLevels;
 use crate::ports::PortRange;
@@ -211,6 +212,8 @@ pub struct ApiSettings {
     pub sni_log: SniLog,
     pub dns: DnsChoice,
     pub dns_resolvers: Vec<Resolver>,
+    /// For the flag files' limits.
+    pub warm: u8,
     pub admin_token: Option<Secret>,
     pub log: LogLevels,
 }
@@ -292,6 +295,11 @@ impl ApiSettings {
                 RESOLVERS_ALLOWED,
                 Resolver::parse_list,
             ),
+            warm: r.read("PGW_WARM", USUAL_WARM, "on, off, or a number from 1 to 64", |v| match v {
+                "on" => Some(USUAL_WARM),
+                "off" => Some(0),
+                number => number.parse().ok().filter(|count| (1..=MOST_WARM).contains(count)),
+            }),
             admin_token: read_admin_token(&mut r),
             log: r.log(),
         };

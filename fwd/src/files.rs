@@ -1,26 +1,18 @@
 //! Open files: a connection takes two, and the forwarder needs some for itself.
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use pgw_core::resources::file_limit;
 
 /// For pipes, DNS, the control socket and the flag file. A forwarder without them could not even
 /// be told to let go of an upstream.
-const RESERVE: u64 = 256;
-
-/// Asks for as many as the system gives: the usual soft limit is 1024.
-pub(crate) fn raise_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
-        tracing::warn!(error = %error, "cannot raise the limit of open files");
-    }
-}
+const RESERVE: usize = 256;
 
 /// For so many connections there are files. Asked for each of them: the limit can be changed
 /// from outside, and the kernel's answer takes less than a microsecond.
 pub(crate) fn room() -> u32 {
-    getrlimit(Resource::Nofile).current.map_or(u32::MAX, connections)
+    connections(file_limit())
 }
 
-fn connections(files: u64) -> u32 {
+fn connections(files: usize) -> u32 {
     let own = RESERVE.min(files / 2);
     u32::try_from(files.saturating_sub(own) / 2).unwrap_or(u32::MAX)
 }
@@ -34,6 +26,6 @@ mod tests {
         for (files, want) in [(20_000, 9_872), (1_024, 384), (512, 128), (64, 16), (1, 0), (0, 0)] {
             assert_eq!(connections(files), want, "{files}");
         }
-        assert_eq!(connections(u64::MAX), u32::MAX);
+        assert_eq!(connections(usize::MAX), u32::MAX);
     }
 }

@@ -7,7 +7,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use pgw_core::flag::{FlagError, FlagFile, Limits};
+use pgw_core::flag::{FlagError, FlagFile, Limits, MOST_WARM};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
@@ -126,6 +126,7 @@ fn bounded(limits: Limits) -> Limits {
         max_connections: limits.max_connections.min(1_000_000),
         peek_ms: limits.peek_ms.min(60_000),
         drain_s: limits.drain_s.min(3600),
+        warm: limits.warm.min(MOST_WARM),
     }
 }
 
@@ -331,9 +332,10 @@ mod tests {
             max_connections: u32::MAX,
             peek_ms: u64::MAX,
             drain_s: u64::MAX,
+            warm: u8::MAX,
         };
         let endless = bounded(endless);
-        assert_eq!(endless.drain_s, 3600);
+        assert_eq!((endless.drain_s, endless.warm), (3600, MOST_WARM));
         assert_eq!(bounded(Limits::default()), Limits::default());
     }
 }

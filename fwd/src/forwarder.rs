@@ -6,12 +6,14 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
+use crate::carry::wake;
 use crate::conn::End;
 use crate::dns::udp::Datagrams;
 use crate::dns::{tend, udp};
 use crate::listener::accept;
-use crate::serve::{Shared, wake};
+use crate::serve::Shared;
 
 /// For connections that were told to end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -51,13 +53,16 @@ async fn serve(
     mut stop: mpsc::Receiver<Stop>,
 ) {
     let tasks = &shared.tasks;
+    let tended = shared.clone();
+    let preparing = AbortOnDropHandle::new(tokio::spawn(async move { tended.lines.tend().await }));
     let asked = tokio::select! {
         () = accept(&listener, shared) => None,
         () = udp::serve(&datagrams, shared) => None,
         () = tend(shared) => None,
         asked = stop.recv() => asked,
     };
-    drop((listener, datagrams));
+    drop((listener, datagrams, preparing));
+    shared.lines.close();
     shared.live.drain();
     let _told = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     let limit = limit(asked, shared);

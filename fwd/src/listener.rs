@@ -5,7 +5,7 @@ use std::net::SocketAddrV4;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::io::Errno;
+use pgw_core::resources::is_exhausted;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
@@ -87,14 +87,9 @@ where
     }
 }
 
-fn is_exhausted(error: &io::Error) -> bool {
-    [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM]
-        .iter()
-        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
-}
-
 #[cfg(test)]
 mod tests {
+    use rustix::io::Errno;
     use tokio::time::timeout;
 
     use super::*;
@@ -136,14 +131,5 @@ mod tests {
         let bound = usize::try_from(paused.as_secs() / QUIET.as_secs()).unwrap() + 1;
         assert!(said >= 1 && said <= bound, "{said} lines in {paused:?}");
         assert!(start.elapsed() >= paused, "it span");
-    }
-
-    #[test]
-    fn only_exhaustion_makes_the_loop_pause() {
-        for (errno, want) in
-            [(Errno::MFILE, true), (Errno::NOBUFS, true), (Errno::CONNABORTED, false), (Errno::PERM, false)]
-        {
-            assert_eq!(is_exhausted(&errno.into()), want, "{errno}");
-        }
     }
 }

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use pgw_core::control::{flag_path, socket_path};
 use pgw_core::dial::Dialer;
 use pgw_core::flag::FlagFile;
+use pgw_core::resources::raise_file_limit;
 use pgw_core::settings::{Environment, FwdSettings};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::task::TaskTracker;
 
 mod asleep;
+mod carry;
 mod conn;
 mod control;
 mod current;
@@ -22,6 +24,7 @@ mod failover;
 mod files;
 mod flagfile;
 mod forwarder;
+mod lines;
 mod listener;
 mod live;
 mod origdst;
@@ -40,6 +43,7 @@ use dns::Dns;
 use dns::udp::Datagrams;
 use experience::Experience;
 use flagfile::FlagSource;
+use lines::Lines;
 use live::Live;
 use relay::{MOST_PIPES, Pipes};
 use serve::Shared;
@@ -64,7 +68,7 @@ fn prepared() -> Result<(), Failure> {
     settings.log.clone().start_json();
     let source = FlagSource::new(flag_path(&settings.state_dir, port), port);
     let flag = source.load().map_err(|error| Failure::Flag(source.path().to_owned(), error))?;
-    files::raise_limit();
+    raise_file_limit();
     // A connection is a task, and a forwarder has one client: one thread serves it, and idle
     // forwarders cost next to nothing. The others resolve names.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(8).build();
@@ -91,7 +95,7 @@ async fn serve(port: u16, settings: &FwdSettings, source: FlagSource, flag: Flag
     let shared = Arc::new(Shared {
         flag: current.subscribe(),
         live: live.clone(),
-        dialer: Dialer::new(),
+        lines: Lines::new(Dialer::new(), current.subscribe()),
         experience,
         lookup: origdst::kernel(),
         pipes: Pipes::new(MOST_PIPES),

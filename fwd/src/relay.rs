@@ -63,6 +63,7 @@ where
         to: upstream.write,
         left: Cursor::new(client.said),
         ended: client.ended,
+        hears_out: true,
         pipes,
         see,
         count: |count| traffic.up(count),
@@ -74,6 +75,7 @@ where
         to: client.write,
         left: Cursor::new(upstream.said),
         ended: upstream.ended,
+        hears_out: false,
         pipes,
         see: |_bytes: &[u8]| false,
         count: |count| traffic.down(count),
@@ -107,11 +109,13 @@ where
 async fn after(first: Finish, other: impl Future<Output = Finish>, from: End, to: End) -> Ended {
     let by = match first {
         Finish::ReadFailed => return Ended { by: from, whole: false },
+        Finish::Gone => return Ended { by: to, whole: false },
         Finish::Said => from,
         Finish::WriteFailed => to,
     };
     match other.await {
         Finish::Said | Finish::WriteFailed => Ended { by, whole: true },
         Finish::ReadFailed => Ended { by: to, whole: false },
+        Finish::Gone => Ended { by: from, whole: false },
     }
 }

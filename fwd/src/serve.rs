@@ -1,35 +1,35 @@
 //! One connection, from its acceptance to its end.
 
-use std::future::pending;
 use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pgw_core::dial::{Destination, Dialer, Stream, Tunnel, tune};
+use pgw_core::dial::{Destination, tune};
 use pgw_core::flag::{FlagFile, FlagUpstream};
-use pgw_core::sni::Sniffer;
 use rustix::net::sockopt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use crate::asleep::{Asleep, Sleeper};
+use crate::asleep::Asleep;
+use crate::carry::{Standing, carry, conclude, reset};
 use crate::conn::{Conn, End};
 use crate::dns::{self, Dns};
 use crate::experience::Experience;
 use crate::failover::Attempt;
 use crate::files;
+use crate::lines::Lines;
 use crate::live::Live;
 use crate::origdst::{self, Lookup};
 use crate::peek::Peek;
-use crate::relay::{Ended, Pipes, Side, Stopped, relay};
+use crate::relay::Pipes;
 
 /// What all connections of a forwarder share.
 pub(crate) struct Shared {
     pub(crate) flag: watch::Receiver<Arc<FlagFile>>,
     pub(crate) live: Arc<Live>,
-    pub(crate) dialer: Dialer,
+    pub(crate) lines: Lines,
     pub(crate) experience: Arc<Experience>,
     pub(crate) lookup: Lookup,
     pub(crate) pipes: Pipes,
@@ -92,79 +92,6 @@ fn serve(
     }
 }
 
-/// A tunnel that stands, and what of the client is not in it yet.
-struct Standing {
-    tunnel: Tunnel,
-    said: Vec<u8>,
-    /// The client will say no more.
-    ended: bool,
-    sniffer: Sniffer,
-}
-
-/// Until there is no more to carry, or it may sleep.
-async fn carry(shared: &Shared, conn: &Conn, client: &mut TcpStream, standing: &mut Standing) -> Stopped {
-    tokio::select! {
-        biased;
-        by = conn.told() => Stopped::Ended(Ended { by, whole: false }),
-        stopped = between(shared, conn, client, standing) => stopped,
-    }
-}
-
-fn conclude(shared: &Arc<Shared>, conn: Conn, client: TcpStream, standing: Standing, stopped: Stopped) {
-    let upstream = standing.tunnel.stream;
-    match (stopped, upstream) {
-        (Stopped::Ended(ended), upstream) => {
-            if !ended.whole {
-                reset(&client);
-                reset(upstream.tcp());
-            }
-            conn.over(ended.by);
-        }
-        (Stopped::AtRest, Stream::Plain(upstream)) => {
-            lay_down(shared, conn, client, upstream, standing.sniffer)
-        }
-        // Never tired: a session of TLS is more than two sockets.
-        (Stopped::AtRest, Stream::Tls(_)) => conn.over(End::Error),
-    }
-}
-
-fn lay_down(shared: &Arc<Shared>, conn: Conn, client: TcpStream, upstream: TcpStream, sniffer: Sniffer) {
-    let (Ok(client), Ok(upstream)) = (client.into_std(), upstream.into_std()) else {
-        return conn.over(End::Error);
-    };
-    let _counted = shared.tasks.token();
-    let sleeper = Sleeper { conn, client, upstream, sniffer, _counted };
-    if let Err((sleeper, error)) = shared.asleep.lay_down(sleeper) {
-        tracing::debug!(error = %error, "a connection cannot sleep");
-        wake(shared, sleeper);
-    }
-}
-
-/// Serves it again.
-pub(crate) fn wake(shared: &Arc<Shared>, sleeper: Sleeper) {
-    let Sleeper { conn, client, upstream, sniffer, _counted } = sleeper;
-    let (Ok(client), Ok(upstream)) = (TcpStream::from_std(client), TcpStream::from_std(upstream)) else {
-        return conn.over(End::Error);
-    };
-    conn.moved_on();
-    let tunnel = Tunnel { stream: Stream::Plain(upstream), early: Vec::new() };
-    let standing = Standing { tunnel, said: Vec::new(), ended: false, sniffer };
-    shared.tasks.spawn(go_on(shared.clone(), conn, client, standing));
-}
-
-#[expect(clippy::manual_async_fn, reason = "an async fn keeps room for its arguments twice")]
-fn go_on(
-    shared: Arc<Shared>,
-    conn: Conn,
-    mut client: TcpStream,
-    mut standing: Standing,
-) -> impl Future<Output = ()> + Send {
-    async move {
-        let stopped = carry(&shared, &conn, &mut client, &mut standing).await;
-        conclude(&shared, conn, client, standing, stopped);
-    }
-}
-
 /// Until one of the upstreams has a tunnel to where the client meant to go.
 async fn reach(
     shared: &Shared,
@@ -184,10 +111,9 @@ async fn reach(
     let mut failures = std::mem::take(&mut conn.reason);
     let allowed = |upstream: &FlagUpstream| still_allowed(&shared.flag.borrow(), &flag, upstream);
     let limit = Duration::from_millis(flag.limits.connect_timeout_ms);
-    let dialer = &shared.dialer;
-    // Nothing of the client travels with the request, whether or not the upstream is alone.
-    let dial = async |candidate: &FlagUpstream, destination: Destination, _alone: bool| {
-        dialer.dial(&candidate.upstream, &destination, limit).await
+    let (lines, said) = (&shared.lines, peek.said());
+    let dial = async |candidate: &FlagUpstream, destination: Destination, alone: bool| {
+        lines.reach(&candidate.upstream, &destination, Some(said.clone()), alone, limit).await
     };
     let reached = tokio::select! {
         biased;
@@ -195,46 +121,23 @@ async fn reach(
         reached = attempt.reach(allowed, dial, &mut failures) => reached.ok_or(End::NoUpstream),
         _gone = peek.read(client) => Err(End::Client),
     };
-    conn.named(peek.sniffer.name());
     conn.reason = failures;
+    let mut heard = peek.done();
+    conn.named(heard.sniffer.name());
     let (upstream, tunnel) = reached?;
     conn.carried_by(upstream);
-    if peek.bytes.is_empty() {
+    conn.traffic.up(tunnel.sent);
+    if heard.bytes.is_empty() {
         // Many proxies send nothing small while their last packet, the answer, is unacknowledged
         // (Nagle), and the kernel would wait 40 ms for something to send along with that.
         let _tuned = sockopt::set_tcp_quickack(tunnel.stream.tcp(), true);
     }
+    heard.bytes.drain(..tunnel.sent.min(heard.bytes.len()));
     // It may have been taken away while it was dialled, when nobody knew who would carry this.
     if !conn.allowed_by(&shared.flag.borrow()) {
         return Err(End::Removed);
     }
-    Ok(Standing { tunnel, said: peek.bytes, ended: peek.ended, sniffer: peek.sniffer })
-}
-
-/// Relays until both sides have said everything, or nothing for a while.
-async fn between(shared: &Shared, conn: &Conn, client: &mut TcpStream, standing: &mut Standing) -> Stopped {
-    let Standing { tunnel, said, ended, sniffer } = standing;
-    let (traffic, pipes) = (&conn.traffic, &shared.pipes);
-    let early = std::mem::take(&mut tunnel.early);
-    let (read, write) = client.split();
-    let client = Side { read, write, said: std::mem::take(said), ended: *ended };
-    let see = |bytes: &[u8]| {
-        let curious = sniffer.see(bytes);
-        conn.named(sniffer.name());
-        curious
-    };
-    match &mut tunnel.stream {
-        Stream::Plain(tcp) => {
-            let (read, write) = tcp.split();
-            let upstream = Side { read, write, said: early, ended: false };
-            relay(client, upstream, traffic, pipes, conn.tired(), see).await
-        }
-        Stream::Tls(tls) => {
-            let (read, write) = tokio::io::split(tls.as_mut());
-            let upstream = Side { read, write, said: early, ended: false };
-            relay(client, upstream, traffic, pipes, pending(), see).await
-        }
-    }
+    Ok(Standing { tunnel, heard })
 }
 
 /// May what was accepted under the flag `then` still go by this upstream?
@@ -253,10 +156,4 @@ pub(crate) fn same_exits(one: &FlagFile, other: &FlagFile) -> bool {
     one.client.ip_cidr == other.client.ip_cidr
         && one.upstreams.len() == other.upstreams.len()
         && one.upstreams.iter().zip(&other.upstreams).all(|(one, other)| same_exit(one, other))
-}
-
-/// Says "broken off" when the stream is dropped, where it would say "that was all".
-fn reset(stream: &TcpStream) {
-    // When it cannot be set the connection is closed all the same.
-    let _set = stream.set_zero_linger();
 }

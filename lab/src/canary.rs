@@ -117,10 +117,19 @@ async fn exchange(socket: UdpSocket, to: SocketAddr, message: Vec<u8>) -> std::i
 
 /// A datagram from a device, and what came back; none if nothing did in time.
 pub async fn ask(ns: &str, to: SocketAddr, message: Vec<u8>, patience: Duration) -> Result<Option<Vec<u8>>> {
+    ask_by(&datagrams(ns, to).await?, &message, patience).await
+}
+
+/// A device's own port, for who asks more than once from there.
+pub async fn datagrams(ns: &str, to: SocketAddr) -> Result<UdpSocket> {
     let socket = udp_socket(ns, to)?;
+    socket.connect(to).await?;
+    Ok(socket)
+}
+
+pub async fn ask_by(socket: &UdpSocket, message: &[u8], patience: Duration) -> Result<Option<Vec<u8>>> {
     let talk = async {
-        socket.connect(to).await?;
-        socket.send(&message).await?;
+        socket.send(message).await?;
         let mut reply = vec![0; 4096];
         let length = socket.recv(&mut reply).await?;
         reply.truncate(length);

@@ -88,7 +88,7 @@ fn explain(token: &str, ports: &[u16], pid: u32) {
     say(&format!(
         "
 UI           http://127.0.0.1:{ui}/
-API          http://127.0.0.1:{api}/docs
+API          http://127.0.0.1:{api}/docs   (any name, the token as the password)
 admin token  {token}
 
 Walk in      {enter} bash       (the gateway; then: nft list ruleset, ip netns list)

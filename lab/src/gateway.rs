@@ -16,6 +16,8 @@ use crate::net::GATEWAY;
 use crate::rest::Rest;
 use crate::{command, pki, sandbox};
 
+/// Of the range in which forwarders listen.
+pub const FIRST_PORT: u16 = 15_001;
 pub const STATE: &str = "/run/lab/state";
 pub const RUN: &str = "/run/lab/run";
 pub const LOGS: &str = "/run/lab/log";
@@ -29,6 +31,8 @@ pub enum Program {
 
 pub struct Gateway {
     settings: BTreeMap<String, String>,
+    /// How many files a program that is started may open at most; otherwise as many as the lab.
+    files: Option<u32>,
     running: BTreeMap<Program, Child>,
 }
 
@@ -81,7 +85,12 @@ impl Gateway {
         for folder in [STATE, RUN, LOGS] {
             fs::create_dir_all(folder)?;
         }
-        Ok(Self { settings, running: BTreeMap::new() })
+        Ok(Self { settings, files: None, running: BTreeMap::new() })
+    }
+
+    /// For what is started from now on, as on a small machine.
+    pub fn limit_files(&mut self, most: u32) {
+        self.files = Some(most);
     }
 
     /// Starts it with an environment of its own, and returns when it answers.
@@ -101,9 +110,12 @@ impl Gateway {
         let path = path(program.name())?;
         // Set behind nsenter, so that even a PATH with nothing in it can be tried.
         let extra: Vec<String> = extra.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let limit = self.files.map(|most| format!("--nofile={most}:{most}"));
+        let limit = limit.iter().flat_map(|limit| ["/usr/bin/prlimit", limit.as_str()]);
         let words: Vec<&str> = ["/usr/bin/env"]
             .into_iter()
             .chain(extra.iter().map(String::as_str))
+            .chain(limit)
             .chain(path.to_str())
             .collect();
         let mut command = command::program(GATEWAY, &words);
@@ -135,13 +147,25 @@ impl Gateway {
 
     /// As an operator would.
     pub async fn stop(&mut self, program: Program) -> Result<ExitStatus> {
+        self.signal(program, Signal::TERM)?;
         let mut child =
             self.running.remove(&program).with_context(|| format!("{} is not running", program.name()))?;
-        let pid =
-            child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())).context("it has ended already")?;
-        kill_process(pid, Signal::TERM)?;
         let ended = tokio::time::timeout(command::LIMIT, child.wait()).await;
         Ok(ended.with_context(|| format!("{} does not stop when asked to", program.name()))??)
+    }
+
+    /// It keeps its sockets and answers nobody.
+    pub fn freeze(&self, program: Program) -> Result<()> {
+        self.signal(program, Signal::STOP)
+    }
+
+    pub fn thaw(&self, program: Program) -> Result<()> {
+        self.signal(program, Signal::CONT)
+    }
+
+    fn signal(&self, program: Program, signal: Signal) -> Result<()> {
+        let pid = self.pid(program).with_context(|| format!("{} is not running", program.name()))?;
+        signal_pid(pid, signal)
     }
 
     pub fn is_running(&self, program: Program) -> bool {
@@ -184,8 +208,21 @@ pub fn command_lines() -> Result<Vec<(u32, String)>> {
 }
 
 pub fn kill_pid(pid: u32) -> Result<()> {
-    let pid = Pid::from_raw(pid.cast_signed()).context("no process has this id")?;
-    kill_process(pid, Signal::KILL).context("it cannot be killed")
+    signal_pid(pid, Signal::KILL)
+}
+
+/// It keeps its sockets and answers nobody, until it is thawed.
+pub fn freeze_pid(pid: u32) -> Result<()> {
+    signal_pid(pid, Signal::STOP)
+}
+
+pub fn thaw_pid(pid: u32) -> Result<()> {
+    signal_pid(pid, Signal::CONT)
+}
+
+fn signal_pid(pid: u32, signal: Signal) -> Result<()> {
+    let known = Pid::from_raw(pid.cast_signed()).context("no process has this id")?;
+    kill_process(known, signal).with_context(|| format!("process {pid} cannot be sent {signal:?}"))
 }
 
 pub fn log_path(program: &str) -> PathBuf {

@@ -33,6 +33,11 @@ pub async fn install() -> Result<()> {
     let mut counters = String::new();
     let mut rules = String::new();
     for Device { name, ip, ip6, direct } in DEVICES {
+        // What still arrives for a flow that was ended is refused by the gateway's own stack,
+        // from the address that it arrived at. A packet of a device would have lost a hop.
+        let own = format!("ip saddr {direct} ip ttl 64");
+        writeln!(rules, "  {own} tcp flags & rst == rst return")?;
+        writeln!(rules, "  {own} icmp type destination-unreachable return")?;
         for kind in ["tcp", "udp", "icmp", "other"] {
             writeln!(counters, " counter {name}-{kind} {{ }}")?;
             // A packet that left without source NAT would be a leak as well.

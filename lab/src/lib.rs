@@ -8,9 +8,11 @@
 //! The lab's own process lives in the gateway's namespace, so that a test talks to the programs
 //! as the operator of a gateway would.
 
+pub mod bench;
 pub mod canary;
 pub mod command;
 pub mod demo;
+pub mod far;
 pub mod gateway;
 pub mod lab;
 pub mod leaks;

@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, UdpSocket};
 
 use crate::canary;
 
@@ -19,15 +19,20 @@ const ID: [u8; 2] = [0x70, 0x67];
 pub async fn resolve(listener: TcpListener) {
     while let Ok((stream, peer)) = listener.accept().await {
         // A forwarder that goes away in the middle is no news.
-        tokio::spawn(async move { answer_all(stream, peer.ip()).await.ok() });
+        let (read, write) = stream.into_split();
+        tokio::spawn(async move { answer_all(read, write, peer.ip()).await.ok() });
     }
 }
 
-async fn answer_all(mut stream: TcpStream, peer: IpAddr) -> Result<()> {
+pub(crate) async fn answer_all(
+    mut read: impl AsyncRead + Unpin,
+    mut write: impl AsyncWrite + Unpin,
+    peer: IpAddr,
+) -> Result<()> {
     let IpAddr::V4(peer) = peer else { bail!("asked by IPv6") };
     loop {
-        let question = read_message(&mut stream).await?;
-        write_message(&mut stream, &answer(&question, peer)?).await?;
+        let question = read_message(&mut read).await?;
+        write_message(&mut write, &answer(&question, peer)?).await?;
     }
 }
 
@@ -41,7 +46,12 @@ pub enum Answer {
 
 /// A device asks a resolver for the address of a name.
 pub async fn ask_udp(ns: &str, resolver: Ipv4Addr, name: &str, patience: Duration) -> Result<Option<Answer>> {
-    let reply = canary::ask(ns, SocketAddr::from((resolver, PORT)), question(name), patience).await?;
+    ask_by(&canary::datagrams(ns, SocketAddr::from((resolver, PORT))).await?, name, patience).await
+}
+
+/// The same, from a port that is kept.
+pub async fn ask_by(socket: &UdpSocket, name: &str, patience: Duration) -> Result<Option<Answer>> {
+    let reply = canary::ask_by(socket, &question(name), patience).await?;
     reply.map(|reply| read_answer(&reply)).transpose()
 }
 
@@ -55,7 +65,7 @@ pub async fn ask_tcp(ns: &str, resolver: Ipv4Addr, name: &str, patience: Duratio
 }
 
 /// One question for an A record, recursion desired.
-fn question(name: &str) -> Vec<u8> {
+pub(crate) fn question(name: &str) -> Vec<u8> {
     let mut message = [&ID[..], &[1, 0, 0, 1, 0, 0, 0, 0, 0, 0]].concat();
     for label in name.split('.') {
         message.extend(u8::try_from(label.len()));
@@ -76,7 +86,7 @@ fn answer(question: &[u8], peer: Ipv4Addr) -> Result<Vec<u8>> {
     Ok([&head, asked, &record].concat())
 }
 
-fn read_answer(reply: &[u8]) -> Result<Answer> {
+pub(crate) fn read_answer(reply: &[u8]) -> Result<Answer> {
     let [a, b, _flags, code, _, _, _, answers, ..] = reply else { bail!("not a message: {reply:?}") };
     ensure!([*a, *b] == ID, "an answer to another question");
     if *answers == 0 {
@@ -87,13 +97,13 @@ fn read_answer(reply: &[u8]) -> Result<Answer> {
     Ok(Answer::Address(octets.into()))
 }
 
-async fn read_message(stream: &mut TcpStream) -> Result<Vec<u8>> {
+async fn read_message(stream: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>> {
     let mut message = vec![0; usize::from(stream.read_u16().await?)];
     stream.read_exact(&mut message).await?;
     Ok(message)
 }
 
-async fn write_message(stream: &mut TcpStream, message: &[u8]) -> Result<()> {
+async fn write_message(stream: &mut (impl AsyncWrite + Unpin), message: &[u8]) -> Result<()> {
     stream.write_all(&[&u16::try_from(message.len())?.to_be_bytes(), message].concat()).await?;
     Ok(())
 }

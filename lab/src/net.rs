@@ -57,9 +57,8 @@ pub const fn wan(host: u8) -> Ipv4Addr {
 
 /// Builds it all; the process that calls this is, and stays, in the gateway's namespace.
 pub async fn build() -> Result<()> {
-    private_files().await?;
-    let own = std::process::id().to_string();
-    command_in_own_network(&["ip", "netns", "attach", GATEWAY, &own]).await?;
+    private_files(&hosts()).await?;
+    attach(GATEWAY).await?;
     let devices = DEVICES.iter().map(|device| device.name);
     let others: Vec<&str> =
         ["lan", "wan"].into_iter().chain(devices).chain(WAN_HOSTS.map(|(name, _)| name)).collect();
@@ -102,21 +101,29 @@ pub async fn build() -> Result<()> {
     gateway().await
 }
 
+/// Names the network in which this process is.
+pub(crate) async fn attach(name: &str) -> Result<()> {
+    let own = std::process::id().to_string();
+    command_in_own_network(&["ip", "netns", "attach", name, &own]).await
+}
+
 /// Files that belong to the machine are covered with the lab's own, in this mount namespace
 /// only. An empty `/run` also hides the machine's D-Bus.
-async fn private_files() -> Result<()> {
+pub(crate) async fn private_files(hosts: &str) -> Result<()> {
     for (target, mode) in [("/run", "0755"), ("/dev/shm", "1777")] {
         let options = format!("mode={mode}");
         command_in_own_network(&["mount", "-t", "tmpfs", "-o", &options, "lab", target]).await?;
     }
     std::fs::create_dir_all("/run/netns")?;
     std::fs::create_dir_all("/run/lab/etc")?;
-    let mut hosts = format!("127.0.0.1 localhost\n::1 localhost\n{ORIGIN} origin\n{ORIGIN6} origin6\n");
-    for (name, last) in WAN_HOSTS.iter().filter(|(name, _)| *name != "origin") {
-        writeln!(hosts, "{} {name}", wan(*last))?;
-    }
-    cover("/etc/hosts", &hosts).await?;
+    cover("/etc/hosts", hosts).await?;
     cover("/etc/resolv.conf", "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n").await
+}
+
+fn hosts() -> String {
+    let local = format!("127.0.0.1 localhost\n::1 localhost\n{ORIGIN} origin\n{ORIGIN6} origin6\n");
+    let others = WAN_HOSTS.iter().filter(|(name, _)| *name != "origin");
+    others.fold(local, |lines, (name, last)| lines + &format!("{} {name}\n", wan(*last)))
 }
 
 /// Puts a file of the lab over one of the machine's.
@@ -138,7 +145,7 @@ async fn command_in_own_network(words: &[&str]) -> Result<()> {
     Ok(())
 }
 
-async fn batch(ns: &str, lines: &str) -> Result<()> {
+pub(crate) async fn batch(ns: &str, lines: &str) -> Result<()> {
     command::ok_with(ns, &["ip", "-batch", "-"], lines).await.with_context(|| lines.to_owned())?;
     Ok(())
 }

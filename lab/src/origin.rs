@@ -6,17 +6,20 @@
 //! | tcp on other ports | greets with the caller's address |
 //! | tcp 53 | a resolver: every name has the caller's address |
 //! | udp 53, 443, 9999 | answers with the caller's address |
+//! | udp 5004 | goes on sending to whoever said a word |
 //! | `GREETER` :80, :443 | greets at once, then echoes |
 //! | `LISTENER` :80, :443 | reads to the end, then answers with count and checksum |
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 use crate::net::{GREETER, LISTENER, ORIGIN, ORIGIN6};
@@ -25,6 +28,9 @@ use crate::{names, netns};
 
 pub const TCP_PORTS: [u16; 6] = [22, 25, 853, 5228, 8080, 8443];
 pub const UDP_PORTS: [u16; 3] = [53, 443, 9999];
+pub const STREAM_PORT: u16 = 5004;
+const STREAM_FOR: Duration = Duration::from_secs(60);
+const STREAM_EVERY: Duration = Duration::from_millis(5);
 const LONGEST_HEAD: usize = 16 * 1024;
 
 /// What a body is made of, and how two of them are compared: a sum that notices a lost, doubled
@@ -81,16 +87,20 @@ pub fn start(authority: &Authority) -> Result<()> {
     tokio::spawn(names::resolve(listen(ORIGIN.into(), names::PORT)?));
     for port in UDP_PORTS {
         for own in [IpAddr::from(ORIGIN), IpAddr::from(ORIGIN6), "198.51.100.1".parse()?] {
-            let socket = netns::inside("origin", || {
-                let socket =
-                    std::net::UdpSocket::bind((own, port)).with_context(|| format!("udp {own} {port}"))?;
-                socket.set_nonblocking(true)?;
-                Ok(socket)
-            })?;
-            tokio::spawn(answer_datagrams(UdpSocket::from_std(socket)?));
+            tokio::spawn(answer_datagrams(datagrams(own, port)?));
         }
     }
+    tokio::spawn(stream_datagrams(datagrams(ORIGIN.into(), STREAM_PORT)?));
     Ok(())
+}
+
+fn datagrams(own: IpAddr, port: u16) -> Result<UdpSocket> {
+    let socket = netns::inside("origin", || {
+        let socket = std::net::UdpSocket::bind((own, port)).with_context(|| format!("udp {own} {port}"))?;
+        socket.set_nonblocking(true)?;
+        Ok(socket)
+    })?;
+    Ok(UdpSocket::from_std(socket)?)
 }
 
 fn listen(ip: IpAddr, port: u16) -> Result<TcpListener> {
@@ -138,6 +148,23 @@ async fn answer_datagrams(socket: UdpSocket) {
     let mut buffer = [0; 2048];
     while let Ok((_length, peer)) = socket.recv_from(&mut buffer).await {
         let _unreachable = socket.send_to(peer.ip().to_string().as_bytes(), peer).await;
+    }
+}
+
+async fn stream_datagrams(socket: UdpSocket) {
+    let socket = Arc::new(socket);
+    let mut buffer = [0; 2048];
+    loop {
+        // A complaint about somebody who is gone is not about the next.
+        let Ok((_length, peer)) = socket.recv_from(&mut buffer).await else { continue };
+        let socket = socket.clone();
+        tokio::spawn(async move {
+            let end = Instant::now() + STREAM_FOR;
+            while Instant::now() < end {
+                let _unreachable = socket.send_to(b"and on", peer).await;
+                tokio::time::sleep(STREAM_EVERY).await;
+            }
+        });
     }
 }
 

@@ -6,7 +6,6 @@ mod headers;
 mod played;
 mod problem;
 mod reverse;
-mod server;
 mod target;
 mod web;
 
@@ -14,6 +13,8 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use pgw_core::resources::raise_file_limit;
+use pgw_core::serve::serve;
 use pgw_core::settings::{Environment, UiSettings};
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
@@ -24,6 +25,8 @@ use tokio_util::task::TaskTracker;
 /// Requests that are under way when the program is told to stop have this long; streams, which
 /// have no end of their own, are cut after it.
 const DRAIN: Duration = Duration::from_secs(5);
+/// Each may hold a second connection, to a service. pgw-api takes more of this machine than these.
+const MAX_CONNECTIONS: usize = 400;
 const USAGE: u8 = 64;
 const HELP: &str = "pgw-ui: status page, and the way to pgw-api and pgw-agent. It takes no arguments but \
 --help and --version; settings are PGW_* environment variables.";
@@ -76,12 +79,13 @@ fn answer(argument: &str) -> ExitCode {
 }
 
 async fn run(settings: &UiSettings) -> Result<(), StartError> {
+    raise_file_limit();
     let router = app::router(settings)?;
     let listen = settings.listen;
     let listener = TcpListener::bind(listen).await.map_err(|source| StartError::Listen { listen, source })?;
     let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    tasks.spawn(server::serve(listener, router, tasks.clone(), stop.clone()));
+    tasks.spawn(serve(listener, router, MAX_CONNECTIONS, tasks.clone(), stop.clone()));
     tracing::info!(%listen, version = env!("CARGO_PKG_VERSION"), "pgw-ui listens");
     sd_notify::notify(&[NotifyState::Ready])?;
 

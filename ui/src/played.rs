@@ -34,7 +34,7 @@ pub(crate) async fn listen() -> (TcpListener, SocketAddr) {
 pub(crate) async fn run(app: Router) -> SocketAddr {
     let (listener, address) = listen().await;
     let (tasks, never) = (TaskTracker::new(), CancellationToken::new());
-    tasks.spawn(crate::server::serve(listener, app, tasks.clone(), never));
+    tasks.spawn(pgw_core::serve::serve(listener, app, 400, tasks.clone(), never));
     address
 }
 

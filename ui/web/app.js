@@ -112,7 +112,7 @@ function drawReadiness({ value, reason }) {
 }
 
 function drawAgent({ value, reason }) {
-  sayIfAny(at("agent-trouble"), reason?.message ?? value.last_error);
+  sayIfAny(at("agent-trouble"), reason?.message ?? [value.last_error, ...value.warnings].filter(Boolean).join("\n"));
   const facts = value ? agentFacts(value, now()) : [];
   replaceIfChanged(at("agent"), facts.flatMap(([name, fact]) => [make("dt", name), make("dd", fact)]));
 }

@@ -62,9 +62,16 @@ export function agentFacts(agent, at) {
     ["Last reconcile", agent.last_reconcile_at ? ago(agent.last_reconcile_at, at) : "none yet"],
     ["Generation", agent.generation ?? "none confirmed yet"],
     ["Interfaces", `LAN ${agent.lan_if}, WAN ${agent.wan_if}`],
-    ["Rules repaired", ["never", "once"][agent.drift_repaired] ?? `${agent.drift_repaired} times`],
+    ["Rules repaired", repairs(agent.drift, at)],
     ["Version", agent.version],
   ].map(([name, value]) => [name, String(value)]);
+}
+
+function repairs({ count, last_at: last, last_by: who, fighting }, at) {
+  if (count === 0) return "never";
+  const times = count === 1 ? "once" : `${count} times, last`;
+  const still = fighting ? "; it keeps changing them" : "";
+  return `${times} ${last ? ago(last, at) : ""}${who ? `, after ${who}` : ""}${still}`;
 }
 
 export function ago(time, at) {

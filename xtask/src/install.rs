@@ -16,8 +16,8 @@ pub(crate) struct Package {
 /// proxies itself, in namespaces; none of them is wanted as a service of the machine.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
-pub(crate) fn missing(wanted: &[Package]) -> Result<(), Failed> {
-    let missing: Vec<&Package> = wanted.iter().filter(|package| !installed(package.name)).collect();
+pub(crate) fn missing<'a>(wanted: impl IntoIterator<Item = &'a Package>) -> Result<(), Failed> {
+    let missing: Vec<&Package> = wanted.into_iter().filter(|package| !installed(package.name)).collect();
     if missing.is_empty() {
         return Ok(());
     }

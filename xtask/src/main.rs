@@ -22,6 +22,9 @@ cargo xtask <command>
            minute each or for as long as it is told
   check    the minute before a commit: format, lints, unit tests
   golden   rewrites the golden rulesets and shows what changed
+  bench    fwd: measures the forwarder beside its peers on a quiet machine, about a quarter of an
+           hour, and writes docs/bench/fwd.{md,json,svg}. --repeat N, --only <word>, --quick: what
+           is not the whole of it goes to target/bench/ instead
 ";
 
 /// Seconds for a fuzz target, unless it is told otherwise.
@@ -40,6 +43,19 @@ const LAB: &[Package] = &[
     Package { name: "dante-server", why: "another SOCKS5 upstream" },
 ];
 
+/// The lab's programs that a bench needs as well.
+const BENCH: &[&str] = &["iproute2", "nftables"];
+
+const DISTANCE: Package =
+    Package { name: "iptables", why: "a bench's distance: packets that wait in a queue" };
+
+/// What the forwarder is measured against; what Debian does not have is left out of the table.
+const PEERS: &[Package] = &[
+    Package { name: "redsocks", why: "a transparent forwarder to compare with" },
+    Package { name: "haproxy", why: "another, with a fixed origin" },
+    Package { name: "v2ray", why: "another, in Go" },
+];
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
@@ -48,6 +64,7 @@ fn main() -> ExitCode {
         ["check"] => check(),
         ["golden"] => golden(),
         ["fuzz", rest @ ..] => fuzz(rest),
+        ["bench", rest @ ..] => bench(rest),
         ["help" | "--help" | "-h"] | [] => {
             println!("{HELP}");
             Ok(())
@@ -107,6 +124,17 @@ fn golden() -> Result<(), Failed> {
         run::with_env(&["test", "--workspace", "--lib", "golden"], &[("PGW_GOLDEN", "write")])
     })?;
     run::foreground("git".as_ref(), &["--no-pager", "diff", "--stat", "-p", "--", "agent/tests/golden"])
+}
+
+fn bench(rest: &[&str]) -> Result<(), Failed> {
+    install::missing(LAB.iter().filter(|package| BENCH.contains(&package.name)).chain([&DISTANCE]))?;
+    for peer in PEERS {
+        if let Err(Failed(why)) = install::missing([peer]) {
+            eprintln!("xtask: {why}; it is measured without {}", peer.name);
+        }
+    }
+    step("build what is measured", || cargo(&["build", "--release", "-p", "pgw-fwd", "-p", "pgw-lab"]))?;
+    Err(run::instead(&run::built_to_ship("pgw-lab")?, &[&["bench"], rest].concat()))
 }
 
 fn build() -> Result<(), Failed> {

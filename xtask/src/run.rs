@@ -1,6 +1,6 @@
 //! Programs, run so that whoever waits sees what he waits for.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -53,14 +53,24 @@ pub(crate) fn output(program: &str, arguments: &[&str]) -> Result<String, Failed
 }
 
 /// A program of this workspace, as `cargo build` left it.
-pub(crate) fn built(name: &str) -> Result<std::ffi::OsString, Failed> {
-    let here = std::env::current_exe().map_err(|error| Failed(format!("where am I? {error}")))?;
-    let beside: PathBuf = here.with_file_name(name);
-    if beside.exists() {
-        Ok(beside.into())
-    } else {
-        Err(Failed(format!("{} was not built", beside.display())))
-    }
+pub(crate) fn built(name: &str) -> Result<OsString, Failed> {
+    there(here()?.with_file_name(name))
+}
+
+/// The same, as `cargo build --release` left it.
+pub(crate) fn built_to_ship(name: &str) -> Result<OsString, Failed> {
+    let mut path = here()?;
+    path.pop();
+    path.set_file_name("release");
+    there(path.join(name))
+}
+
+fn here() -> Result<PathBuf, Failed> {
+    std::env::current_exe().map_err(|error| Failed(format!("where am I? {error}")))
+}
+
+fn there(path: PathBuf) -> Result<OsString, Failed> {
+    if path.exists() { Ok(path.into()) } else { Err(Failed(format!("{} was not built", path.display()))) }
 }
 
 pub(crate) fn judge(command: &mut Command, name: &str, arguments: &[&str]) -> Result<(), Failed> {

@@ -19,7 +19,7 @@ use crate::nft::fake::FakeKernel;
 use crate::nft::kernel::KernelError;
 use crate::reconcile::Reconciler;
 use crate::saved::Saved;
-use crate::testing::{active, policy};
+use crate::testing::{active, machine, policy};
 
 const ADMIN: &str = "the-admin-token-of-the-environment";
 const INTERNAL: &str = "the-internal-token";
@@ -78,9 +78,11 @@ impl House {
         let kernel = Arc::new(FakeKernel::default());
         let status = Status::new(&AgentSettings::read(&BTreeMap::new()).unwrap());
         let saved = Saved::new(state.path());
-        let reconciler = Reconciler::new(api.clone(), kernel.clone(), saved, policy(), status.clone());
+        let (_news, drifts, deaf) = crate::drift::channel();
+        let machine = machine(kernel.clone());
+        let reconciler = Reconciler::new(api.clone(), machine, saved, policy(), status.clone(), deaf);
         let (wake, waiting) = crate::wake::channel();
-        tokio::spawn(waiting.run(reconciler, Duration::from_secs(15), CancellationToken::new()));
+        tokio::spawn(waiting.run(reconciler, drifts, Duration::from_secs(15), CancellationToken::new()));
         let token_file = internal_token_file(state.path());
         let auth = Auth::new(token_file, Some(Secret::new(ADMIN)), api.clone());
         let agent = Agent { auth, wake, status, kernel: kernel.clone() };

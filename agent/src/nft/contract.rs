@@ -1,7 +1,4 @@
-//! What `Kernel` promises, asked of the fake and of the real one. The real one is asked in a
-//! network namespace of its own: the test starts itself again inside.
-
-use std::process::Stdio;
+//! What `Kernel` promises, asked of the fake and of the real one, in a network namespace.
 
 use pgw_core::active::Desired;
 use pgw_core::dns::DnsChoice;
@@ -15,8 +12,7 @@ use super::kernel::{Kernel, KernelError, Nft};
 use super::plan::{Policy, plan};
 use super::render;
 use super::ruleset::Ruleset;
-
-const INSIDE: &str = "PGW_TEST_INSIDE_NAMESPACE";
+use crate::testing::{again_inside, inside};
 
 fn ruleset(mapped: &[(u8, u16)], closed: &[u8], closed_action: ClosedAction) -> Ruleset {
     let ip = |last: u8| [10, 0, 0, last].into();
@@ -91,36 +87,14 @@ async fn the_fake_kernel_keeps_the_contract() {
 
 #[tokio::test]
 async fn the_real_kernel_keeps_the_contract() {
-    if std::env::var_os(INSIDE).is_some() {
-        contract(&Nft).await;
+    if inside() {
+        let nft = Nft::default();
+        contract(&nft).await;
         for (case, text) in golden::texts() {
-            Nft.apply(&text).await.unwrap_or_else(|error| panic!("{}: {error}", case.display()));
-            assert!(Nft.read().await.unwrap().is_some(), "{}", case.display());
+            nft.apply(&text).await.unwrap_or_else(|error| panic!("{}: {error}", case.display()));
+            assert!(nft.read().await.unwrap().is_some(), "{}", case.display());
         }
         return;
     }
     again_inside("nft::contract::the_real_kernel_keeps_the_contract").await;
-}
-
-/// As root a network namespace is enough; everybody else gets it with a user namespace.
-#[expect(clippy::disallowed_methods, reason = "the test starts itself in a namespace of its own")]
-async fn again_inside(test: &str) {
-    let options = if rustix::process::geteuid().is_root() { "-n" } else { "-rn" };
-    let path = std::env::var("PATH").unwrap_or_default();
-    let output = tokio::process::Command::new("unshare")
-        .arg(options)
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
-        .env(INSIDE, "1")
-        // Where nft lives is not in everybody's PATH.
-        .env("PATH", format!("{path}:/usr/sbin:/sbin"))
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .expect("unshare (package util-linux) is needed for this test");
-    let said =
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    // Zero tests run is a success to the test harness, not to us.
-    assert!(output.status.success() && said.contains("1 passed"), "unshare {options}: {said}");
 }

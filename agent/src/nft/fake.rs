@@ -35,6 +35,8 @@ pub(crate) struct FakeKernel {
     /// What the next `apply` does not do, while it says that it did.
     pub(crate) ignores: AtomicUsize,
     pub(crate) applied: AtomicUsize,
+    /// How many of the next `apply`s are done and undone at once by somebody else.
+    pub(crate) forgets: AtomicUsize,
 }
 
 impl Model {
@@ -178,6 +180,10 @@ impl Kernel for FakeKernel {
         }
         self.model().apply(batch)?;
         self.applied.fetch_add(1, Ordering::SeqCst);
+        if self.forgets.load(Ordering::SeqCst) > 0 {
+            self.forgets.fetch_sub(1, Ordering::SeqCst);
+            self.model().forget(Table::Filter);
+        }
         Ok(())
     }
 

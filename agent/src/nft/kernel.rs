@@ -10,6 +10,7 @@ use tokio::process::Command;
 
 use super::diff::Found;
 use super::listing::{self, ListingError};
+use super::own::OwnHands;
 use super::render::full_name;
 use super::ruleset::{Elements, Table};
 
@@ -51,13 +52,22 @@ pub enum KernelError {
 }
 
 /// The kernel of this machine, or rather of this network namespace.
-#[derive(Debug, Default)]
-pub struct Nft;
+#[derive(Debug, Default, Clone)]
+pub struct Nft {
+    own: OwnHands,
+}
+
+impl Nft {
+    /// To tell our own changes from those of others.
+    pub fn own_hands(&self) -> OwnHands {
+        self.own.clone()
+    }
+}
 
 #[async_trait]
 impl Kernel for Nft {
     async fn apply(&self, batch: &str) -> Result<(), KernelError> {
-        run(&["-f", "-"], batch).await.map(drop)
+        run(&["-f", "-"], batch, Some(&self.own)).await.map(drop)
     }
 
     async fn read(&self) -> Result<Option<Found>, KernelError> {
@@ -97,26 +107,31 @@ impl Kernel for Nft {
 async fn list(options: &[&str], table: Table) -> Result<Vec<u8>, KernelError> {
     let mut arguments = options.to_vec();
     arguments.extend(["list", "table", table.family(), table.name()]);
-    run(&arguments, "").await
+    run(&arguments, "", None).await
 }
 
 async fn present() -> Result<Vec<Table>, KernelError> {
-    let tables = run(&["list", "tables"], "").await?;
+    let tables = run(&["list", "tables"], "", None).await?;
     let tables = String::from_utf8_lossy(&tables);
     let listed = |table: &Table| tables.lines().any(|line| line == format!("table {}", full_name(*table)));
     Ok(Table::ALL.into_iter().filter(listed).collect())
 }
 
-async fn run(arguments: &[&str], input: &str) -> Result<Vec<u8>, KernelError> {
+/// `hands`: of one that changes something.
+async fn run(arguments: &[&str], input: &str, hands: Option<&OwnHands>) -> Result<Vec<u8>, KernelError> {
     // Dropping the child on timeout kills it.
-    match tokio::time::timeout(PATIENCE, run_to_end(arguments, input)).await {
+    match tokio::time::timeout(PATIENCE, run_to_end(arguments, input, hands)).await {
         Ok(ended) => ended,
         Err(_elapsed) => Err(KernelError::Stuck),
     }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place of the agent where a program is started")]
-async fn run_to_end(arguments: &[&str], input: &str) -> Result<Vec<u8>, KernelError> {
+async fn run_to_end(
+    arguments: &[&str],
+    input: &str,
+    hands: Option<&OwnHands>,
+) -> Result<Vec<u8>, KernelError> {
     let mut child = Command::new("nft")
         .args(arguments)
         .env_clear()
@@ -131,6 +146,10 @@ async fn run_to_end(arguments: &[&str], input: &str) -> Result<Vec<u8>, KernelEr
             std::io::ErrorKind::NotFound => KernelError::NotInstalled,
             _ => KernelError::Start(error),
         })?;
+    let own = hands.zip(child.id());
+    if let Some((hands, process)) = own {
+        hands.started(process);
+    }
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let write = async {
         if let Some(mut stdin) = stdin {
@@ -148,6 +167,9 @@ async fn run_to_end(arguments: &[&str], input: &str) -> Result<Vec<u8>, KernelEr
     )?;
     if status.success() {
         return Ok(output);
+    }
+    if let Some((hands, process)) = own {
+        hands.done(process);
     }
     if let Some(signal) = status.signal() {
         return Err(KernelError::Killed(signal));

@@ -4,9 +4,11 @@
 pub mod diff;
 pub mod kernel;
 pub mod listing;
+pub mod own;
 pub mod plan;
 pub mod render;
 pub mod ruleset;
+pub mod watch;
 
 #[cfg(test)]
 mod contract;

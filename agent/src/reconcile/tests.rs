@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
@@ -6,9 +7,14 @@ use async_trait::async_trait;
 use pgw_core::active::ActiveSet;
 
 use super::*;
+use pgw_core::settings::AgentSettings;
+
+use crate::conntrack::fake::FakeConntrack;
+use crate::drift::{self, News};
+use crate::interfaces::Present;
 use crate::nft::fake::FakeKernel;
 use crate::nft::ruleset::Table;
-use crate::testing::{active, policy};
+use crate::testing::{active, interfaces, policy};
 
 /// Answers what it was last told to.
 struct FakeApi(Mutex<Result<ActiveSet, ApiError>>);
@@ -20,9 +26,15 @@ impl ActiveSource for FakeApi {
     }
 }
 
+mod flows;
+mod heal;
+
 struct House {
     api: Arc<FakeApi>,
     kernel: Arc<FakeKernel>,
+    conntrack: Arc<FakeConntrack>,
+    interfaces: Arc<Mutex<Present>>,
+    news: News,
     state: tempfile::TempDir,
     status: Status,
     reconciler: Reconciler,
@@ -35,8 +47,22 @@ impl House {
         let (api, kernel) =
             (Arc::new(FakeApi(Mutex::new(Err(unreachable())))), Arc::new(FakeKernel::default()));
         let (saved, status) = (Saved::new(state.path()), Status::new(&settings));
-        let reconciler = Reconciler::new(api.clone(), kernel.clone(), saved, policy(), status.clone());
-        Self { api, kernel, state, status, reconciler }
+        let (conntrack, interfaces) = (Arc::<FakeConntrack>::default(), interfaces());
+        let machine =
+            Machine { kernel: kernel.clone(), conntrack: conntrack.clone(), interfaces: interfaces.clone() };
+        let (news, _drifts, deaf) = drift::channel();
+        let reconciler = Reconciler::new(api.clone(), machine, saved, policy(), status.clone(), deaf);
+        Self { api, kernel, conntrack, interfaces, news, state, status, reconciler }
+    }
+
+    /// 3 is open by 15001 and 4 is closed, and each has a connection that may live.
+    async fn settled() -> Self {
+        let mut house = Self::new();
+        house.conntrack.begin(ip(3), GATEWAY, 15001);
+        house.conntrack.begin(ip(4), GATEWAY, 443);
+        house.reconcile(Ok(active(1, &[(3, 15001)], &[4]))).await.unwrap();
+        assert_eq!(house.conntrack.sources(), [ip(3), ip(4)]);
+        house
     }
 
     async fn reconcile(
@@ -44,7 +70,8 @@ impl House {
         set: Result<ActiveSet, ApiError>,
     ) -> Result<ReconcileReport, ReconcileError> {
         *self.api.0.lock().unwrap() = set;
-        self.reconciler.reconcile().await
+        let asked = self.reconciler.ask().await;
+        self.reconciler.reconcile(asked).await
     }
 
     fn ports(&self) -> Vec<u16> {
@@ -52,9 +79,20 @@ impl House {
         found.map(|found| found.elements.client_port.into_values().collect()).unwrap_or_default()
     }
 
-    fn drift(&self) -> u64 {
-        self.status.now().drift_repaired
+    fn looks(&self) -> usize {
+        self.conntrack.looks.load(Ordering::SeqCst)
     }
+
+    fn drift(&self) -> u64 {
+        self.status.now().drift.count
+    }
+}
+
+const ORIGIN: [u8; 4] = [203, 0, 113, 10];
+const GATEWAY: [u8; 4] = [10, 0, 0, 1];
+
+fn ip(last: u8) -> Ipv4Addr {
+    [10, 0, 0, last].into()
 }
 
 fn unreachable() -> ApiError {
@@ -141,7 +179,7 @@ async fn what_somebody_else_took_away_comes_back_without_the_api() {
 
     // The same for an agent that has just been started and confirmed nothing yet.
     house.reconciler.left = None;
-    house.reconciler.confirmed = None;
+    house.reconciler.given = None;
     house.kernel.model().forget(Table::Filter);
     house.reconcile(Err(unreachable())).await.unwrap_err();
     assert_eq!(house.kernel.model().found(), before, "what was saved");
@@ -195,10 +233,33 @@ async fn a_disk_that_cannot_be_written_keeps_nobody_open_and_is_told_until_it_ca
     for _interval in 0..2 {
         house.reconcile(Ok(active(2, &[], &[3]))).await.unwrap();
         assert_eq!(house.ports(), Vec::<u16>::new());
-        let told = house.status.now().last_error.unwrap();
-        assert!(told.contains("not saved for the next boot"), "{told}");
+        let status = house.status.now();
+        assert_eq!((status.last_error, status.warnings.len()), (None, 1), "the rules are in place");
+        assert!(status.warnings[0].contains("not saved for the next boot"), "{:?}", status.warnings);
     }
     std::fs::remove_dir_all(in_the_way.parent().unwrap()).unwrap();
-    house.reconcile(Ok(active(2, &[], &[3]))).await.unwrap();
-    assert_eq!(house.status.now().last_error, None);
+    let report = house.reconcile(Ok(active(2, &[], &[3]))).await.unwrap();
+    assert_eq!((report.warnings, house.status.now().warnings), (vec![], vec![]));
+}
+
+#[tokio::test]
+async fn an_interface_that_is_missing_is_told_and_its_rules_are_in_place() {
+    let mut house = House::new();
+    house.interfaces.lock().unwrap().names.clear();
+    let report = house.reconcile(Ok(active(1, &[(3, 15001)], &[4]))).await.unwrap();
+    assert!(report.warnings[0].contains("PGW_LAN_IF=ens19 does not exist"), "{:?}", report.warnings);
+    assert_eq!((house.ports(), &house.status.now().warnings), (vec![15001], &report.warnings));
+    house.interfaces.lock().unwrap().names.insert("ens19".to_owned());
+    house.reconcile(Ok(active(1, &[(3, 15001)], &[4]))).await.unwrap();
+    assert_eq!(house.status.now().warnings, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn while_changes_of_others_are_not_heard_of_the_status_says_so() {
+    let mut house = House::new();
+    house.news.deaf("Operation not permitted");
+    let report = house.reconcile(Ok(active(1, &[], &[]))).await.unwrap();
+    assert!(report.warnings[0].contains("Operation not permitted"), "{:?}", report.warnings);
+    house.news.listening();
+    assert_eq!(house.reconcile(Ok(active(1, &[], &[]))).await.unwrap().warnings, Vec::<String>::new());
 }

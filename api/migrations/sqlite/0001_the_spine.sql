@@ -17,6 +17,8 @@ create table proxies (
     enabled           integer not null check (enabled in (0, 1)),
     note              text    not null,
     labels            text    not null check (json_type(labels) = 'object'),
+    -- counts the ways in which it was dialled: a check of a former way is not written down
+    dial_revision     integer not null default 0,
     health_status     text    not null default 'UNKNOWN'
                       check (health_status in ('UNKNOWN', 'OK', 'DEGRADED', 'DOWN')),
     health_latency_ms integer,

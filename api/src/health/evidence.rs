@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::scheduler::{HealthChecks, Suspicion};
+use super::checks::{HealthChecks, Suspicion};
 use crate::board::Board;
 use crate::store::{Store, StoreError};
 use crate::units::Told;

@@ -1,6 +1,10 @@
 //! Is an upstream fit to carry a device? `scheduler` decides when to ask, `probe` asks,
-//! `pgw_core::health::Gate` judges; `evidence` brings what forwarders see in between.
+//! `pgw_core::health::Gate` judges, `records` writes down. Others ask through `checks`; `evidence`
+//! brings what forwarders see in between.
 
+pub mod checks;
+mod entry;
 pub mod evidence;
 pub mod probe;
+mod records;
 pub mod scheduler;

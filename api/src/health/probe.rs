@@ -1,6 +1,7 @@
 //! One check: through the proxy to the probe URL, and an HTTP answer read back. It dials as the
 //! forwarder does, so what it finds is what a device would.
 
+use std::io;
 use std::net::{IpAddr, SocketAddrV4};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use async_trait::async_trait;
 use pgw_core::dial::{Destination, DialError, Dialer};
 use pgw_core::health::CheckFailure;
 use pgw_core::proxy::Upstream;
+use pgw_core::resources::is_exhausted;
 use pgw_core::settings::HttpUrl;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
@@ -80,10 +82,7 @@ impl HttpProbe {
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {bracketed}:{port}\r\nUser-Agent: pgw\r\nAccept: */*\r\nConnection: close\r\n\r\n"
         );
-        stream
-            .write_all(request.as_bytes())
-            .await
-            .map_err(|error| bad_answer(format!("asking the probe: {error}")))?;
+        stream.write_all(request.as_bytes()).await.map_err(|error| broken("asking the probe", &error))?;
         loop {
             if let Some(seen) = judge(&answer, false)? {
                 return Ok(seen.exit_ip);
@@ -92,7 +91,7 @@ impl HttpProbe {
             let count = stream
                 .read(&mut chunk)
                 .await
-                .map_err(|error| bad_answer(format!("reading the probe's answer: {error}")))?;
+                .map_err(|error| broken("reading the probe's answer", &error))?;
             answer.extend_from_slice(chunk.get(..count).unwrap_or_default());
             if count == 0 || answer.len() >= ANSWER_BOUND {
                 let seen = judge(&answer, true)?;
@@ -142,6 +141,11 @@ fn exit_ip(body: &[u8]) -> Option<IpAddr> {
 
 fn bad_answer(detail: String) -> NotAnswered {
     NotAnswered { kind: CheckFailure::BadAnswer, detail }
+}
+
+fn broken(doing: &str, error: &io::Error) -> NotAnswered {
+    let kind = if is_exhausted(error) { CheckFailure::Gateway } else { CheckFailure::BadAnswer };
+    NotAnswered { kind, detail: format!("{doing}: {error}") }
 }
 
 impl From<DialError> for NotAnswered {

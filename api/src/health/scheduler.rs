@@ -5,46 +5,22 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
-use pgw_core::health::{Blame, Gate, Health, HealthStatus, Sample, Thresholds};
+use pgw_core::health::{CheckFailure, Gate, Health, Thresholds};
 use pgw_core::ids::ProxyId;
-use tokio::sync::{mpsc, oneshot};
+use pgw_core::seldom::Seldom;
+use tokio::sync::mpsc;
 use tokio::task::{self, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::checks::{Command, HealthChecks, NotChecked, Suspicion};
+use super::entry::Entry;
 use super::probe::{Answered, NotAnswered, Probe};
+use super::records::Records;
 use crate::board::Board;
 use crate::store::{ProxyDial, Store, StoreError};
 
 const AT_ONCE: usize = 64;
-/// How soon an upstream that just failed is asked again.
-const AFTER_FAILURE: Duration = Duration::from_secs(1);
-/// How often what forwarders see of one upstream may have it checked, if it is the upstream's
-/// own fault, or may be a destination's.
-const FAULTS_APART: Duration = Duration::from_secs(1);
-const DOUBTS_APART: Duration = Duration::from_secs(10);
-
-#[derive(Clone)]
-pub struct HealthChecks {
-    commands: mpsc::UnboundedSender<Command>,
-}
-
-enum Command {
-    /// New, or dialled in another way.
-    Changed(ProxyId),
-    CheckSoon(ProxyId),
-    Suspect(ProxyId, Suspicion),
-    CheckNow(ProxyId, oneshot::Sender<Result<Health, StoreError>>),
-}
-
-/// Somebody else saw it fail.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Suspicion {
-    pub blame: Blame,
-    /// How, in words.
-    pub error: String,
-}
 
 pub type OnChange = Box<dyn Fn(ProxyId) + Send + Sync>;
 
@@ -61,21 +37,9 @@ pub struct Scheduler {
     checks: JoinSet<Checked>,
     /// Whom each running check is for, known also when it panics.
     tasks: HashMap<task::Id, ProxyId>,
-}
-
-struct Entry {
-    gate: Gate,
-    /// Counts the ways it was dialled: an answer to an older one is thrown away.
-    epoch: u64,
-    due: Instant,
-    running: bool,
-    /// Ask again as soon as the running check has ended.
-    again: bool,
-    /// When a suspicion last had it checked.
-    suspected: Option<Instant>,
-    /// It failed elsewhere while a check was running, which may have begun before.
-    doubted: bool,
-    waiting: Vec<oneshot::Sender<Result<Health, StoreError>>>,
+    records: Arc<Records>,
+    /// What the gateway cannot do concerns every proxy at once.
+    complaints: Seldom,
 }
 
 struct Checked {
@@ -86,36 +50,8 @@ struct Checked {
 }
 
 struct Found {
-    name: String,
+    dial: ProxyDial,
     answer: Result<Answered, NotAnswered>,
-}
-
-impl HealthChecks {
-    pub fn changed(&self, proxy: ProxyId) {
-        self.send(Command::Changed(proxy));
-    }
-
-    /// Without waiting for what it finds.
-    pub fn check_soon(&self, proxy: ProxyId) {
-        self.send(Command::CheckSoon(proxy));
-    }
-
-    /// Has it checked at once, within reason. Only a check takes it down.
-    pub fn suspect(&self, proxy: ProxyId, suspicion: Suspicion) {
-        self.send(Command::Suspect(proxy, suspicion));
-    }
-
-    pub async fn check_now(&self, proxy: ProxyId) -> Result<Health, StoreError> {
-        let (send, receive) = oneshot::channel();
-        self.send(Command::CheckNow(proxy, send));
-        receive.await.unwrap_or(Err(StoreError::NotFound("proxy")))
-    }
-
-    fn send(&self, command: Command) {
-        if self.commands.send(command).is_err() {
-            tracing::debug!("health checks have stopped");
-        }
-    }
 }
 
 impl Scheduler {
@@ -127,11 +63,22 @@ impl Scheduler {
         interval: Duration,
         thresholds: Thresholds,
     ) -> (HealthChecks, Self) {
-        let (send, commands) = mpsc::unbounded_channel();
-        let (proxies, checks, tasks) = (HashMap::new(), JoinSet::new(), HashMap::new());
-        let scheduler =
-            Self { store, board, on_change, probe, interval, thresholds, commands, proxies, checks, tasks };
-        (HealthChecks { commands: send }, scheduler)
+        let (handle, commands) = HealthChecks::new();
+        let scheduler = Self {
+            store,
+            board,
+            on_change,
+            probe,
+            interval,
+            thresholds,
+            commands,
+            proxies: HashMap::new(),
+            checks: JoinSet::new(),
+            tasks: HashMap::new(),
+            records: Arc::default(),
+            complaints: Seldom::default(),
+        };
+        (handle, scheduler)
     }
 
     /// Goes on from the health that the database remembers, so that a restart closes nobody;
@@ -146,6 +93,16 @@ impl Scheduler {
     }
 
     pub async fn run(mut self, stop: CancellationToken) {
+        let (records, store, ended) = (self.records.clone(), self.store.clone(), CancellationToken::new());
+        // Beside each other: a slow disk does not keep an upstream from being checked.
+        let checks = async {
+            self.check_until(stop).await;
+            ended.cancel();
+        };
+        tokio::join!(checks, records.run(store.as_ref(), ended.clone()));
+    }
+
+    async fn check_until(&mut self, stop: CancellationToken) {
         loop {
             self.start_due();
             let next = self.next_due();
@@ -161,7 +118,7 @@ impl Scheduler {
                 Some(checked) = self.checks.join_next_with_id() => match checked {
                     Ok((task, checked)) => {
                         self.tasks.remove(&task);
-                        self.ended(checked).await;
+                        self.ended(checked);
                     }
                     Err(panic) => self.panicked(&panic),
                 },
@@ -171,16 +128,15 @@ impl Scheduler {
     }
 
     fn take(&mut self, command: Command) {
+        let thresholds = self.thresholds;
+        let fresh = || Entry::new(Gate::new(thresholds));
         match command {
-            Command::Changed(id) => {
-                let fresh = Entry::new(Gate::new(self.thresholds));
-                let old = self.proxies.insert(id, fresh);
-                if let (Some(old), Some(entry)) = (old, self.proxies.get_mut(&id)) {
-                    (entry.epoch, entry.running, entry.again) = (old.epoch + 1, old.running, old.running);
-                    entry.waiting = old.waiting;
-                }
+            Command::Changed(id, forgotten) => {
+                self.proxies.entry(id).or_insert_with(fresh).forget(Gate::new(thresholds));
                 self.board.set_health(id, Health::default());
                 (self.on_change)(id);
+                // Whoever said so may have gone away.
+                let _left = forgotten.send(());
             }
             Command::CheckSoon(id) => {
                 if let Some(entry) = self.proxies.get_mut(&id) {
@@ -189,8 +145,7 @@ impl Scheduler {
             }
             Command::Suspect(id, suspicion) => self.suspect(id, suspicion),
             Command::CheckNow(id, waiter) => {
-                let thresholds = self.thresholds;
-                let entry = self.proxies.entry(id).or_insert_with(|| Entry::new(Gate::new(thresholds)));
+                let entry = self.proxies.entry(id).or_insert_with(fresh);
                 entry.waiting.push(waiter);
                 entry.due = Instant::now();
             }
@@ -198,26 +153,9 @@ impl Scheduler {
     }
 
     fn suspect(&mut self, id: ProxyId, Suspicion { blame, error }: Suspicion) {
-        let apart = match blame {
-            Blame::Upstream => FAULTS_APART,
-            Blame::Unclear => DOUBTS_APART,
-            Blame::Elsewhere => return,
-        };
-        let Some(entry) = self.proxies.get_mut(&id).filter(|entry| entry.gate.status().is_up()) else {
-            return;
-        };
-        if entry.running {
-            entry.doubted |= blame == Blame::Upstream;
-            return;
-        }
-        let now = Instant::now();
-        if entry.suspected.is_some_and(|at| now < at + apart) {
-            return;
-        }
-        (entry.suspected, entry.due) = (Some(now), now);
+        let Some(status) = self.proxies.get_mut(&id).and_then(|entry| entry.suspect(blame)) else { return };
         let before = self.board.health(id);
-        if blame == Blame::Upstream && entry.gate.suspect() != before.status {
-            let status = entry.gate.status();
+        if status != before.status {
             tracing::info!(proxy = %id, from = ?before.status, to = ?status, error, "health changed");
             self.board.set_health(id, Health { status, error: Some(error), ..before });
             (self.on_change)(id);
@@ -248,7 +186,7 @@ impl Scheduler {
                 let outcome = match store.upstream(id).await {
                     Ok(dial) if dial.enabled || asked_for => {
                         let answer = probe.check(&dial.upstream).await;
-                        Ok(Some(Found { name: dial.upstream.name, answer }))
+                        Ok(Some(Found { dial, answer }))
                     }
                     Ok(_disabled) => Ok(None),
                     Err(error) => Err(error),
@@ -265,11 +203,11 @@ impl Scheduler {
         let id = self.tasks.remove(&panic.id());
         if let Some(entry) = id.and_then(|id| self.proxies.get_mut(&id)) {
             entry.running = false;
-            entry.due = Instant::now() + AFTER_FAILURE;
+            entry.retry_soon();
         }
     }
 
-    async fn ended(&mut self, Checked { id, epoch, outcome }: Checked) {
+    fn ended(&mut self, Checked { id, epoch, outcome }: Checked) {
         let Some(entry) = self.proxies.get_mut(&id) else { return };
         entry.running = false;
         if entry.epoch != epoch || entry.again {
@@ -277,91 +215,61 @@ impl Scheduler {
             entry.due = Instant::now();
             return;
         }
-        let health = match outcome {
-            Ok(Some(found)) => self.judge(id, found).await,
-            Ok(None) => {
-                entry.due = Instant::now() + self.interval;
-                self.board.health(id)
+        match outcome {
+            Ok(Some(Found { answer: Err(NotAnswered { kind: CheckFailure::Gateway, detail }), .. })) => {
+                self.not_checked(id, &detail);
             }
+            Ok(Some(found)) => self.judge(&found.dial, found.answer),
+            // Somebody may have asked for a check of it meanwhile.
+            Ok(None) if entry.waiting.is_empty() => entry.due = Instant::now() + self.interval,
+            Ok(None) => entry.due = Instant::now(),
             Err(StoreError::NotFound(_)) => {
                 self.board.forget_health(id);
+                self.answer_waiting(id, &NotChecked::NoSuchProxy);
                 self.proxies.remove(&id);
-                // Dropped unanswered, the waiters are told that there is no such proxy.
-                return;
             }
-            Err(error) => {
-                tracing::warn!(proxy = %id, error = %error, "a proxy cannot be read, and so not checked");
-                entry.due = Instant::now() + AFTER_FAILURE;
-                self.board.health(id)
-            }
-        };
+            Err(error) => self.not_checked(id, &format!("a proxy cannot be read: {error}")),
+        }
+    }
+
+    /// Nothing was learnt about the upstream: no sample, and what was known stays.
+    fn not_checked(&mut self, id: ProxyId, why: &str) {
+        self.board.checks_failed(why);
+        if let Some(before) = self.complaints.due(Instant::now().into_std()) {
+            tracing::error!(proxy = %id, error = why, before, "the gateway itself cannot check its upstreams");
+        }
+        self.answer_waiting(id, &NotChecked::Gateway(why.to_owned()));
+        if let Some(entry) = self.proxies.get_mut(&id) {
+            entry.retry_soon();
+        }
+    }
+
+    fn answer_waiting(&mut self, id: ProxyId, why: &NotChecked) {
         for waiter in self.proxies.get_mut(&id).into_iter().flat_map(|entry| entry.waiting.drain(..)) {
             // Whoever asked may have gone away.
-            let _left = waiter.send(Ok(health.clone()));
+            let _left = waiter.send(Err(why.clone()));
         }
     }
 
-    async fn judge(&mut self, id: ProxyId, Found { name, answer }: Found) -> Health {
+    fn judge(&mut self, dial: &ProxyDial, answer: Result<Answered, NotAnswered>) {
+        let id = dial.id;
+        let Some(entry) = self.proxies.get_mut(&id) else { return };
         let before = self.board.health(id);
-        let Some(entry) = self.proxies.get_mut(&id) else { return before };
-        let health = judged(&mut entry.gate, answer, &before);
-        let failed = health.error.is_some();
-        let sooner = std::mem::take(&mut entry.doubted) || failed;
-        entry.due = Instant::now() + next_check(health.status, sooner, self.interval, rand::random());
+        let health = entry.judge(answer, &before, self.interval);
+        let waiting = std::mem::take(&mut entry.waiting);
         self.board.set_health(id, health.clone());
-        if health.status != before.status || health.error != before.error {
-            let (from, to) = (before.status, health.status);
-            tracing::info!(proxy = name, ?from, ?to, error = health.error, "health changed");
+        let changed = health.status != before.status;
+        if changed || health.error != before.error {
+            let (proxy, from, to) = (&dial.upstream.name, before.status, health.status);
+            tracing::info!(proxy, ?from, ?to, error = health.error, "health changed");
             (self.on_change)(id);
         }
-        if let Err(error) = self.store.record_health(id, &health).await {
-            tracing::warn!(proxy = name, error = %error, "health is known but could not be written down");
+        if changed || !waiting.is_empty() {
+            self.records.write_now(dial.found(health), waiting);
+        } else {
+            self.records.keep(dial.found(health));
         }
-        health
     }
-}
-
-impl Entry {
-    fn new(gate: Gate) -> Self {
-        let (due, waiting) = (Instant::now(), Vec::new());
-        Self { gate, epoch: 0, due, running: false, again: false, suspected: None, doubted: false, waiting }
-    }
-}
-
-fn judged(gate: &mut Gate, found: Result<Answered, NotAnswered>, before: &Health) -> Health {
-    let checked_at = Some(Timestamp::now());
-    match found {
-        Ok(Answered { latency, exit_ip }) => {
-            let latency_ms = u32::try_from(latency.as_millis()).unwrap_or(u32::MAX);
-            Health {
-                status: gate.observe(Sample::Answered { latency_ms }),
-                latency_ms: Some(latency_ms),
-                exit_ip: exit_ip.map(|ip| ip.to_string()),
-                checked_at,
-                error: None,
-            }
-        }
-        Err(NotAnswered { kind, detail }) => Health {
-            status: gate.observe(Sample::Failed),
-            latency_ms: None,
-            exit_ip: before.exit_ip.clone(),
-            checked_at,
-            error: Some(format!("{kind} ({detail})")),
-        },
-    }
-}
-
-/// An upstream that fails while it is up is asked again at once, so that the failures in a row
-/// come quickly; one that is down, three times an interval. `spread` in 0..1 is the jitter.
-fn next_check(status: HealthStatus, failed: bool, interval: Duration, spread: f64) -> Duration {
-    let base = match (status, failed) {
-        (HealthStatus::Ok | HealthStatus::Degraded | HealthStatus::Unknown, true) => {
-            AFTER_FAILURE.min(interval)
-        }
-        (HealthStatus::Down, _) => (interval / 3).max(AFTER_FAILURE).min(interval),
-        (HealthStatus::Ok | HealthStatus::Degraded | HealthStatus::Unknown, false) => interval,
-    };
-    base.mul_f64(0.9 + 0.2 * spread.clamp(0.0, 1.0))
 }
 
 #[cfg(test)]

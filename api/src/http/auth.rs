@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use pgw_core::redact::Secret;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -17,6 +19,9 @@ use crate::store::{Role, Store};
 
 /// Our own tokens have 47 characters; an operator's own may be longer, but not much.
 const LONGEST_HEADER: usize = 512;
+/// The dialogue shows it, so that people know what to type.
+const ASK_FOR_TOKEN: HeaderValue =
+    HeaderValue::from_static("Basic realm=\"pgw: any name, a token as the password\", charset=\"UTF-8\"");
 
 /// The tokens that are not in the database, as hashes: comparing those in constant time tells
 /// nobody how near a guess was.
@@ -81,31 +86,68 @@ impl Caller {
     }
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+/// What follows the scheme's name in the header.
+fn credentials<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     if value.len() > LONGEST_HEADER {
         return None;
     }
     let (scheme, token) = value.split_once(' ')?;
     let token = token.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+    (scheme.eq_ignore_ascii_case(wanted) && !token.is_empty()).then_some(token)
+}
+
+fn bearer(headers: &HeaderMap) -> Option<Secret> {
+    credentials(headers, "bearer").map(Secret::new)
+}
+
+/// As a browser's own dialogue sends it: the token is the password, and the name is anything.
+fn basic(headers: &HeaderMap) -> Option<Secret> {
+    let pair = String::from_utf8(BASE64.decode(credentials(headers, "basic")?).ok()?).ok()?;
+    let (_name, token) = pair.split_once(':')?;
+    Some(Secret::new(token))
+}
+
+pub(super) async fn require(
+    State(api): State<Arc<Api>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Error> {
+    let token = bearer(request.headers());
+    admit(&api, token, request, next).await
+}
+
+/// For what a person opens by its address, where a browser sends no bearer token. Not for calls:
+/// a browser sends this along by itself, also when another site's page makes it call.
+pub(super) async fn require_of_browser(
+    State(api): State<Arc<Api>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let token = bearer(request.headers()).or_else(|| basic(request.headers()));
+    let mut response = admit(&api, token, request, next).await.into_response();
+    if response.status() == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, ASK_FOR_TOKEN);
+    }
+    response
 }
 
 /// Leaves the caller in the request, for `/v1/me`, and in the answer, for the access log.
-pub(super) async fn require(
-    State(api): State<Arc<Api>>,
+async fn admit(
+    api: &Api,
+    token: Option<Secret>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, Error> {
-    let token = bearer(request.headers()).ok_or(Error::Unauthorized)?;
-    let caller = api.auth.identify(token, api.store.as_ref()).await?;
+    let token = token.ok_or(Error::Unauthorized)?;
+    let caller = api.auth.identify(token.expose(), api.store.as_ref()).await?;
     let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
     let mut response = match caller.may(request.method(), path) {
         Ok(()) => {
             request.extensions_mut().insert(caller.clone());
             next.run(request).await
         }
-        Err(refused) => axum::response::IntoResponse::into_response(refused),
+        Err(refused) => refused.into_response(),
     };
     response.extensions_mut().insert(caller);
     Ok(response)
@@ -113,8 +155,6 @@ pub(super) async fn require(
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
-
     use super::*;
 
     #[test]
@@ -130,8 +170,28 @@ mod tests {
             (long.as_str(), None),
         ] {
             let headers = [(header::AUTHORIZATION, HeaderValue::from_str(value).unwrap())];
-            assert_eq!(bearer(&headers.into_iter().collect()), want, "{value:?}");
+            let found = bearer(&headers.into_iter().collect());
+            assert_eq!(found.as_ref().map(Secret::expose), want, "{value:?}");
         }
-        assert_eq!(bearer(&HeaderMap::new()), None);
+        assert!(bearer(&HeaderMap::new()).is_none());
+    }
+
+    #[test]
+    fn a_browsers_password_is_the_token() {
+        for (pair, want) in [
+            ("me:abc", Some("abc")),
+            (":abc", Some("abc")),
+            ("me:a:b", Some("a:b")),
+            ("abc", None),
+            ("", None),
+        ] {
+            let value = HeaderValue::try_from(format!("Basic {}", BASE64.encode(pair))).unwrap();
+            let found = basic(&[(header::AUTHORIZATION, value)].into_iter().collect());
+            assert_eq!(found.as_ref().map(Secret::expose), want, "{pair:?}");
+        }
+        for value in ["Basic ???", "Bearer bWU6YWJj", "Basic"] {
+            let headers = [(header::AUTHORIZATION, HeaderValue::from_static(value))];
+            assert!(basic(&headers.into_iter().collect()).is_none(), "{value}");
+        }
     }
 }

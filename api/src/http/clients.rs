@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use pgw_core::client::Client;
 use pgw_core::ids::ClientId;
 use serde::Deserialize;
@@ -16,6 +15,7 @@ use super::error::Error;
 use super::fields::Fields;
 use super::input::{Body, Id, Params};
 use super::openapi::ListParams;
+use super::removal::{self, Removing};
 use super::{Api, List, created, values};
 use crate::store::{ClientPatch, NewClient};
 
@@ -63,8 +63,8 @@ async fn list(State(api): State<Arc<Api>>, params: Params) -> Result<Json<List<C
     Ok(Json(api.store.clients(&params.plain_list()?).await?.into()))
 }
 
-/// Registers a client. From then on it is closed until a mapping opens it, and the answer
-/// means that it is.
+/// Registers a client. From then on it is closed until a mapping opens it. The answer waits until
+/// it is, though not for an agent that does not answer: /readyz tells of that.
 #[utoipa::path(post, path = "/v1/clients", tag = "clients", request_body = ClientCreate,
     responses((status = 201, body = Client)))]
 async fn create(State(api): State<Arc<Api>>, Body(fields): Body) -> Result<impl IntoResponse, Error> {
@@ -79,8 +79,8 @@ async fn get(State(api): State<Arc<Api>>, Id(id): Id<ClientId>) -> Result<Json<C
     Ok(Json(api.store.client(id).await?))
 }
 
-/// Changes a client. A new address is closed when the answer comes; the old one is no longer
-/// registered.
+/// Changes a client. With a new address, the answer waits until that one is closed and the old one
+/// no longer registered, though not for an agent that does not answer: /readyz tells of that.
 #[utoipa::path(patch, path = "/v1/clients/{id}", tag = "clients", params(("id" = ClientId, Path)),
     request_body = ClientUpdate, responses((status = 200, body = Client)))]
 async fn update(
@@ -100,17 +100,16 @@ async fn update(
 }
 
 /// Unregisters a client: the gateway no longer touches its traffic. With ?cascade=true its
-/// mappings go too.
+/// mappings go too. 204 means that nothing leaves by them any more, 202 that something still may.
 #[utoipa::path(delete, path = "/v1/clients/{id}", tag = "clients",
-    params(("id" = ClientId, Path), ("cascade" = Option<bool>, Query)), responses((status = 204)))]
+    params(("id" = ClientId, Path), ("cascade" = Option<bool>, Query)), responses((status = 204), (status = 202, body = Removing)))]
 async fn remove(
     State(api): State<Arc<Api>>,
     Id(id): Id<ClientId>,
     params: Params,
-) -> Result<StatusCode, Error> {
+) -> Result<Response, Error> {
     api.store.remove_client(id, params.cascade()?).await?;
-    api.engine.settle(id).await;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(removal::answer(api.engine.settle(id).await))
 }
 
 fn new_client(mut fields: Fields) -> Result<NewClient, Error> {

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::credentials::RandomError;
+use crate::health::checks::NotChecked;
 use crate::store::{Conflict, StoreError};
 
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +36,9 @@ pub(super) enum Error {
     Timeout,
     #[error(transparent)]
     Store(StoreError),
+    /// A health check that was asked for could not be made.
+    #[error(transparent)]
+    NotChecked(NotChecked),
     #[error(transparent)]
     Random(#[from] RandomError),
     #[error("a handler panicked: {0}")]
@@ -96,6 +100,15 @@ impl From<StoreError> for Error {
     }
 }
 
+impl From<NotChecked> for Error {
+    fn from(error: NotChecked) -> Self {
+        match error {
+            NotChecked::NoSuchProxy => Self::NotFound("proxy"),
+            NotChecked::Gateway(_) => Self::NotChecked(error),
+        }
+    }
+}
+
 impl Error {
     /// For the log: with all that lies behind it.
     pub(super) fn chain(&self) -> String {
@@ -153,6 +166,7 @@ impl Error {
             Self::Store(StoreError::Unavailable { .. }) => {
                 (S::SERVICE_UNAVAILABLE, "database_unavailable", self.to_string())
             }
+            Self::NotChecked(_) => (S::SERVICE_UNAVAILABLE, "check_impossible", self.to_string()),
             Self::Store(StoreError::Sealed { .. }) => (S::INTERNAL_SERVER_ERROR, "internal", self.to_string()),
             Self::Store(StoreError::Database(_)) | Self::Random(_) | Self::Panic(_) => {
                 (S::INTERNAL_SERVER_ERROR, "internal", INTERNAL.to_owned())

@@ -85,7 +85,8 @@ fn problem(error: &Error, id: &str, old: Response) -> Response {
     let kind = HeaderValue::from_static("application/problem+json");
     parts.headers.insert(header::CONTENT_TYPE, kind);
     if parts.status == StatusCode::UNAUTHORIZED {
-        parts.headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        let bearer = HeaderValue::from_static("Bearer");
+        parts.headers.entry(header::WWW_AUTHENTICATE).or_insert(bearer);
     }
     Response::from_parts(parts, body)
 }

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use pgw_core::active::ActiveSet;
 use pgw_core::ids::{ClientId, MappingId, ProxyId};
 use pgw_core::mapping::{DEFAULT_PRIORITY, Mapping, Target};
@@ -19,6 +18,7 @@ use super::error::Error;
 use super::fields::{Fields, Read};
 use super::input::{Body, Id, Params};
 use super::openapi::ListParams;
+use super::removal::{self, Removing};
 use super::{Api, List, created, values};
 use crate::store::{ListQuery, MappingPatch, NewMapping};
 
@@ -109,8 +109,9 @@ async fn get(State(api): State<Arc<Api>>, Id(id): Id<MappingId>) -> Result<Json<
     Ok(Json(api.store.mapping(id).await?))
 }
 
-/// Changes a mapping; with another proxy, or switched off or on, it is PENDING again. The answer
-/// tells what came of it; one that is switched off is closed by then.
+/// Changes a mapping; with another proxy, or switched on, it is PENDING again. One that is switched
+/// off is FAILED once it is closed. The answer waits for what comes of it, though not for an agent
+/// that does not answer: its state is what is true by then.
 #[utoipa::path(patch, path = "/v1/mappings/{id}", tag = "mappings", params(("id" = MappingId, Path)),
     request_body = MappingUpdate, responses((status = 200, body = Mapping)))]
 async fn update(
@@ -123,18 +124,17 @@ async fn update(
     Ok(Json(api.store.mapping(id).await?))
 }
 
-/// Removes a mapping; the answer means that rule and forwarder are gone.
+/// Removes a mapping. 204 means that nothing leaves by it any more, 202 that something still may.
 #[utoipa::path(delete, path = "/v1/mappings/{id}", tag = "mappings", params(("id" = MappingId, Path)),
-    responses((status = 204)))]
+    responses((status = 204), (status = 202, body = Removing)))]
 async fn remove(
     State(api): State<Arc<Api>>,
     Id(id): Id<MappingId>,
     Params(fields): Params,
-) -> Result<StatusCode, Error> {
+) -> Result<Response, Error> {
     fields.finish()?;
     let client = api.store.remove_mapping(id).await?;
-    api.engine.settle(client).await;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(removal::answer(api.engine.settle(client).await))
 }
 
 fn new_mapping(mut fields: Fields) -> Result<NewMapping, Error> {

@@ -9,6 +9,7 @@ mod input;
 mod mappings;
 mod openapi;
 mod proxies;
+mod removal;
 mod service;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::engine::Engine;
+use crate::shared::Shared;
 use crate::store::{Page, Store};
 use auth::Auth;
 use error::Error;
@@ -39,6 +41,8 @@ pub struct Api {
     pub engine: Arc<dyn Engine>,
     pub auth: Auth,
     pub ports: PortRange,
+    /// Why the database cannot be used, if it cannot.
+    pub database: Shared<Result<(), String>>,
 }
 
 /// One page of a list.
@@ -64,7 +68,10 @@ pub fn router(api: Arc<Api>) -> Router {
         .split_for_parts();
     // The last layer is the outermost: every answer, also of those before it, goes through `around`.
     router
-        .merge(openapi::router(document))
+        .merge(
+            openapi::router(document)
+                .route_layer(middleware::from_fn_with_state(api.clone(), auth::require_of_browser)),
+        )
         .fallback(|| async { Error::NoSuchPath })
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(middleware::from_fn(frame::time_limit))

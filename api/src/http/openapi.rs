@@ -83,6 +83,7 @@ fn complete(document: &mut Document) {
 fn meaning(status: &str) -> &'static str {
     match status {
         "201" => "Made; Location tells where",
+        "202" => "No longer listed; what is left of it goes by itself",
         "204" => "Gone",
         "503" => "Not ready",
         _ => "Done",

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use futures_util::future::join_all;
 use pgw_core::health::{Health, HealthStatus};
 use pgw_core::ids::ProxyId;
@@ -20,7 +19,9 @@ use super::error::Error;
 use super::fields::{Fields, Read};
 use super::input::{Body, Id, Params};
 use super::openapi::ListParams;
+use super::removal::{self, Removing};
 use super::{Api, List, created, values};
+use crate::converge::Settled;
 use crate::store::{NewProxy, ProxyPatch};
 
 pub(super) fn router() -> OpenApiRouter<Arc<Api>> {
@@ -98,7 +99,7 @@ async fn list(State(api): State<Arc<Api>>, params: Params) -> Result<Json<List<P
     responses((status = 201, body = Proxy)))]
 async fn create(State(api): State<Arc<Api>>, Body(fields): Body) -> Result<impl IntoResponse, Error> {
     let proxy = api.store.create_proxy(new_proxy(fields)?).await?;
-    api.engine.proxy_changed(proxy.id);
+    api.engine.proxy_changed(proxy.id).await;
     Ok(created(format!("/v1/proxies/{}", proxy.id), proxy))
 }
 
@@ -109,7 +110,8 @@ async fn get(State(api): State<Arc<Api>>, Id(id): Id<ProxyId>) -> Result<Json<Pr
 }
 
 /// Changes a proxy; when it is dialled in another way now, its health is unknown again. If it is
-/// switched off, its devices are closed by the time of the answer.
+/// switched off, the answer waits until its devices are closed, though not for an agent that does
+/// not answer: the states of its mappings tell.
 #[utoipa::path(patch, path = "/v1/proxies/{id}", tag = "proxies", params(("id" = ProxyId, Path)),
     request_body = ProxyUpdate, responses((status = 200, body = Proxy)))]
 async fn update(
@@ -120,7 +122,7 @@ async fn update(
     let proxy = api.store.update_proxy(id, proxy_patch(fields)?).await?;
     // Unknown also when it was never checked yet: asking for a check once more does no harm.
     if proxy.health.status == HealthStatus::Unknown {
-        api.engine.proxy_changed(id);
+        api.engine.proxy_changed(id).await;
     }
     match api.store.clients_of_proxy(id).await {
         Ok(clients) => {
@@ -134,17 +136,14 @@ async fn update(
     Ok(Json(proxy))
 }
 
-/// Removes a proxy. With ?cascade=true its mappings go too, and the answer means that they are gone.
+/// Removes a proxy. With ?cascade=true its mappings go too. 204 means that nothing leaves by it
+/// any more, 202 that something still may.
 #[utoipa::path(delete, path = "/v1/proxies/{id}", tag = "proxies",
-    params(("id" = ProxyId, Path), ("cascade" = Option<bool>, Query)), responses((status = 204)))]
-async fn remove(
-    State(api): State<Arc<Api>>,
-    Id(id): Id<ProxyId>,
-    params: Params,
-) -> Result<StatusCode, Error> {
+    params(("id" = ProxyId, Path), ("cascade" = Option<bool>, Query)), responses((status = 204), (status = 202, body = Removing)))]
+async fn remove(State(api): State<Arc<Api>>, Id(id): Id<ProxyId>, params: Params) -> Result<Response, Error> {
     let clients = api.store.remove_proxy(id, params.cascade()?).await?;
-    join_all(clients.into_iter().map(|client| api.engine.settle(client))).await;
-    Ok(StatusCode::NO_CONTENT)
+    let settled = join_all(clients.into_iter().map(|client| api.engine.settle(client))).await;
+    Ok(removal::answer(settled.into_iter().fold(Settled::Yes, Settled::and)))
 }
 
 /// Checks a proxy now, and answers with what was found.

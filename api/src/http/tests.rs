@@ -16,6 +16,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
+use pgw_core::health::Health;
+use pgw_core::ids::ProxyId;
 use pgw_core::ports::PortRange;
 use pgw_core::redact::Secret;
 use serde_json::{Value, json};
@@ -23,6 +25,7 @@ use tower::ServiceExt;
 
 use super::auth::Auth;
 use super::{Api, router};
+use crate::shared::Shared;
 use crate::store::sqlite::{PATIENCE, SqliteStore};
 use crate::store::{NewToken, Role, Store};
 use fake::FakeEngine;
@@ -72,7 +75,8 @@ impl Gateway {
     ) -> Self {
         let engine = Arc::new(FakeEngine::default());
         let auth = Auth::new(admin, &Secret::new(INTERNAL));
-        let api = Api { store: store.clone(), engine: engine.clone(), auth, ports };
+        let api =
+            Api { store: store.clone(), engine: engine.clone(), auth, ports, database: Shared::default() };
         Self { router: router(Arc::new(api)), engine, store, place }
     }
 
@@ -115,6 +119,13 @@ impl Gateway {
         self.call(ADMIN, Method::DELETE, path, None).await
     }
 
+    /// Long enough for what is shared for a while to be asked for anew.
+    async fn a_while_later(&self) {
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(2)).await;
+        tokio::time::resume();
+    }
+
     /// The id of something new.
     async fn make(&self, path: &str, body: Value) -> String {
         let answer = self.post(path, body).await;
@@ -133,6 +144,14 @@ impl Gateway {
 
     async fn make_mapping(&self, client: &str, proxy: &str) -> String {
         self.make("/v1/mappings", json!({"client_id": client, "proxy_id": proxy})).await
+    }
+}
+
+impl Gateway {
+    /// As if a check had found this.
+    async fn found(&self, proxy: &str, health: Health) {
+        let dial = self.store.upstream(ProxyId(proxy.parse().unwrap())).await.unwrap();
+        self.store.record_health(&[dial.found(health)]).await.unwrap();
     }
 }
 
@@ -171,8 +190,13 @@ impl Answer {
         for text in ["title", "detail", "code"] {
             assert!(problem[text].as_str().is_some_and(|text| !text.is_empty()), "{what}: {text}");
         }
-        let challenge = if self.status == 401 { "Bearer" } else { "" };
-        assert_eq!(self.header("www-authenticate"), challenge, "{what}");
+        let challenge = match (self.status.as_u16(), what.contains(" /docs") || what.contains(" /openapi")) {
+            (401, true) => "Basic",
+            (401, false) => "Bearer",
+            _ => "",
+        };
+        let sent = self.header("www-authenticate");
+        assert_eq!(sent.split(' ').next(), Some(challenge), "{what}");
     }
 
     /// Refused with this status and code.

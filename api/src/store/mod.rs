@@ -32,7 +32,9 @@ pub trait Store: Send + Sync + 'static {
     async fn update_proxy(&self, id: ProxyId, patch: ProxyPatch) -> Result<Proxy, StoreError>;
     /// Marks the proxy and, with `cascade`, its mappings; answers whose mappings they were.
     async fn remove_proxy(&self, id: ProxyId, cascade: bool) -> Result<Vec<ClientId>, StoreError>;
-    async fn record_health(&self, id: ProxyId, health: &Health) -> Result<(), StoreError>;
+    /// All of them or none; but what was found of a former way of dialling, or of a proxy that is
+    /// going, is left out.
+    async fn record_health(&self, found: &[HealthRecord]) -> Result<(), StoreError>;
     /// Every proxy that is not going, with what is needed to dial it.
     async fn upstreams(&self) -> Result<Vec<ProxyDial>, StoreError>;
     async fn upstream(&self, id: ProxyId) -> Result<ProxyDial, StoreError>;
@@ -195,9 +197,26 @@ pub struct Page<T> {
 #[derive(Debug, Clone)]
 pub struct ProxyDial {
     pub id: ProxyId,
+    /// Another one whenever it is dialled in another way, or again.
+    pub revision: i64,
     pub enabled: bool,
     pub health: Health,
     pub upstream: Upstream,
+}
+
+/// What a check found, and of which way of dialling.
+#[derive(Debug, Clone)]
+pub struct HealthRecord {
+    pub id: ProxyId,
+    pub revision: i64,
+    pub health: Health,
+}
+
+impl ProxyDial {
+    /// What was found by dialling in just this way.
+    pub fn found(&self, health: Health) -> HealthRecord {
+        HealthRecord { id: self.id, revision: self.revision, health }
+    }
 }
 
 /// All that decides what becomes of one client.

@@ -19,7 +19,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use pgw_core::client::Client;
-use pgw_core::health::Health;
 use pgw_core::ids::{ClientId, MappingId, ProxyId, TokenId};
 use pgw_core::mapping::Mapping;
 use pgw_core::ports::PortRange;
@@ -34,8 +33,8 @@ use sqlx::{Sqlite, SqliteTransaction};
 
 use super::crypt::{KeyError, Vault};
 use super::{
-    ClientPatch, ClientPlan, ListQuery, MappingPatch, NewClient, NewMapping, NewProxy, NewToken, Page,
-    ProxyDial, ProxyPatch, Store, StoreError, Token,
+    ClientPatch, ClientPlan, HealthRecord, ListQuery, MappingPatch, NewClient, NewMapping, NewProxy,
+    NewToken, Page, ProxyDial, ProxyPatch, Store, StoreError, Token,
 };
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -161,8 +160,8 @@ impl Store for SqliteStore {
         in_one_write!(self, tx => proxies::remove(&mut tx, id, cascade))
     }
 
-    async fn record_health(&self, id: ProxyId, health: &Health) -> Result<(), StoreError> {
-        in_one_write!(self, tx => proxies::record_health(&mut tx, id, health))
+    async fn record_health(&self, found: &[HealthRecord]) -> Result<(), StoreError> {
+        in_one_write!(self, tx => proxies::record_health(&mut tx, found))
     }
 
     async fn upstreams(&self) -> Result<Vec<ProxyDial>, StoreError> {

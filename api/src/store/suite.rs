@@ -57,8 +57,9 @@ macro_rules! every_store_test {
             }
             states {
                 applied_at_is_there_exactly_while_a_mapping_is_applied,
-                a_new_way_out_is_pending_again,
+                a_new_way_out_is_pending_again_and_one_switched_off_is_not_called_closed_before_it_is,
                 health_is_remembered,
+                what_was_found_of_a_former_way_of_dialling_is_not_written_down,
             }
             removal {
                 a_thing_in_use_is_removed_only_with_cascade,

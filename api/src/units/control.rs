@@ -31,6 +31,17 @@ pub enum ControlError {
     Unusable { port: u16, source: io::Error },
 }
 
+impl ControlError {
+    /// It is busy, or we are: that says nothing about the forwarder, which may serve its device as
+    /// well as ever.
+    pub fn says_nothing(&self) -> bool {
+        match self {
+            Self::Silent(_) | Self::Unusable { .. } => true,
+            Self::Nobody(_) | Self::Nonsense { .. } => false,
+        }
+    }
+}
+
 /// A connection to whoever holds the socket, whether or not it answers.
 pub struct Line {
     port: u16,

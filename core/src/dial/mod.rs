@@ -1,5 +1,8 @@
 //! Through an upstream to a destination, under one deadline. The health probe and the
 //! forwarder both dial here, so "healthy" means "a forwarder could".
+//!
+//! A way leads over three stages: connected (with TLS where the scheme wants it), greeted and
+//! logged in, asked for a tunnel. Who has a line that is greeted saves the way to there.
 
 use std::io;
 use std::time::Duration;
@@ -8,9 +11,11 @@ use tokio::time::Instant;
 
 use crate::health::{Blame, CheckFailure};
 use crate::proxy::{Scheme, Upstream};
+use crate::resources::is_exhausted;
 
-mod greet;
+mod line;
 mod stream;
+mod talk;
 mod tcp;
 mod tls;
 
@@ -18,8 +23,9 @@ mod tls;
 mod tests;
 
 pub use crate::handshake::Destination;
+pub use line::{Line, Said, Words};
 pub use stream::{Stream, Tunnel};
-pub use tcp::tune;
+pub use tcp::{Syn, tune};
 
 /// Nobody waits longer for a tunnel, whatever a document says.
 const LONGEST: Duration = Duration::from_secs(3600);
@@ -49,18 +55,33 @@ impl Dialer {
         Self::default()
     }
 
-    /// A tunnel through `upstream` to `dest`, with `deadline` for everything from the first
-    /// question to DNS on.
+    /// A tunnel through `upstream` to `dest`, step by step, as every upstream takes it, with
+    /// `limit` for everything from the first question to DNS on.
     pub async fn dial(
         &self,
         upstream: &Upstream,
         dest: &Destination,
-        deadline: Duration,
+        limit: Duration,
     ) -> Result<Tunnel, DialError> {
-        let whole = deadline.min(LONGEST);
-        let deadline = Deadline { at: Instant::now() + whole, whole };
-        let tcp = tcp::connect(upstream.host.as_str(), upstream.port, deadline).await?;
-        let mut stream = match upstream.scheme {
+        self.step_by_step(upstream, dest, Deadline::within(limit)).await
+    }
+
+    /// As [`Self::dial`], within a time that is running already.
+    pub async fn step_by_step(
+        &self,
+        upstream: &Upstream,
+        dest: &Destination,
+        deadline: Deadline,
+    ) -> Result<Tunnel, DialError> {
+        let mut line = self.open(upstream, Syn::Full, deadline).await?;
+        line.greet(upstream, Words::OneByOne, deadline).await?;
+        line.ask(upstream, dest, None, deadline).await
+    }
+
+    /// A connection to the upstream, with TLS where its scheme wants it.
+    pub async fn open(&self, upstream: &Upstream, syn: Syn, deadline: Deadline) -> Result<Line, DialError> {
+        let tcp = tcp::connect(upstream.host.as_str(), upstream.port, syn, deadline).await?;
+        let stream = match upstream.scheme {
             Scheme::Http | Scheme::Socks5 => Stream::Plain(tcp),
             Scheme::Https => {
                 let tls = deadline.hold(
@@ -71,23 +92,15 @@ impl Dialer {
                 Stream::Tls(Box::new(tls.await??))
             }
         };
-        let credentials = upstream.credentials.as_ref();
-        let early = deadline
-            .hold(CheckFailure::Timeout, || "while asking for the tunnel".to_owned(), async {
-                match upstream.scheme {
-                    Scheme::Http | Scheme::Https => greet::http_connect(&mut stream, dest, credentials).await,
-                    Scheme::Socks5 => greet::socks5(&mut stream, dest, credentials).await,
-                }
-            })
-            .await
-            .flatten()
-            .map_err(|error| DialError { asked: true, ..error })?;
-        Ok(Tunnel { stream, early })
+        Ok(Line::new(stream, upstream.scheme))
     }
 }
 
 impl DialError {
+    /// What this machine has run out of is nobody else's failure, in whatever step it is met.
     fn new(kind: CheckFailure, detail: impl Into<String>, source: Option<io::Error>) -> Self {
+        let ours = source.as_ref().is_some_and(is_exhausted);
+        let kind = if ours { CheckFailure::Gateway } else { kind };
         Self { kind, detail: detail.into(), asked: false, source }
     }
 
@@ -103,19 +116,28 @@ impl DialError {
             | CheckFailure::Auth
             | CheckFailure::Tls
             | CheckFailure::BadAnswer => Blame::Upstream,
-            CheckFailure::Target => Blame::Elsewhere,
+            CheckFailure::Target | CheckFailure::Gateway => Blame::Elsewhere,
         }
     }
 }
 
 /// One point in time for all the steps of an attempt.
-#[derive(Clone, Copy)]
-struct Deadline {
+#[derive(Debug, Clone, Copy)]
+pub struct Deadline {
     at: Instant,
     whole: Duration,
 }
 
 impl Deadline {
+    pub fn within(limit: Duration) -> Self {
+        let whole = limit.min(LONGEST);
+        Self { at: Instant::now() + whole, whole }
+    }
+
+    pub fn left(self) -> Duration {
+        self.at.saturating_duration_since(Instant::now())
+    }
+
     /// `doing` says what was waited for, should the time run out.
     async fn hold<T>(
         self,

@@ -14,6 +14,8 @@ pub struct Tunnel {
     pub stream: Stream,
     /// What came right behind the handshake: the destination's first bytes.
     pub early: Vec<u8>,
+    /// How many of the client's first bytes the upstream was given already.
+    pub sent: usize,
 }
 
 /// The connection to an upstream.

@@ -14,6 +14,8 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 use crate::proxy::Credentials;
 
+mod ahead;
+
 const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(150);
 
@@ -22,6 +24,8 @@ const SHORT: Duration = Duration::from_millis(150);
 enum Act {
     /// Waits until so many bytes have arrived.
     Hear(usize),
+    /// Waits for these very bytes, and hangs up if others come.
+    HearExactly(Vec<u8>),
     /// Waits for the end of an HTTP header.
     HearHeader,
     Say(Vec<u8>),
@@ -38,6 +42,12 @@ async fn perform(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), acts: &[Act
     for act in acts {
         let outcome = match act {
             Act::Hear(count) => stream.read_exact(&mut vec![0; *count]).await.map(|_read| ()),
+            Act::HearExactly(wanted) => {
+                let mut heard = vec![0; wanted.len()];
+                stream.read_exact(&mut heard).await.and_then(|_read| {
+                    if heard == *wanted { Ok(()) } else { Err(std::io::ErrorKind::InvalidData.into()) }
+                })
+            }
             Act::HearHeader => {
                 let mut heard = Vec::new();
                 while !heard.ends_with(b"\r\n\r\n") {
@@ -147,7 +157,7 @@ async fn every_way_to_fail_is_told_apart() {
             Timeout,
             "no answer within 150ms while asking for the tunnel",
         ),
-        (Socks5, vec![Act::Hang], Timeout, "no answer within 150ms while asking for the tunnel"),
+        (Socks5, vec![Act::Hang], Timeout, "no answer within 150ms while logging in"),
         (
             Socks5,
             vec![Act::Hear(4), say("HTTP/1.1 400 Bad Request\r\n\r\n")],

@@ -15,6 +15,7 @@ use tokio_rustls::client::TlsStream;
 use super::{DialError, Dialer};
 use crate::health::CheckFailure;
 use crate::proxy::Host;
+use crate::resources::shortage;
 
 /// The configuration, made when it is first needed: the system's certificates take a few
 /// megabytes, and most forwarders never look at one.
@@ -31,7 +32,8 @@ impl Tls {
                 .and_then(|made| made.map_err(io::Error::other))
                 .map(Arc::new)
         });
-        config.await.cloned().map_err(|source| {
+        config.await.cloned().map_err(|told| {
+            let source = shortage().unwrap_or(told);
             let detail = format!("reading the system's trusted certificates: {source}");
             DialError::new(CheckFailure::Tls, detail, Some(source))
         })

@@ -6,6 +6,7 @@ use std::net::{Ipv6Addr, SocketAddrV4};
 use crate::health::CheckFailure;
 use crate::proxy::Host;
 
+pub mod hello;
 pub mod http_connect;
 pub mod socks5;
 
@@ -22,6 +23,15 @@ pub struct Refusal {
     pub kind: CheckFailure,
     /// One short line of printable ASCII, such as "407 Proxy Authentication Required".
     pub detail: String,
+}
+
+impl Destination {
+    pub fn port(&self) -> u16 {
+        match self {
+            Self::Addr(addr) => addr.port(),
+            Self::Name(_, port) => *port,
+        }
+    }
 }
 
 /// As an authority is written: `host:port`, with brackets around an IPv6 address.

@@ -15,14 +15,26 @@ const NONE_ACCEPTABLE: u8 = 0xff;
 /// No message of the server is longer than this.
 pub const MAX_MESSAGE: usize = 4 + 1 + 255 + 2;
 
+/// What the login comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     NeedMore,
-    /// Forget the first `consumed` bytes, and send these.
+    /// Forget the first `consumed` bytes, and send these, if any.
     Send {
         consumed: usize,
         bytes: Vec<u8>,
     },
+    /// The request is taken now. Bytes behind the first `consumed` ones belong to its answer.
+    LoggedIn {
+        consumed: usize,
+    },
+    Refused(Refusal),
+}
+
+/// What the request comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    NeedMore,
     /// The tunnel stands. Bytes behind the first `consumed` ones are the tunnel's own.
     Established {
         consumed: usize,
@@ -35,39 +47,55 @@ pub enum Step {
 enum Waiting {
     Method,
     Login,
-    Reply,
 }
 
-pub struct Handshake {
+/// Everything before the request.
+pub struct Login {
     waiting: Waiting,
     /// The login, as it is sent.
     login: Option<Vec<u8>>,
-    connect: Vec<u8>,
+    /// It was sent together with the greeting.
+    sent: bool,
 }
 
-impl Handshake {
-    /// The handshake, and the greeting that begins it.
-    pub fn new(
-        dest: &Destination,
-        credentials: Option<&Credentials>,
-    ) -> Result<(Self, &'static [u8]), Refusal> {
+impl Login {
+    /// The login, and the greeting that begins it.
+    pub fn new(credentials: Option<&Credentials>) -> Result<(Self, Vec<u8>), Refusal> {
         let login = credentials.map(login).transpose()?;
-        let greeting: &[u8] = match login {
-            Some(_) => &[VERSION, 2, NO_AUTH, USER_PASSWORD],
-            None => &[VERSION, 1, NO_AUTH],
+        let greeting = match login {
+            Some(_) => vec![VERSION, 2, NO_AUTH, USER_PASSWORD],
+            None => vec![VERSION, 1, NO_AUTH],
         };
-        Ok((Self { waiting: Waiting::Method, login, connect: connect(dest)? }, greeting))
+        Ok((Self { waiting: Waiting::Method, login, sent: false }, greeting))
+    }
+
+    /// For a server that is known to read its messages one by one: all that is sent, at once. Only
+    /// one method can be offered, so that what the server chooses is known.
+    pub fn at_once(credentials: Option<&Credentials>) -> Result<(Self, Vec<u8>), Refusal> {
+        let login = credentials.map(login).transpose()?;
+        let mut bytes = vec![VERSION, 1];
+        match &login {
+            Some(login) => {
+                bytes.push(USER_PASSWORD);
+                bytes.extend_from_slice(login);
+            }
+            None => bytes.push(NO_AUTH),
+        }
+        Ok((Self { waiting: Waiting::Method, login, sent: true }, bytes))
     }
 
     /// Judges what has arrived and was not consumed yet.
     pub fn step(&mut self, arrived: &[u8]) -> Step {
         match (self.waiting, arrived) {
             (Waiting::Method, [version, ..]) if *version != VERSION => not_socks(),
-            (Waiting::Method, [_, NO_AUTH, ..]) => self.send_connect(),
+            // Not offered: it would read the login as a request.
+            (Waiting::Method, [_, NO_AUTH, ..]) if self.sent && self.login.is_some() => not_socks(),
+            (Waiting::Method, [_, NO_AUTH, ..]) => Step::LoggedIn { consumed: 2 },
             (Waiting::Method, [_, USER_PASSWORD, ..]) => match &self.login {
                 Some(login) => {
                     self.waiting = Waiting::Login;
-                    Step::Send { consumed: 2, bytes: login.clone() }
+                    let bytes = if self.sent { Vec::new() } else { login.clone() };
+                    Step::Send { consumed: 2, bytes }
                 }
                 None => not_socks(),
             },
@@ -82,23 +110,24 @@ impl Handshake {
 
             // The version of the login is 1; some servers repeat the 5.
             (Waiting::Login, [version, ..]) if *version != 1 && *version != VERSION => not_socks(),
-            (Waiting::Login, [_, 0, ..]) => self.send_connect(),
+            (Waiting::Login, [_, 0, ..]) => Step::LoggedIn { consumed: 2 },
             (Waiting::Login, [_, _, ..]) => {
                 refuse(CheckFailure::Auth, "did not accept the user name and password")
             }
 
-            (Waiting::Reply, [version, ..]) if *version != VERSION => not_socks(),
-            (Waiting::Reply, [_, 0, _, kind, rest @ ..]) => bound_address(*kind, rest),
-            // A refusal is one as soon as it can be read: some servers send no more of it.
-            (Waiting::Reply, [_, code, ..]) if *code != 0 => Step::Refused(refusal(*code)),
-
-            (Waiting::Method | Waiting::Login | Waiting::Reply, _) => Step::NeedMore,
+            (Waiting::Method | Waiting::Login, _) => Step::NeedMore,
         }
     }
+}
 
-    fn send_connect(&mut self) -> Step {
-        self.waiting = Waiting::Reply;
-        Step::Send { consumed: 2, bytes: std::mem::take(&mut self.connect) }
+/// Judges all that has arrived behind the login.
+pub fn judge(arrived: &[u8]) -> Reply {
+    match arrived {
+        [version, ..] if *version != VERSION => Reply::Refused(no_socks()),
+        [_, 0, _, kind, rest @ ..] => bound_address(*kind, rest),
+        // A refusal is one as soon as it can be read: some servers send no more of it.
+        [_, code, ..] if *code != 0 => Reply::Refused(refusal(*code)),
+        _ => Reply::NeedMore,
     }
 }
 
@@ -114,7 +143,7 @@ fn login(Credentials { username, password }: &Credentials) -> Result<Vec<u8>, Re
     Ok(bytes)
 }
 
-fn connect(dest: &Destination) -> Result<Vec<u8>, Refusal> {
+pub fn request(dest: &Destination) -> Result<Vec<u8>, Refusal> {
     let mut bytes = vec![VERSION, 1, 0];
     let port = match dest {
         Destination::Addr(addr) => {
@@ -149,16 +178,16 @@ fn connect(dest: &Destination) -> Result<Vec<u8>, Refusal> {
 }
 
 /// The address from which the server dialled is of no use, but its length is.
-fn bound_address(kind: u8, rest: &[u8]) -> Step {
+fn bound_address(kind: u8, rest: &[u8]) -> Reply {
     let address = match (kind, rest) {
         (1, _) => 4,
         (4, _) => 16,
         (3, [length, ..]) => 1 + usize::from(*length),
-        (3, []) => return Step::NeedMore,
-        _ => return not_socks(),
+        (3, []) => return Reply::NeedMore,
+        _ => return Reply::Refused(no_socks()),
     };
     let consumed = 4 + address + 2;
-    if 4 + rest.len() < consumed { Step::NeedMore } else { Step::Established { consumed } }
+    if 4 + rest.len() < consumed { Reply::NeedMore } else { Reply::Established { consumed } }
 }
 
 fn refusal(code: u8) -> Refusal {
@@ -181,7 +210,11 @@ fn refuse(kind: CheckFailure, detail: &str) -> Step {
 }
 
 fn not_socks() -> Step {
-    Step::Refused(Refusal::new(CheckFailure::BadAnswer, "the answer is not SOCKS5"))
+    Step::Refused(no_socks())
+}
+
+fn no_socks() -> Refusal {
+    Refusal::new(CheckFailure::BadAnswer, "the answer is not SOCKS5")
 }
 
 #[cfg(test)]
@@ -192,32 +225,57 @@ mod tests {
     #[derive(Debug, PartialEq)]
     struct Talk {
         sent: Vec<u8>,
-        end: Step,
+        end: Reply,
         behind: Vec<u8>,
     }
 
     /// Feeds the pieces one after the other, as a dialler would.
     fn talk(dest: &Destination, credentials: Option<&Credentials>, pieces: &[&[u8]]) -> Talk {
-        let (mut handshake, greeting) = Handshake::new(dest, credentials).unwrap();
-        let mut sent = greeting.to_vec();
-        let mut buffer = Vec::new();
+        let (login, greeting) = Login::new(credentials).unwrap();
+        feed(login, greeting, dest, pieces)
+    }
+
+    /// The same, with everything sent before anything is heard.
+    fn talk_at_once(dest: &Destination, credentials: Option<&Credentials>, pieces: &[&[u8]]) -> Talk {
+        let (login, all) = Login::at_once(credentials).unwrap();
+        feed(login, all, dest, pieces)
+    }
+
+    fn feed(mut login: Login, mut sent: Vec<u8>, dest: &Destination, pieces: &[&[u8]]) -> Talk {
+        let mut behind = Vec::new();
         let mut pieces = pieces.iter();
+        let mut logged_in = false;
         loop {
-            match handshake.step(&buffer) {
-                Step::NeedMore => match pieces.next() {
-                    Some(piece) => buffer.extend_from_slice(piece),
-                    None => return Talk { sent, end: Step::NeedMore, behind: buffer },
+            let end = if logged_in {
+                judge(&behind)
+            } else {
+                match login.step(&behind) {
+                    Step::NeedMore => Reply::NeedMore,
+                    Step::Send { consumed, bytes } => {
+                        behind.drain(..consumed);
+                        sent.extend(bytes);
+                        continue;
+                    }
+                    Step::LoggedIn { consumed } => {
+                        behind.drain(..consumed);
+                        sent.extend(request(dest).unwrap());
+                        logged_in = true;
+                        continue;
+                    }
+                    Step::Refused(refusal) => Reply::Refused(refusal),
+                }
+            };
+            match end {
+                Reply::NeedMore => match pieces.next() {
+                    Some(piece) => behind.extend_from_slice(piece),
+                    None => return Talk { sent, end, behind },
                 },
-                Step::Send { consumed, bytes } => {
-                    buffer.drain(..consumed);
-                    sent.extend(bytes);
+                Reply::Established { consumed } => {
+                    behind.drain(..consumed);
+                    pieces.for_each(|piece| behind.extend_from_slice(piece));
+                    return Talk { sent, end, behind };
                 }
-                Step::Established { consumed } => {
-                    buffer.drain(..consumed);
-                    pieces.for_each(|piece| buffer.extend_from_slice(piece));
-                    return Talk { sent, end: Step::Established { consumed }, behind: buffer };
-                }
-                end @ Step::Refused(_) => return Talk { sent, end, behind: Vec::new() },
+                Reply::Refused(_) => return Talk { sent, end, behind: Vec::new() },
             }
         }
     }
@@ -247,7 +305,7 @@ mod tests {
                     &[1, 187],
                 ]
                 .concat(),
-                end: Step::Established { consumed: reply.len() },
+                end: Reply::Established { consumed: reply.len() },
                 behind: b"early".to_vec(),
             };
             for first in 0..=answers.len() {
@@ -281,7 +339,7 @@ mod tests {
     fn a_server_that_wants_no_login_is_not_told_the_password() {
         let talk = talk(&name("a.example"), Some(&bob()), &[&[5, 0], OK_V4]);
         assert!(!talk.sent.windows(3).any(|w| w == b"bob"));
-        assert_eq!(talk.end, Step::Established { consumed: 10 });
+        assert_eq!(talk.end, Reply::Established { consumed: 10 });
     }
 
     #[test]
@@ -310,7 +368,7 @@ mod tests {
             ("another version", None, &[5, 0, 4, 0], BadAnswer),
         ] {
             let end = talk(&name("a.example"), credentials, &[answers]).end;
-            assert!(matches!(&end, Step::Refused(refusal) if refusal.kind == want), "{what}: {end:?}");
+            assert!(matches!(&end, Reply::Refused(refusal) if refusal.kind == want), "{what}: {end:?}");
         }
     }
 
@@ -318,8 +376,26 @@ mod tests {
     fn a_password_that_does_not_fit_is_never_sent_in_part() {
         let long =
             Credentials { username: "bob".into(), password: crate::redact::Secret::new("x".repeat(256)) };
-        let refused = Handshake::new(&name("a.example"), Some(&long)).err().unwrap();
+        let refused = Login::new(Some(&long)).err().unwrap();
         assert_eq!(refused.kind, CheckFailure::Auth);
+        assert!(Login::at_once(Some(&long)).is_err());
+    }
+
+    #[test]
+    fn what_is_sent_at_once_is_answered_like_what_is_sent_step_by_step() {
+        let bob = bob();
+        let answers = [&[5, 2, 1, 0][..], OK_V4, b"early"].concat();
+        for first in 0..=answers.len() {
+            let talk = talk_at_once(&name("a.b"), Some(&bob), &[&answers[..first], &answers[first..]]);
+            assert_eq!(talk.sent, b"\x05\x01\x02\x01\x03bob\x03p:a\x05\x01\x00\x03\x03a.b\x01\xbb");
+            assert_eq!((talk.end, talk.behind), (Reply::Established { consumed: 10 }, b"early".to_vec()));
+        }
+        let open = talk_at_once(&name("a.b"), None, &[&[5, 0], OK_V4]);
+        assert_eq!(open.sent, b"\x05\x01\x00\x05\x01\x00\x03\x03a.b\x01\xbb");
+        let not_offered = talk_at_once(&name("a.b"), Some(&bob), &[&[5, 0], OK_V4]);
+        assert!(
+            matches!(not_offered.end, Reply::Refused(refusal) if refusal.kind == CheckFailure::BadAnswer)
+        );
     }
 
     proptest::proptest! {
@@ -328,6 +404,7 @@ mod tests {
             let head: &[u8] = [&[][..], &[5, 2], &[5, 2, 1, 0, 5, 0]].get(head).copied().unwrap_or_default();
             let pieces: Vec<&[u8]> = std::iter::once(head).chain(pieces.iter().map(Vec::as_slice)).collect();
             let _talk = talk(&name("a.example"), Some(&bob()), &pieces);
+            let _talk = talk_at_once(&name("a.example"), Some(&bob()), &pieces);
         }
     }
 }

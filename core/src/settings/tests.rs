@@ -50,6 +50,9 @@ fn a_setting_that_cannot_be_used_is_named_with_its_value_and_what_is_allowed() {
         ("PGW_DNS", "off"),
         ("PGW_DNS_RESOLVERS", "https://dns.example/dns-query"),
         ("PGW_DNS_RESOLVERS", "tcp://9.9.9.9:53,9.9.9.9"),
+        ("PGW_WARM", "0"),
+        ("PGW_WARM", "65"),
+        ("PGW_WARM", "yes"),
     ] {
         let mistakes = api(&[(name, value)]).unwrap_err();
         let line = mistakes.to_string();
@@ -65,6 +68,13 @@ fn a_setting_that_cannot_be_used_is_named_with_its_value_and_what_is_allowed() {
         ("PGW_DNS", "resolver"),
     ] {
         assert!(agent(&[(name, value)]).unwrap_err().to_string().contains(name), "{name}={value}");
+    }
+}
+
+#[test]
+fn warm_connections_are_a_switch_and_a_number() {
+    for (value, want) in [("", 8), ("on", 8), ("off", 0), ("1", 1), ("64", 64)] {
+        assert_eq!(api(&[("PGW_WARM", value)]).unwrap().warm, want, "{value:?}");
     }
 }
 

@@ -82,10 +82,10 @@ async fn ask(
         return Ok(answer);
     }
     let destination = Destination::Addr(resolver.address());
-    let dialling = shared.dialer.dial(&upstream.upstream, &destination, WHOLE);
+    let dialling = shared.lines.reach(&upstream.upstream, &destination, None, true, WHOLE);
     let tunnel = Box::pin(shared.experience.of(upstream, dialling)).await;
     let tunnel = tunnel.map_err(|error| error.to_string())?;
-    let mut wire = Box::pin(Wire::over(&shared.dialer, tunnel, resolver)).await?;
+    let mut wire = Box::pin(Wire::over(&shared.lines.dialer, tunnel, resolver)).await?;
     let answer = wire.ask(key).await?;
     // Taken away in this very moment, it is closed when the flag file is next looked at.
     dns.idle.put(wire, upstream, resolver);

@@ -27,8 +27,8 @@ const TRICKLE: usize = 4 * 1024;
 /// After so many rounds the other connections have their turn.
 const ROUNDS: usize = 16;
 
-/// How long a side that still talks is listened to when nobody wants to hear it any more.
-/// Closed at once, its own kernel would throw away what it has not read yet.
+/// How long a client that still talks is listened to when its upstream takes no more. Closed at
+/// once, the client's kernel would throw away the upstream's last words, which it has not read yet.
 const LINGER: Duration = Duration::from_secs(5);
 
 thread_local! {
@@ -74,6 +74,8 @@ pub(super) enum Finish {
     ReadFailed,
     /// The receiver takes no more; the other direction has its last words.
     WriteFailed,
+    /// The receiver takes no more, and says no more that anybody waits for.
+    Gone,
 }
 
 pub(super) struct Direction<'a, R, W, See, Count> {
@@ -83,6 +85,9 @@ pub(super) struct Direction<'a, R, W, See, Count> {
     pub(super) left: Cursor<Vec<u8>>,
     /// There is no more to be read.
     pub(super) ended: bool,
+    /// Who still talks when the receiver takes no more is heard out: not an upstream whose client
+    /// is gone, which would go on sending all that was asked for.
+    pub(super) hears_out: bool,
     pub(super) pipes: &'a Pipes,
     pub(super) see: See,
     /// Is told of what was passed on, and with 0 of an end.
@@ -108,7 +113,8 @@ where
     pub(super) async fn pump(&mut self) -> Finish {
         match poll_fn(|cx| self.poll_move(cx)).await {
             Finish::Said => self.to.shutdown().await.map_or(Finish::WriteFailed, |()| Finish::Said),
-            Finish::ReadFailed => Finish::ReadFailed,
+            Finish::WriteFailed if !self.hears_out => Finish::Gone,
+            finish @ (Finish::ReadFailed | Finish::Gone) => finish,
             Finish::WriteFailed => {
                 self.held = None;
                 let unheard = poll_fn(|cx| self.poll_discard(cx));

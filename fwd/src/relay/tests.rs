@@ -85,6 +85,34 @@ async fn an_upstream_that_stops_listening_is_still_heard_to_its_last_word() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_is_gone_has_nothing_more_fetched_for_it() {
+    for half_closed in [false, true] {
+        let (client, mut far_client) = side("");
+        let (upstream, mut far_upstream) = side("");
+        let traffic = traffic();
+        let start = Instant::now();
+        let download = async {
+            if half_closed {
+                far_client.shutdown().await.unwrap();
+                far_upstream.read_to_end(&mut Vec::new()).await.unwrap();
+            }
+            far_upstream.write_all(b"first").await.unwrap();
+            far_client.read_exact(&mut [0; 5]).await.unwrap();
+            drop(far_client);
+            far_upstream.write_all(b"more, and it goes on").await.unwrap();
+            std::future::pending::<()>().await
+        };
+        let ended = tokio::select! {
+            ended = relay(client, upstream, &traffic, pipes(), pending(), |_bytes| false) => ended,
+            () = download => panic!("goes on for ever"),
+        };
+        // The upstream must not take it for the whole.
+        let broken_off = Stopped::Ended(Ended { by: End::Client, whole: false });
+        assert_eq!((ended, start.elapsed()), (broken_off, Duration::ZERO), "{half_closed}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_error_ends_both_directions_and_tells_whose_it_was() {
     struct Broken(io::ErrorKind);
     impl Half for Broken {

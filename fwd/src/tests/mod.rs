@@ -22,6 +22,7 @@ use crate::current::Current;
 use crate::dns::Dns;
 use crate::dns::udp::Datagrams;
 use crate::forwarder::Stop;
+use crate::lines::Lines;
 use crate::listener;
 use crate::live::Live;
 use crate::origdst::{Lookup, Origin};
@@ -37,10 +38,13 @@ pub(crate) mod lines;
 mod names;
 mod reload;
 mod resolvers;
+mod scripted;
+mod setup;
 mod sleep;
 mod stop;
 mod through;
 mod tls;
+mod warm;
 
 pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 168, 2, 3);
 const DESTINATION: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(198, 51, 100, 7), 443);
@@ -108,7 +112,7 @@ impl Gateway {
         let shared = Arc::new(Shared {
             flag: flag.subscribe(),
             live: live.clone(),
-            dialer,
+            lines: Lines::new(dialer, flag.subscribe()),
             experience: Arc::default(),
             lookup,
             pipes: Pipes::new(pipes),

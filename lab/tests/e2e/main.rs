@@ -8,15 +8,21 @@ mod agent;
 mod alone;
 mod closed;
 mod crashes;
+mod crowds;
+mod drift;
 mod evidence;
 mod faults;
+mod flows;
 mod harness;
 mod hostname;
+mod interfaces;
 mod lab_itself;
 mod names;
 mod operators;
 mod removal;
 mod rules;
+mod setup;
+mod silence;
 mod through;
 mod upstreams;
 
@@ -33,9 +39,15 @@ fn main() -> ExitCode {
         evidence::TESTS,
         crashes::TESTS,
         agent::TESTS,
+        drift::TESTS,
+        flows::TESTS,
+        interfaces::TESTS,
         removal::TESTS,
+        silence::TESTS,
         rules::TESTS,
+        setup::TESTS,
         operators::TESTS,
         faults::TESTS,
+        crowds::TESTS,
     ])
 }

@@ -21,6 +21,7 @@ crate::tests![
     a_mapping_is_applied_shortly_after_it_was_asked_for,
     secrets_are_in_no_log_no_answer_and_no_process_list,
     a_setting_that_cannot_be_used_is_named_in_one_line,
+    a_second_api_on_another_port_ends_with_one_line_and_touches_nothing,
 ];
 
 async fn a_mapping_is_applied_shortly_after_it_was_asked_for(mut lab: Lab) -> Result<()> {
@@ -156,4 +157,30 @@ async fn a_setting_that_cannot_be_used_is_named_in_one_line(_lab: Lab) -> Result
     }
     ensure!(names.len() == 4, "not every program was tried: {names:?}");
     Ok(())
+}
+
+async fn a_second_api_on_another_port_ends_with_one_line_and_touches_nothing(mut lab: Lab) -> Result<()> {
+    let mut ready = lab.gateway().await?;
+    let mapping = lab.mapped(&ready, C1, &[Kind::Squid]).await?.remove(0);
+    let before = gateway::forwarders()?;
+    let second = async || {
+        let path = gateway::path("pgw-api")?;
+        let path = path.to_str().context("a path that is no text")?;
+        let state = format!("PGW_STATE_DIR={}", gateway::STATE);
+        let run = format!("PGW_RUN_DIR={}", gateway::RUN);
+        // A second one that came up would not end by itself.
+        let words = ["timeout", "5", "env", &state, &run, "PGW_API_LISTEN=127.0.0.1:18080", path];
+        command::finish("gw", &words, "").await
+    };
+    let done = second().await?;
+    ensure!(done.status.code() == Some(1), "it ended with {}: {}", done.status, done.stderr);
+    let lines: Vec<&str> = done.stderr.lines().collect();
+    ensure!(lines.len() == 1 && done.stderr.contains("PGW_STATE_DIR="), "it said {:?}", done.stderr);
+    ensure!(gateway::forwarders()? == before, "forwarders changed");
+    let seen = lab.seen_as(C1, "http://origin/").await?;
+    ensure!(seen == Kind::Squid.ip().to_string(), "{seen}");
+    // However the first one ends, the next may start.
+    ready.gateway.kill(Program::Api).await?;
+    ready.gateway.start(Program::Api).await?;
+    ready.rest.wait_state(&mapping, "APPLIED").await.map(drop)
 }

@@ -191,7 +191,7 @@ async fn boot(settings: &[&str], want: i32) -> Result<()> {
     Ok(())
 }
 
-async fn gateway_with(setting: (&str, &str)) -> Result<Ready> {
+pub(crate) async fn gateway_with(setting: (&str, &str)) -> Result<Ready> {
     let mut settings = gateway::settings();
     settings.insert(setting.0.to_owned(), setting.1.to_owned());
     let mut gateway = Gateway::new(settings)?;

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use pgw_core::health::CheckFailure;
+use pgw_core::health::{Blame, HealthStatus};
 use pgw_core::proxy::{Scheme, Upstream};
+use sqlx::{Connection, SqliteConnection};
+use tokio::task::JoinHandle;
 
 use super::*;
-use crate::store::sqlite::{PATIENCE, SqliteStore};
+use crate::store::sqlite::SqliteStore;
 use crate::store::{NewProxy, ProxyPatch};
 
 /// Answers as told by the test, and tells the test whom it was asked about.
@@ -26,7 +28,7 @@ impl Probe for Scripted {
 }
 
 struct Bench {
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
     store: Arc<dyn Store>,
     board: Arc<Board>,
     checks: HealthChecks,
@@ -34,7 +36,12 @@ struct Bench {
     asked: mpsc::UnboundedReceiver<u16>,
     answer: mpsc::UnboundedSender<Result<Answered, NotAnswered>>,
     told: Arc<Mutex<usize>>,
+    running: JoinHandle<()>,
+    stop: CancellationToken,
 }
+
+/// Longer than any test: nobody is saved by a write that gives up.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 impl Bench {
     /// One proxy, known before the start, and the scheduler running.
@@ -74,8 +81,9 @@ impl Bench {
             Thresholds { degraded_ms: 1500, failures: 3 },
         );
         scheduler.load().await.unwrap();
-        tokio::spawn(scheduler.run(CancellationToken::new()));
-        Self { _dir: dir, store, board, checks, proxy, asked, answer, told }
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(scheduler.run(stop.clone()));
+        Self { dir, store, board, checks, proxy, asked, answer, told, running, stop }
     }
 
     fn status(&self) -> HealthStatus {
@@ -93,11 +101,30 @@ impl Bench {
     }
 
     /// Answers the check that is under way; returns when the next one begins, by which time
-    /// the answer has been judged and written down.
+    /// the answer has been judged.
     async fn answers(&mut self, outcome: Result<Answered, NotAnswered>) -> HealthStatus {
         self.answer.send(outcome).unwrap();
         self.asked.recv().await.unwrap();
         self.status()
+    }
+
+    /// What the database says of the proxy, at the latest when a check that is asked for has ended.
+    async fn written(&mut self, outcome: Result<Answered, NotAnswered>) -> Health {
+        let (checks, proxy) = (self.checks.clone(), self.proxy);
+        let asked = tokio::spawn(async move { checks.check_now(proxy).await });
+        self.answers(outcome.clone()).await;
+        self.answer.send(outcome).unwrap();
+        asked.await.unwrap().unwrap();
+        self.asked.recv().await.unwrap();
+        self.store.proxy(self.proxy).await.unwrap().health
+    }
+
+    /// Somebody else writes, until the answer is dropped.
+    async fn lock(&self) -> SqliteConnection {
+        let url = format!("sqlite://{}", self.dir.path().join("pgw.db").display());
+        let mut other = SqliteConnection::connect(&url).await.unwrap();
+        sqlx::query("begin immediate").execute(&mut other).await.unwrap();
+        other
     }
 }
 
@@ -107,6 +134,10 @@ fn suspicion(blame: Blame) -> Suspicion {
 
 fn fine() -> Result<Answered, NotAnswered> {
     Ok(Answered { latency: Duration::from_millis(20), exit_ip: Some([192, 0, 2, 7].into()) })
+}
+
+fn out_of_files() -> Result<Answered, NotAnswered> {
+    Err(NotAnswered { kind: CheckFailure::Gateway, detail: "Too many open files".into() })
 }
 
 fn refused() -> Result<Answered, NotAnswered> {
@@ -124,7 +155,7 @@ async fn an_upstream_is_checked_at_once_and_all_the_time_and_its_changes_are_tol
     assert_eq!(bench.answers(refused()).await, HealthStatus::Degraded);
     assert_eq!(bench.answers(refused()).await, HealthStatus::Degraded);
     assert_eq!(bench.answers(refused()).await, HealthStatus::Down);
-    let written = bench.store.proxy(bench.proxy).await.unwrap().health;
+    let written = bench.written(refused()).await;
     assert_eq!(written.status, HealthStatus::Down);
     assert_eq!(written.error.as_deref(), Some("the connection was refused (connecting)"));
     assert_eq!(written.exit_ip.as_deref(), Some("192.0.2.7"), "the last known exit is kept");
@@ -137,7 +168,9 @@ async fn an_answer_to_a_former_address_is_thrown_away() {
     assert_eq!(bench.asked.recv().await, Some(1));
     let patch = ProxyPatch { port: Some(2), ..ProxyPatch::default() };
     bench.store.update_proxy(bench.proxy, patch).await.unwrap();
-    bench.checks.changed(bench.proxy);
+    bench.board.set_health(bench.proxy, Health { status: HealthStatus::Ok, ..Health::default() });
+    bench.checks.changed(bench.proxy).await;
+    assert_eq!(bench.status(), HealthStatus::Unknown, "whoever looks from now on opens nothing");
     // The old check answers well, but not for what is dialled now.
     bench.answer.send(fine()).unwrap();
     assert_eq!(bench.asked.recv().await, Some(2));
@@ -157,7 +190,7 @@ async fn a_check_that_is_asked_for_answers_with_the_new_health() {
     bench.answer.send(fine()).unwrap();
     assert_eq!(asked.await.unwrap().unwrap().status, HealthStatus::Ok);
     let stranger = ProxyId(uuid::Uuid::from_u128(9));
-    assert!(matches!(bench.checks.check_now(stranger).await, Err(StoreError::NotFound(_))));
+    assert!(matches!(bench.checks.check_now(stranger).await, Err(NotChecked::NoSuchProxy)));
 }
 
 /// An upstream that was found fine, and that nobody checks again for a day.
@@ -211,18 +244,51 @@ async fn a_storm_of_suspicions_costs_one_check_at_a_time_and_takes_nothing_down(
     assert!(!bench.board.health(stranger).status.is_up());
 }
 
-#[test]
-fn checks_come_sooner_after_a_failure_and_never_in_step() {
-    let half_minute = Duration::from_secs(30);
-    for (status, failed, interval, want_ms) in [
-        (HealthStatus::Ok, false, half_minute, 30_000),
-        (HealthStatus::Degraded, false, half_minute, 30_000),
-        (HealthStatus::Degraded, true, half_minute, 1_000),
-        (HealthStatus::Down, true, half_minute, 10_000),
-        (HealthStatus::Down, true, Duration::from_millis(200), 200),
-        (HealthStatus::Degraded, true, Duration::from_millis(200), 200),
-    ] {
-        assert_eq!(next_check(status, failed, interval, 0.5).as_millis(), want_ms, "{status:?} {failed}");
-        assert!(next_check(status, failed, interval, 0.0) < next_check(status, failed, interval, 1.0));
+#[tokio::test]
+async fn what_the_gateway_itself_cannot_do_is_no_sample_and_is_tried_again_soon() {
+    let mut bench = Bench::new().await;
+    bench.asked.recv().await.unwrap();
+    assert_eq!(bench.answers(fine()).await, HealthStatus::Ok);
+    let before = bench.board.health(bench.proxy);
+    assert_eq!(bench.board.checks_error(), None);
+    for _ in 0..4 {
+        let (checks, proxy) = (bench.checks.clone(), bench.proxy);
+        let asked = tokio::spawn(async move { checks.check_now(proxy).await });
+        bench.answers(out_of_files()).await;
+        bench.answer.send(out_of_files()).unwrap();
+        assert_eq!(asked.await.unwrap(), Err(NotChecked::Gateway("Too many open files".into())));
+        bench.asked.recv().await.unwrap();
     }
+    assert_eq!(bench.board.health(bench.proxy), before, "more often than would take it down");
+    assert_eq!(*bench.told.lock().unwrap(), 1);
+    assert_eq!(bench.board.checks_error().as_deref(), Some("Too many open files"), "for /readyz");
+    assert_eq!(bench.answers(fine()).await, HealthStatus::Ok, "not even degraded");
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_written_keeps_nobody_from_being_checked() {
+    let mut bench = Bench::new().await;
+    bench.asked.recv().await.unwrap();
+    bench.answers(fine()).await;
+    let other = bench.lock().await;
+    for want in [HealthStatus::Degraded, HealthStatus::Degraded, HealthStatus::Down, HealthStatus::Down] {
+        let answered = tokio::time::timeout(Duration::from_secs(60), bench.answers(refused()));
+        assert_eq!(answered.await.expect("the check waits for the disk"), want);
+    }
+    drop(other);
+    assert_eq!(bench.written(refused()).await.status, HealthStatus::Down);
+}
+
+#[tokio::test]
+async fn what_was_found_last_is_written_down_before_the_end() {
+    let mut bench = Bench::new().await;
+    bench.asked.recv().await.unwrap();
+    bench.answers(fine()).await;
+    for ms in [30, 40, 50] {
+        let same = Answered { latency: Duration::from_millis(ms), exit_ip: None };
+        assert_eq!(bench.answers(Ok(same)).await, HealthStatus::Ok);
+    }
+    bench.stop.cancel();
+    bench.running.await.unwrap();
+    assert_eq!(bench.store.proxy(bench.proxy).await.unwrap().health.latency_ms, Some(50));
 }

@@ -64,5 +64,6 @@ async fn a_locked_database_is_a_503_that_says_so_and_nothing_changes() {
     assert!(gateway.engine.asked().is_empty(), "nobody is woken for what did not happen");
     sqlx::query("rollback").execute(&mut other).await.unwrap();
     assert_eq!(gateway.get("/v1/mappings").await.json(), before);
+    gateway.a_while_later().await;
     assert_eq!(gateway.get("/readyz").await.status, 200);
 }

@@ -1,5 +1,7 @@
 //! What works.
 
+use std::sync::atomic::Ordering;
+
 use super::*;
 
 #[tokio::test]
@@ -69,7 +71,7 @@ async fn a_patched_proxy_is_checked_when_it_is_dialled_in_another_way_and_its_cl
         (json!({"username": null, "password": null}), vec![&changed, &settle]),
         (json!({}), vec![&settle]),
     ] {
-        gateway.store.record_health(pgw_core::ids::ProxyId(proxy.parse().unwrap()), &good).await.unwrap();
+        gateway.found(&proxy, good.clone()).await;
         gateway.engine.asked();
         let answer = gateway.patch(&path, patch.clone()).await;
         assert_eq!(answer.status, 200, "{patch}: {}", answer.text);
@@ -181,6 +183,24 @@ async fn a_cascade_settles_every_client_before_it_answers() {
     want.sort();
     assert_eq!(asked, want);
     assert_eq!(gateway.get("/v1/mappings").await.json()["items"], json!([]));
+}
+
+#[tokio::test]
+async fn what_did_not_settle_is_not_called_gone() {
+    let gateway = Gateway::new().await;
+    let (proxy, client) = (gateway.make_proxy("de1").await, gateway.make_client(3).await);
+    let mapping = gateway.make_mapping(&client, &proxy).await;
+    gateway.engine.unsettled.store(true, Ordering::SeqCst);
+    let path = format!("/v1/mappings/{mapping}");
+    let patched = gateway.patch(&path, json!({"enabled": false})).await;
+    assert_eq!(patched.status, 200);
+    for path in [path, format!("/v1/clients/{client}"), format!("/v1/proxies/{proxy}?cascade=true")] {
+        let answer = gateway.delete(&path).await;
+        assert_eq!(answer.status, 202, "{path}: {}", answer.text);
+        let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.ends_with("the agent does not answer"), "{path}: {detail}");
+        gateway.get(path.split('?').next().unwrap()).await.refused(404, "not_found");
+    }
 }
 
 #[tokio::test]

@@ -1,12 +1,15 @@
 //! The OpenAPI document, and the page that shows it.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
 use super::*;
 
 const METHODS: [&str; 4] = ["get", "post", "patch", "delete"];
 
 async fn document() -> Value {
     let gateway = Gateway::new().await;
-    let answer = gateway.send(Request::get("/openapi.json").body(Body::empty()).unwrap()).await;
+    let answer = gateway.call(VIEWER, Method::GET, "/openapi.json", None).await;
     assert_eq!(answer.status, 200);
     answer.json()
 }
@@ -119,9 +122,13 @@ async fn the_documented_fields_are_the_ones_that_are_taken() {
 }
 
 #[tokio::test]
-async fn the_page_needs_no_token_and_no_internet() {
+async fn the_page_needs_no_internet_and_takes_a_token_as_a_browser_sends_it() {
     let gateway = Gateway::new().await;
-    let ask = async |path: &str| gateway.send(Request::get(path).body(Body::empty()).unwrap()).await;
+    let typed = format!("Basic {}", BASE64.encode(format!("me:{VIEWER}")));
+    let ask = async |path: &str| {
+        let request = Request::get(path).header(header::AUTHORIZATION, &typed);
+        gateway.send(request.body(Body::empty()).unwrap()).await
+    };
     let redirect = ask("/docs").await;
     assert_eq!((redirect.status.as_u16(), redirect.header("location")), (303, "/docs/"));
     let page = ask("/docs/").await;
@@ -131,4 +138,26 @@ async fn the_page_needs_no_token_and_no_internet() {
     for text in [&page.text, &setup.text] {
         assert!(!text.contains("src=\"http") && !text.contains("href=\"http"), "{text}");
     }
+}
+
+#[tokio::test]
+async fn without_a_token_the_description_is_not_told_and_browsers_are_made_to_ask_for_one() {
+    let gateway = Gateway::new().await;
+    let guessed = format!("Basic {}", BASE64.encode("admin:admin"));
+    for path in ["/openapi.json", "/docs", "/docs/", "/docs/swagger-initializer.js", "/docs/nothing.js"] {
+        for sent in [None, Some(guessed.as_str()), Some("Bearer guessed")] {
+            let mut request = Request::get(path);
+            if let Some(sent) = sent {
+                request = request.header(header::AUTHORIZATION, sent);
+            }
+            let answer = gateway.send(request.body(Body::empty()).unwrap()).await;
+            answer.refused(401, "unauthorized");
+            assert!(answer.header("www-authenticate").starts_with("Basic realm="), "{path}");
+        }
+    }
+    gateway.call(INTERNAL, Method::GET, "/openapi.json", None).await.refused(403, "forbidden");
+    // A browser sends what was typed by itself: it must open nothing that changes anything.
+    let typed = format!("Basic {}", BASE64.encode(format!("me:{ADMIN}")));
+    let call = Request::get("/v1/me").header(header::AUTHORIZATION, typed);
+    gateway.send(call.body(Body::empty()).unwrap()).await.refused(401, "unauthorized");
 }

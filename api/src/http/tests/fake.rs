@@ -7,7 +7,9 @@ use pgw_core::health::{Health, HealthStatus};
 use pgw_core::ids::{ClientId, Generation, ProxyId};
 use tokio::sync::Notify;
 
+use crate::converge::Settled;
 use crate::engine::{Engine, Readiness};
+use crate::health::checks::NotChecked;
 use crate::store::StoreError;
 
 /// Remembers what it was asked, as `<what> <id>`.
@@ -16,8 +18,12 @@ pub(super) struct FakeEngine {
     asked: Mutex<Vec<String>>,
     /// Panics when it is asked for its readiness.
     pub(super) troubled: AtomicBool,
+    /// Cannot check any upstream.
+    pub(super) unable: AtomicBool,
     /// Takes its time: `settle` until it is released, the active set for ever.
     pub(super) stuck: AtomicBool,
+    /// Nothing settles: the agent does not answer.
+    pub(super) unsettled: AtomicBool,
     pub(super) entered: Notify,
     pub(super) released: Notify,
 }
@@ -39,15 +45,19 @@ impl Engine for FakeEngine {
         self.note("wake", client);
     }
 
-    async fn settle(&self, client: ClientId) {
+    async fn settle(&self, client: ClientId) -> Settled {
         if self.stuck.load(Ordering::SeqCst) {
             self.entered.notify_one();
             self.released.notified().await;
         }
         self.note("settle", client);
+        if self.unsettled.load(Ordering::SeqCst) {
+            return Settled::No("the agent does not answer".to_owned());
+        }
+        Settled::Yes
     }
 
-    fn proxy_changed(&self, proxy: ProxyId) {
+    async fn proxy_changed(&self, proxy: ProxyId) {
         self.note("changed", proxy);
     }
 
@@ -55,8 +65,11 @@ impl Engine for FakeEngine {
         self.note("soon", proxy);
     }
 
-    async fn check_now(&self, proxy: ProxyId) -> Result<Health, StoreError> {
+    async fn check_now(&self, proxy: ProxyId) -> Result<Health, NotChecked> {
         self.note("check", proxy);
+        if self.unable.load(Ordering::SeqCst) {
+            return Err(NotChecked::Gateway("no files left".into()));
+        }
         Ok(Health { status: HealthStatus::Ok, latency_ms: Some(12), ..Health::default() })
     }
 

@@ -93,6 +93,16 @@ async fn a_panic_is_a_500_that_tells_nothing_of_the_inside() {
 }
 
 #[tokio::test]
+async fn a_check_that_the_gateway_cannot_make_is_a_503_and_not_the_proxys_failure() {
+    let gateway = Gateway::new().await;
+    let proxy = gateway.make_proxy("de1").await;
+    gateway.engine.unable.store(true, Ordering::SeqCst);
+    let answer = gateway.post(&format!("/v1/proxies/{proxy}/check"), json!({})).await;
+    answer.refused(503, "check_impossible");
+    assert!(answer.text.contains("no files left"), "{}", answer.text);
+}
+
+#[tokio::test]
 async fn a_sane_request_id_is_kept_and_another_is_replaced() {
     let gateway = Gateway::new().await;
     let ask = async |id: &str| {

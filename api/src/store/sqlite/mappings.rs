@@ -155,7 +155,9 @@ pub(super) async fn update(
     if proxy_id != row.proxy_id {
         present(proxies::live(db, ProxyId(proxy_id)).await)?;
     }
-    if (proxy_id, enabled) != (row.proxy_id, row.enabled) {
+    // PENDING and FAILED mean closed. One that is switched off is as open as it was until the door
+    // is shut; whoever shuts it says so.
+    if enabled && (proxy_id, enabled) != (row.proxy_id, row.enabled) {
         // What was true of the old way out says nothing of the new one.
         (row.state, row.reason, row.applied_at) = (Word(MappingState::Pending), "changed".to_owned(), None);
     }

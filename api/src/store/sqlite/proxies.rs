@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::mappings;
 use super::values::{Word, now, page, pattern, rows_wanted};
 use crate::store::crypt::Vault;
-use crate::store::{Conflict, ListQuery, NewProxy, Page, ProxyDial, ProxyPatch, StoreError};
+use crate::store::{Conflict, HealthRecord, ListQuery, NewProxy, Page, ProxyDial, ProxyPatch, StoreError};
 
 #[derive(sqlx::FromRow)]
 pub(super) struct Row {
@@ -28,6 +28,7 @@ pub(super) struct Row {
     enabled: bool,
     note: String,
     labels: Json<BTreeMap<String, String>>,
+    dial_revision: i64,
     health_status: Word<HealthStatus>,
     health_latency_ms: Option<u32>,
     health_exit_ip: Option<String>,
@@ -75,7 +76,8 @@ impl Row {
             port: self.port,
             credentials,
         };
-        Ok(ProxyDial { id: self.id(), enabled: self.enabled, health: self.health(), upstream })
+        let (id, revision) = (self.id(), self.dial_revision);
+        Ok(ProxyDial { id, revision, enabled: self.enabled, health: self.health(), upstream })
     }
 }
 
@@ -169,12 +171,14 @@ pub(super) async fn update(
 ) -> Result<Proxy, StoreError> {
     let mut row = live(db, id).await?;
     if patched(&mut row, vault, patch)? {
+        row.dial_revision += 1;
         row.set_health(Health::default());
     }
     let row: Row = sqlx::query_as(
         "update proxies set name = $2, scheme = $3, host = $4, port = $5, username = $6, password = $7,
             enabled = $8, note = $9, labels = $10, health_status = $11, health_latency_ms = $12,
-            health_exit_ip = $13, health_checked_at = $14, health_error = $15, updated_at = $16
+            health_exit_ip = $13, health_checked_at = $14, health_error = $15, dial_revision = $16,
+            updated_at = $17
          where id = $1 returning *",
     )
     .bind(row.id)
@@ -192,6 +196,7 @@ pub(super) async fn update(
     .bind(row.health_exit_ip)
     .bind(row.health_checked_at)
     .bind(row.health_error)
+    .bind(row.dial_revision)
     .bind(Text(now()))
     .fetch_one(db)
     .await?;
@@ -271,24 +276,27 @@ pub(super) async fn sweep(db: &mut SqliteConnection) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// A check may end after its proxy was removed; then there is nothing to write down.
+/// A check may end after its proxy was removed, or after it was made to be dialled in another way;
+/// then there is nothing to write down.
 pub(super) async fn record_health(
     db: &mut SqliteConnection,
-    id: ProxyId,
-    health: &Health,
+    found: &[HealthRecord],
 ) -> Result<(), StoreError> {
-    sqlx::query(
-        "update proxies set health_status = $2, health_latency_ms = $3, health_exit_ip = $4,
-            health_checked_at = $5, health_error = $6
-         where id = $1 and removed_at is null",
-    )
-    .bind(id.0)
-    .bind(Word(health.status))
-    .bind(health.latency_ms)
-    .bind(&health.exit_ip)
-    .bind(health.checked_at.map(Text))
-    .bind(&health.error)
-    .execute(db)
-    .await?;
+    for HealthRecord { id, revision, health } in found {
+        sqlx::query(
+            "update proxies set health_status = $3, health_latency_ms = $4, health_exit_ip = $5,
+                health_checked_at = $6, health_error = $7
+             where id = $1 and dial_revision = $2 and removed_at is null",
+        )
+        .bind(id.0)
+        .bind(revision)
+        .bind(Word(health.status))
+        .bind(health.latency_ms)
+        .bind(&health.exit_ip)
+        .bind(health.checked_at.map(Text))
+        .bind(&health.error)
+        .execute(&mut *db)
+        .await?;
+    }
     Ok(())
 }

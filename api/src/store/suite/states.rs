@@ -25,7 +25,9 @@ pub(crate) async fn applied_at_is_there_exactly_while_a_mapping_is_applied(store
     store.record_verdict(mapping.id, &late).await.unwrap();
 }
 
-pub(crate) async fn a_new_way_out_is_pending_again(store: Arc<dyn Store>) {
+pub(crate) async fn a_new_way_out_is_pending_again_and_one_switched_off_is_not_called_closed_before_it_is(
+    store: Arc<dyn Store>,
+) {
     let de = store.create_proxy(new_proxy("de")).await.unwrap();
     let nl = store.create_proxy(new_proxy("nl")).await.unwrap();
     let (client, mapping) = mapped(&*store, 3, &de).await;
@@ -34,7 +36,7 @@ pub(crate) async fn a_new_way_out_is_pending_again(store: Arc<dyn Store>) {
         ("another priority", MappingPatch { priority: Some(1), ..keep() }, Applied),
         ("the same proxy", MappingPatch { proxy_id: Some(de.id), enabled: Some(true), ..keep() }, Applied),
         ("another proxy", MappingPatch { proxy_id: Some(nl.id), ..keep() }, Pending),
-        ("switched off", MappingPatch { enabled: Some(false), ..keep() }, Pending),
+        ("switched off", MappingPatch { enabled: Some(false), ..keep() }, Applied),
         ("switched on", MappingPatch { enabled: Some(true), ..keep() }, Pending),
     ] {
         judged(&*store, mapping.id, Applied, "open").await;
@@ -59,9 +61,34 @@ pub(crate) async fn health_is_remembered(store: Arc<dyn Store>) {
         checked_at: Some("2026-11-20T10:00:00.123Z".parse().unwrap()),
         error: Some("it did not answer in time".into()),
     };
-    store.record_health(proxy.id, &health).await.unwrap();
+    let found = store.upstream(proxy.id).await.unwrap().found(health.clone());
+    store.record_health(std::slice::from_ref(&found)).await.unwrap();
     assert_eq!(store.proxy(proxy.id).await.unwrap().health, health);
     assert_eq!(store.upstream(proxy.id).await.unwrap().health, health);
     store.remove_proxy(proxy.id, false).await.unwrap();
-    store.record_health(proxy.id, &health).await.unwrap();
+    store.record_health(&[found]).await.unwrap();
+}
+
+pub(crate) async fn what_was_found_of_a_former_way_of_dialling_is_not_written_down(store: Arc<dyn Store>) {
+    let (moved, other) = (store.create_proxy(new_proxy("de1")).await.unwrap(), new_proxy("de2"));
+    let other = store.create_proxy(other).await.unwrap();
+    let good = Health { status: HealthStatus::Ok, ..Health::default() };
+    let found = async |proxy: &Proxy| store.upstream(proxy.id).await.unwrap().found(good.clone());
+    let both = [found(&moved).await, found(&other).await];
+    let patch = ProxyPatch { port: Some(1081), ..ProxyPatch::default() };
+    store.update_proxy(moved.id, patch).await.unwrap();
+    store.record_health(&both).await.unwrap();
+    assert_eq!(store.proxy(moved.id).await.unwrap().health, Health::default());
+    assert_eq!(store.proxy(other.id).await.unwrap().health, good, "the others are");
+    store.record_health(&[found(&moved).await]).await.unwrap();
+    assert_eq!(store.proxy(moved.id).await.unwrap().health, good);
+
+    // Switched off and on again, it is a new thing too: nobody looked meanwhile.
+    let before = found(&moved).await;
+    for enabled in [false, true] {
+        let patch = ProxyPatch { enabled: Some(enabled), ..ProxyPatch::default() };
+        store.update_proxy(moved.id, patch).await.unwrap();
+    }
+    store.record_health(&[before]).await.unwrap();
+    assert_eq!(store.proxy(moved.id).await.unwrap().health, Health::default());
 }

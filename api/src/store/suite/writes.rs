@@ -117,7 +117,8 @@ pub(crate) async fn health_is_forgotten_when_a_proxy_is_dialled_in_another_way_o
         ("password", ProxyPatch { password: Some(Some(Secret::new("other"))), ..other() }, false),
         ("no password", ProxyPatch { password: Some(None), ..other() }, false),
     ] {
-        store.record_health(proxy.id, &good).await.unwrap();
+        let found = store.upstream(proxy.id).await.unwrap().found(good.clone());
+        store.record_health(&[found]).await.unwrap();
         let health = store.update_proxy(proxy.id, patch).await.unwrap().health;
         assert_eq!(health, if kept { good.clone() } else { Health::default() }, "{what}");
     }

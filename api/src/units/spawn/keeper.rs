@@ -10,13 +10,13 @@ use std::time::Duration;
 use rand::Rng;
 use rustix::process::Pid;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::process::{Farewell, Process};
 use super::sight::{Verdict, look};
 use super::{House, Tempo};
 use crate::units::UnitError;
-use crate::units::control::Line;
+use crate::units::control::{ControlError, Line};
 
 const POLL: Duration = Duration::from_millis(5);
 
@@ -150,15 +150,23 @@ impl Keeper {
         let (tempo, pid) = (self.house.tempo, process.pid());
         let answered = tokio::select! {
             how = process.ended() => return Err(self.failed(&how, "its log lines say why".into())),
-            answered = timeout(tempo.start, answers(&self.house.run_dir, self.port, pid)) => answered.is_ok(),
+            answered = answers(&self.house.run_dir, self.port, pid, tempo.start) => answered,
         };
-        if answered {
-            self.process = Some(process);
-            return Ok(());
-        }
-        self.retire(process, Farewell::Kill).await?;
-        let (seconds, detail) = (tempo.start.as_secs(), "its control socket did not answer".into());
-        Err(UnitError::Timeout { port: self.port, verb: "come up", seconds, detail })
+        let detail = match answered {
+            Ok(()) => {
+                self.process = Some(process);
+                return Ok(());
+            }
+            Err(Unanswered::Silence) => {
+                self.retire(process, Farewell::Kill).await?;
+                "its control socket did not answer".to_owned()
+            }
+            Err(Unanswered::Ours(error)) => {
+                self.process = Some(process);
+                error.to_string()
+            }
+        };
+        Err(UnitError::Timeout { port: self.port, verb: "come up", seconds: tempo.start.as_secs(), detail })
     }
 
     async fn retire(&mut self, mut process: Process, farewell: Farewell) -> Result<(), UnitError> {
@@ -190,14 +198,30 @@ async fn due(again: Option<&Again>) {
     }
 }
 
+/// Why a forwarder that was given time to answer has not.
+enum Unanswered {
+    Silence,
+    /// It could not be asked, for want of descriptors perhaps: that says nothing about it, and it
+    /// may serve its device as well as ever.
+    Ours(ControlError),
+}
+
 /// Not before this very process answers: another one's answer says nothing about it.
-async fn answers(run_dir: &Path, port: u16, pid: Pid) {
+async fn answers(run_dir: &Path, port: u16, pid: Pid, within: Duration) -> Result<(), Unanswered> {
+    let deadline = Instant::now() + within;
     loop {
-        if let Ok(mut line) = Line::open(run_dir, port).await
-            && line.pid() == Some(pid)
-            && line.status().await.is_ok_and(|status| !status.draining)
-        {
-            return;
+        let unanswered = match Line::open(run_dir, port).await {
+            Ok(mut line) => {
+                if line.pid() == Some(pid) && line.status().await.is_ok_and(|status| !status.draining) {
+                    return Ok(());
+                }
+                Unanswered::Silence
+            }
+            Err(error @ ControlError::Unusable { .. }) => Unanswered::Ours(error),
+            Err(_silent_or_nobody) => Unanswered::Silence,
+        };
+        if Instant::now() >= deadline {
+            return Err(unanswered);
         }
         sleep(POLL).await;
     }
@@ -214,6 +238,19 @@ fn pause(falls: u32, tempo: &Tempo) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_forwarder_that_could_not_be_asked_is_not_taken_for_a_silent_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = pgw_core::control::socket_path(dir.path(), 15001);
+        std::fs::create_dir(path.parent().unwrap()).unwrap();
+        let own = rustix::process::getpid();
+        let ask = || answers(dir.path(), 15001, own, Duration::ZERO);
+        assert!(matches!(ask().await, Err(Unanswered::Silence)), "nobody is there");
+        // As with no descriptors left: the question cannot even be put.
+        std::os::unix::fs::symlink(&path, &path).unwrap();
+        assert!(matches!(ask().await, Err(Unanswered::Ours(_))));
+    }
 
     #[test]
     fn the_first_restart_is_at_once_and_later_ones_are_slower_up_to_half_a_minute() {
