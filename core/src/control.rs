@@ -2,6 +2,7 @@
 //! line asks, one JSON line answers, as often as the connection lasts. Who follows is answered
 //! again and again.
 
+use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,6 +12,9 @@ use uuid::Uuid;
 use crate::health::CheckFailure;
 use crate::ids::MappingId;
 
+/// Connections in one answer.
+pub const MAX_PAGE: u32 = 1_000;
+
 /// How often a follower hears something when there is nothing to tell.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
 
@@ -18,6 +22,27 @@ pub const HEARTBEAT: Duration = Duration::from_secs(15);
 #[serde(rename_all = "snake_case", tag = "ask")]
 pub enum Ask {
     Status,
+    /// Some of the open connections, oldest first. What is open during all of the pages is on
+    /// exactly one of them.
+    Connections {
+        /// The `next` of the page before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<u64>,
+        /// [`MAX_PAGE`] at most, and by default.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<u32>,
+    },
+    /// Ends one connection. Both of its ends see it broken off.
+    Close {
+        id: u64,
+    },
+    /// Leaves the port to whoever takes it next, and ends when the last connection has, or the
+    /// time is over. Asked again, it can only end sooner.
+    Drain {
+        /// For open connections; the flag file's time if nothing is said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit_s: Option<u64>,
+    },
     /// Answered by `Seen` now, soon after each trouble with an upstream, and every
     /// [`HEARTBEAT`], for as long as the asker says nothing more.
     Follow,
@@ -27,6 +52,17 @@ pub enum Ask {
 #[serde(rename_all = "snake_case", tag = "answer")]
 pub enum Answer {
     Status(FwdStatus),
+    Connections(ConnectionsPage),
+    Closed {
+        id: u64,
+        /// It was there to be closed.
+        was_open: bool,
+    },
+    /// The port is free.
+    Draining {
+        /// Still open.
+        connections: u32,
+    },
     Seen {
         /// Those with the latest trouble first; of very many, not all.
         upstreams: Vec<Seen>,
@@ -63,6 +99,34 @@ pub struct FwdStatus {
     pub dns_failed: u64,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionsPage {
+    pub port: u16,
+    /// Whose they all are.
+    pub client: String,
+    pub connections: Vec<ConnectionRow>,
+    /// There are more behind this id.
+    pub next: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionRow {
+    /// Of this connection alone, whichever forwarder of the port it is: below 2^53, not from 1 on.
+    pub id: u64,
+    /// Absent, like `upstream`, until there is a tunnel, and for questions to DNS.
+    pub mapping_id: Option<MappingId>,
+    pub upstream: Option<String>,
+    /// As the log policy shows it, `-` if it shows nothing.
+    pub name: String,
+    /// With the policy `full` only.
+    pub destination: Option<SocketAddrV4>,
+    pub bytes_up: u64,
+    pub bytes_down: u64,
+    pub age_ms: u64,
+    /// Since a byte last moved.
+    pub idle_ms: u64,
+}
+
 /// What a forwarder has seen of one upstream since it began to use it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
@@ -96,6 +160,30 @@ pub fn flag_path(state_dir: &Path, port: u16) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Conversation {
+        asks: Vec<Ask>,
+        answers: Vec<Answer>,
+    }
+
+    #[test]
+    fn the_golden_conversation_is_read_and_written_back_the_same() {
+        let golden = include_str!("../tests/golden/control.json");
+        let talk: Conversation = serde_json::from_str(golden).unwrap();
+        assert_eq!(serde_json::to_string_pretty(&talk).unwrap().trim(), golden.trim());
+    }
+
+    #[test]
+    fn what_is_not_said_in_a_question_has_its_usual_value() {
+        for (text, want) in [
+            (r#"{"ask":"connections"}"#, Ask::Connections { after: None, limit: None }),
+            (r#"{"ask":"drain"}"#, Ask::Drain { limit_s: None }),
+        ] {
+            assert_eq!(serde_json::from_str::<Ask>(text).unwrap(), want);
+        }
+        serde_json::from_str::<Ask>(r#"{"ask":"close"}"#).unwrap_err();
+    }
 
     #[test]
     fn the_golden_lines_are_read_and_written_back_the_same() {

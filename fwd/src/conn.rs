@@ -1,14 +1,26 @@
-//! What is known of the connections: the counters, and one guard for each connection, which
-//! writes its one log line when it goes, however it goes.
+//! One connection: what everybody may see of it, and the guard that writes its one log line when
+//! it goes, however it goes.
 
-use std::net::{SocketAddr, SocketAddrV4};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::time::Instant;
+use std::future::poll_fn;
+use std::net::{IpAddr, SocketAddrV4};
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Poll, Waker};
+use std::time::Duration;
 
-use pgw_core::control::FwdStatus;
-use pgw_core::flag::FlagFile;
+use futures_util::task::AtomicWaker;
+use pgw_core::control::ConnectionRow;
+use pgw_core::flag::{FlagFile, FlagUpstream};
 use pgw_core::redact::{SniLog, name_for_log};
+
+use crate::asleep::Sleeper;
+use crate::live::Live;
+use crate::serve::same_exit;
+
+/// After so long a silence a connection sleeps: what it gives back is worth what it costs then to
+/// bring it back.
+const TIRED: Duration = Duration::from_secs(2);
 
 /// Who, or what, ended a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +33,8 @@ pub(crate) enum End {
     Drain,
     /// The operator took the upstream away.
     Removed,
+    /// The operator closed this very connection.
+    Closed,
     /// Never served: not this client, not redirected, or one too many.
     Refused,
     /// No upstream gave a tunnel.
@@ -29,24 +43,28 @@ pub(crate) enum End {
     Error,
 }
 
-/// The counters of a forwarder.
-#[derive(Debug, Default)]
-pub(crate) struct Live {
-    open: AtomicU32,
-    accepted: AtomicU64,
-    refused: AtomicU64,
-    bytes_up: AtomicU64,
-    bytes_down: AtomicU64,
-    draining: AtomicBool,
-    pub(crate) dns: Questions,
-}
-
-/// The client's DNS questions since the start.
-#[derive(Debug, Default)]
-pub(crate) struct Questions {
-    pub(crate) questions: AtomicU64,
-    pub(crate) from_cache: AtomicU64,
-    pub(crate) failed: AtomicU64,
+/// What the forwarder knows of a connection. Others look at it while its task works, so what
+/// changes is changed without a lock.
+#[derive(Debug)]
+pub(crate) struct Known {
+    pub(crate) id: u64,
+    pub(crate) flag: Arc<FlagFile>,
+    pub(crate) traffic: Traffic,
+    peer: IpAddr,
+    destination: Option<SocketAddrV4>,
+    /// The place among the flag file's upstreams of the one that carries it.
+    upstream: OnceLock<u16>,
+    /// As the log will have it: more than that is never kept.
+    name: OnceLock<Box<str>>,
+    /// That it shall end, and why.
+    told: OnceLock<End>,
+    /// That nothing has moved for a while, and it may sleep.
+    tired: AtomicBool,
+    /// Where it lies while it sleeps. It then holds itself, until it is woken.
+    bed: Mutex<Option<Sleeper>>,
+    task: AtomicWaker,
+    /// Milliseconds after the forwarder's start, as in [`Traffic`].
+    started: u64,
 }
 
 /// One connection's bytes, counted here and in the forwarder's sum.
@@ -55,116 +73,243 @@ pub(crate) struct Traffic {
     live: Arc<Live>,
     up: AtomicU64,
     down: AtomicU64,
+    /// When the last of them moved.
+    moved: AtomicU64,
 }
 
-/// One connection, from the moment it is accepted.
+/// A connection's own hold of it, for as long as it is served.
 #[derive(Debug)]
 pub(crate) struct Conn {
-    pub(crate) flag: Arc<FlagFile>,
-    pub(crate) peer: SocketAddr,
-    pub(crate) traffic: Traffic,
-    pub(crate) destination: Option<SocketAddrV4>,
-    /// The upstream that carries it.
-    pub(crate) upstream: Option<String>,
-    pub(crate) name: Option<String>,
+    known: Arc<Known>,
     /// What went wrong before, or why there is nothing to tell.
     pub(crate) reason: Vec<String>,
-    pub(crate) end: End,
-    started: Instant,
-}
-
-impl Live {
-    pub(crate) fn open(&self) -> u32 {
-        self.open.load(Ordering::Relaxed)
-    }
-
-    /// From now on only what is open goes on.
-    pub(crate) fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
-    }
-
-    pub(crate) fn status(&self, flag: &FlagFile) -> FwdStatus {
-        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        FwdStatus {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: std::process::id(),
-            port: flag.port,
-            revision: flag.revision,
-            draining: self.draining.load(Ordering::Relaxed),
-            connections: self.open(),
-            accepted: read(&self.accepted),
-            refused: read(&self.refused),
-            bytes_up: read(&self.bytes_up),
-            bytes_down: read(&self.bytes_down),
-            dns_questions: read(&self.dns.questions),
-            dns_from_cache: read(&self.dns.from_cache),
-            dns_failed: read(&self.dns.failed),
-        }
-    }
+    end: End,
 }
 
 impl Traffic {
     pub(crate) fn new(live: Arc<Live>) -> Self {
-        Self { live, up: AtomicU64::new(0), down: AtomicU64::new(0) }
+        let moved = AtomicU64::new(live.now());
+        Self { live, up: AtomicU64::new(0), down: AtomicU64::new(0), moved }
     }
 
     pub(crate) fn up(&self, count: usize) {
-        add(&self.up, &self.live.bytes_up, count);
+        self.add(&self.up, &self.live.bytes_up, count);
     }
 
     pub(crate) fn down(&self, count: usize) {
-        add(&self.down, &self.live.bytes_down, count);
+        self.add(&self.down, &self.live.bytes_down, count);
+    }
+
+    fn add(&self, one: &AtomicU64, all: &AtomicU64, count: usize) {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        one.fetch_add(count, Ordering::Relaxed);
+        all.fetch_add(count, Ordering::Relaxed);
+        self.moved.store(self.live.now(), Ordering::Relaxed);
     }
 }
 
-fn add(one: &AtomicU64, all: &AtomicU64, count: usize) {
-    let count = u64::try_from(count).unwrap_or(u64::MAX);
-    one.fetch_add(count, Ordering::Relaxed);
-    all.fetch_add(count, Ordering::Relaxed);
-}
+impl Known {
+    fn upstream(&self) -> Option<&FlagUpstream> {
+        self.flag.upstreams.get(usize::from(*self.upstream.get()?))
+    }
 
-impl Conn {
-    pub(crate) fn new(live: Arc<Live>, flag: Arc<FlagFile>, peer: SocketAddr) -> Self {
-        live.open.fetch_add(1, Ordering::Relaxed);
-        live.accepted.fetch_add(1, Ordering::Relaxed);
-        Self {
-            flag,
-            peer,
-            traffic: Traffic::new(live),
-            destination: None,
-            upstream: None,
-            name: None,
-            reason: Vec::new(),
-            end: End::Error,
-            started: Instant::now(),
+    /// From now on this one of the flag file's upstreams carries it.
+    pub(crate) fn carried_by(&self, upstream: &FlagUpstream) {
+        let place = self.flag.upstreams.iter().position(|known| std::ptr::eq(known, upstream));
+        if let Some(place) = place.and_then(|place| u16::try_from(place).ok()) {
+            let _once = self.upstream.set(place);
+        }
+        self.moved_on();
+    }
+
+    /// The client has said whom it calls.
+    pub(crate) fn named(&self, name: Option<&str>) {
+        if let Some(name) = name.filter(|_name| self.name.get().is_none()) {
+            let _once = self.name.set(name_for_log(self.flag.sni_log, Some(name)).into());
         }
     }
 
-    pub(crate) fn refuse(mut self, why: impl Into<String>) {
-        self.end = End::Refused;
-        self.reason.push(why.into());
-        self.traffic.live.refused.fetch_add(1, Ordering::Relaxed);
+    /// Has it ended, before anything else of it is moved. The first reason counts.
+    pub(crate) fn tell(&self, end: End) {
+        if self.told.set(end).is_ok() {
+            self.task.wake();
+        }
+    }
+
+    /// Waits until it shall end. For the one task that serves it.
+    pub(crate) async fn told(&self) -> End {
+        poll_fn(|cx| {
+            self.task.register(cx.waker());
+            self.told.get().map_or(Poll::Pending, |end| Poll::Ready(*end))
+        })
+        .await
+    }
+
+    pub(crate) fn is_told(&self) -> bool {
+        self.told.get().is_some()
+    }
+
+    /// Nobody serves it from now on; a word that it shall end goes to `waker`.
+    pub(crate) fn lie_down(&self, sleeper: Sleeper, waker: &Waker) {
+        *self.bed() = Some(sleeper);
+        self.task.register(waker);
+        // It may have come already.
+        if self.is_told() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// If it sleeps.
+    pub(crate) fn get_up(&self) -> Option<Sleeper> {
+        self.bed().take()
+    }
+
+    fn bed(&self) -> MutexGuard<'_, Option<Sleeper>> {
+        // Nothing in there can be left half done.
+        self.bed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until it may sleep. Beside [`Known::told`], which has the task woken.
+    pub(crate) async fn tired(&self) {
+        poll_fn(|_cx| if self.tired.load(Ordering::Relaxed) { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
+
+    /// It is served, and to be looked at when it may be tired.
+    pub(crate) fn moved_on(&self) {
+        self.tired.store(false, Ordering::Relaxed);
+        let idle = Duration::from_secs(self.flag.limits.idle_timeout_s);
+        self.traffic.live.look_at(self.traffic.live.now() + millis(idle.min(TIRED)));
+    }
+
+    /// When it may sleep if nothing moves any more; it is told so when that was before `now`.
+    pub(crate) fn tired_at(&self, now: u64) -> Option<u64> {
+        self.upstream.get()?;
+        let at = self.traffic.moved.load(Ordering::Relaxed).saturating_add(millis(TIRED));
+        if at > now {
+            return Some(at);
+        }
+        if !self.tired.swap(true, Ordering::Relaxed) {
+            self.task.wake();
+        }
+        None
+    }
+
+    /// May it go on under this flag file? What a connection was accepted for is its client's,
+    /// and an upstream that was taken away carries nothing more.
+    pub(crate) fn allowed_by(&self, now: &FlagFile) -> bool {
+        now.client.ip_cidr == self.flag.client.ip_cidr
+            && self.upstream().is_none_or(|own| now.upstreams.iter().any(|known| same_exit(known, own)))
+    }
+
+    /// When it will have been idle for too long if nothing moves any more. Before there is a
+    /// tunnel, and for questions to DNS, other limits hold.
+    pub(crate) fn idle_until(&self) -> Option<u64> {
+        self.upstream.get()?;
+        let limit = Duration::from_secs(self.flag.limits.idle_timeout_s);
+        Some(self.traffic.moved.load(Ordering::Relaxed).saturating_add(millis(limit)))
+    }
+
+    /// For the control socket. A log policy that has become stricter hides what is open, too.
+    pub(crate) fn row(&self, policy: SniLog) -> ConnectionRow {
+        let now = self.traffic.live.now();
+        let moved = self.traffic.moved.load(Ordering::Relaxed);
+        let upstream = self.upstream();
+        ConnectionRow {
+            id: self.id,
+            mapping_id: upstream.map(|upstream| upstream.mapping_id),
+            upstream: upstream.map(|upstream| upstream.upstream.name.clone()),
+            name: name_for_log(policy, self.name.get().map(|name| &**name)),
+            destination: self.destination().filter(|_dst| policy == SniLog::Full),
+            bytes_up: self.traffic.up.load(Ordering::Relaxed),
+            bytes_down: self.traffic.down.load(Ordering::Relaxed),
+            age_ms: now.saturating_sub(self.started),
+            idle_ms: now.saturating_sub(moved),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.bed().is_some()
+    }
+
+    fn destination(&self) -> Option<SocketAddrV4> {
+        self.destination.filter(|_dst| self.flag.sni_log == SniLog::Full)
+    }
+}
+
+impl Conn {
+    /// A connection that is served; it is in the table from here on.
+    pub(crate) fn open(
+        live: &Arc<Live>,
+        flag: Arc<FlagFile>,
+        peer: IpAddr,
+        destination: SocketAddrV4,
+    ) -> Self {
+        let conn = Self::new(live, flag, peer, Some(destination));
+        live.enter(conn.known.clone());
+        conn
+    }
+
+    /// A connection that is not.
+    pub(crate) fn refuse(live: &Arc<Live>, flag: Arc<FlagFile>, peer: IpAddr, why: String) {
+        let mut conn = Self::new(live, flag, peer, None);
+        conn.reason.push(why);
+        live.refused.fetch_add(1, Ordering::Relaxed);
+        conn.over(End::Refused);
+    }
+
+    pub(crate) fn known(&self) -> Arc<Known> {
+        self.known.clone()
+    }
+
+    /// It has come to its end.
+    pub(crate) fn over(mut self, end: End) {
+        self.end = end;
+    }
+
+    fn new(live: &Arc<Live>, flag: Arc<FlagFile>, peer: IpAddr, destination: Option<SocketAddrV4>) -> Self {
+        let known = Arc::new(Known {
+            id: live.next_id(),
+            flag,
+            traffic: Traffic::new(live.clone()),
+            peer,
+            destination,
+            upstream: OnceLock::new(),
+            name: OnceLock::new(),
+            told: OnceLock::new(),
+            tired: AtomicBool::new(false),
+            bed: Mutex::default(),
+            task: AtomicWaker::new(),
+            started: live.now(),
+        });
+        Self { known, reason: Vec::new(), end: End::Error }
+    }
+}
+
+impl Deref for Conn {
+    type Target = Known;
+
+    fn deref(&self) -> &Known {
+        &self.known
     }
 }
 
 impl Drop for Conn {
     fn drop(&mut self) {
-        self.traffic.live.open.fetch_sub(1, Ordering::Relaxed);
-        let policy = self.flag.sni_log;
-        let destination = self.destination.filter(|_dst| policy == SniLog::Full);
+        self.traffic.live.leave(self.id);
         // Whoever is not the client is shown by address: the name would be another's.
-        let stranger = (self.end == End::Refused).then(|| self.peer.ip().to_string());
+        let stranger = (self.end == End::Refused).then(|| self.peer.to_string());
         let reason = (!self.reason.is_empty()).then(|| self.reason.join("; "));
         tracing::info!(
             client = %self.flag.client.name,
             port = self.flag.port,
             peer = stranger,
-            upstream = self.upstream.as_deref().unwrap_or("-"),
-            name = name_for_log(policy, self.name.as_deref()),
-            dst = destination.map(|dst| dst.to_string()),
+            upstream = self.upstream().map_or("-", |upstream| upstream.upstream.name.as_str()),
+            name = self.name.get().map_or("-", |name| name),
+            dst = self.destination().map(|dst| dst.to_string()),
             bytes_up = self.traffic.up.load(Ordering::Relaxed),
             bytes_down = self.traffic.down.load(Ordering::Relaxed),
-            ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            ms = self.traffic.live.now().saturating_sub(self.started),
             end = self.end.as_str(),
             reason,
             "connection"
@@ -180,9 +325,14 @@ impl End {
             Self::Idle => "idle",
             Self::Drain => "drain",
             Self::Removed => "removed",
+            Self::Closed => "closed",
             Self::Refused => "refused",
             Self::NoUpstream => "no_upstream",
             Self::Error => "error",
         }
     }
+}
+
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

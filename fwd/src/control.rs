@@ -11,11 +11,12 @@ use pgw_core::control::{Answer, Ask, HEARTBEAT};
 use pgw_core::flag::FlagFile;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{sleep, timeout};
 
-use crate::conn::Live;
 use crate::experience::Experience;
+use crate::forwarder::Stop;
+use crate::live::Live;
 
 const MAX_CLIENTS: usize = 32;
 const MAX_LINE: u64 = 4096;
@@ -30,6 +31,15 @@ pub(crate) struct Control {
     listener: UnixListener,
     path: PathBuf,
     inode: (u64, u64),
+}
+
+/// Where questions are answered.
+#[derive(Clone)]
+pub(crate) struct Desk {
+    pub(crate) flag: watch::Receiver<Arc<FlagFile>>,
+    pub(crate) live: Arc<Live>,
+    pub(crate) experience: Arc<Experience>,
+    pub(crate) stop: mpsc::Sender<Stop>,
 }
 
 impl Control {
@@ -53,12 +63,7 @@ impl Control {
     }
 
     /// Answers, and does not return.
-    pub(crate) async fn serve(
-        &self,
-        flag: watch::Receiver<Arc<FlagFile>>,
-        live: Arc<Live>,
-        experience: Arc<Experience>,
-    ) {
+    pub(crate) async fn serve(&self, desk: Desk) {
         let room = Arc::new(Semaphore::new(MAX_CLIENTS));
         loop {
             let Ok((stream, _)) = self.listener.accept().await else {
@@ -67,10 +72,10 @@ impl Control {
             };
             // One too many is hung up on, and asks again later.
             if let Ok(place) = room.clone().try_acquire_owned() {
-                let (flag, live, experience) = (flag.clone(), live.clone(), experience.clone());
+                let desk = desk.clone();
                 tokio::spawn(async move {
                     // Who hangs up in the middle of an answer has no use for it.
-                    let _hung_up = converse(stream, &flag, &live, &experience).await;
+                    let _hung_up = converse(stream, &desk).await;
                     drop(place);
                 });
             }
@@ -91,12 +96,7 @@ fn inode(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino()))
 }
 
-async fn converse(
-    stream: UnixStream,
-    flag: &watch::Receiver<Arc<FlagFile>>,
-    live: &Live,
-    experience: &Experience,
-) -> io::Result<()> {
+async fn converse(stream: UnixStream, desk: &Desk) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut line = Vec::new();
     loop {
@@ -108,8 +108,8 @@ async fn converse(
         let whole = line.ends_with(b"\n");
         let answer = if whole {
             match serde_json::from_slice(&line) {
-                Ok(Ask::Status) => Answer::Status(live.status(&flag.borrow())),
-                Ok(Ask::Follow) => return tell(&mut stream, flag, experience).await,
+                Ok(Ask::Follow) => return desk.tell(&mut stream).await,
+                Ok(ask) => desk.answer(ask).await,
                 Err(error) => Answer::Error { detail: format!("not a question of this version: {error}") },
             }
         } else {
@@ -122,22 +122,42 @@ async fn converse(
     }
 }
 
-/// Tells what was seen of the upstreams until the follower says something, or leaves.
-async fn tell(
-    stream: &mut BufReader<UnixStream>,
-    flag: &watch::Receiver<Arc<FlagFile>>,
-    experience: &Experience,
-) -> io::Result<()> {
-    let mut troubles = experience.troubles();
-    loop {
-        troubles.mark_unchanged();
-        let now = flag.borrow().clone();
-        say(stream, &Answer::Seen { upstreams: experience.seen(&now) }).await?;
-        sleep(GATHERED).await;
-        tokio::select! {
-            _trouble = troubles.changed() => {}
-            () = sleep(HEARTBEAT) => {}
-            heard = stream.fill_buf() => return heard.map(|_anything| ()),
+impl Desk {
+    /// One answer to one question.
+    pub(crate) async fn answer(&self, ask: Ask) -> Answer {
+        match ask {
+            Ask::Status => Answer::Status(self.live.status(&self.flag.borrow())),
+            Ask::Connections { after, limit } => {
+                Answer::Connections(self.live.page(&self.flag.borrow(), after, limit))
+            }
+            Ask::Close { id } => Answer::Closed { id, was_open: self.live.close(id) },
+            Ask::Drain { limit_s } => {
+                let limit = limit_s.map(Duration::from_secs);
+                // With no room for one more, others have said the same.
+                let _heard = self.stop.try_send(Stop::Drain(limit));
+                self.live.is_draining().await;
+                Answer::Draining { connections: self.live.open() }
+            }
+            Ask::Follow => self.seen(),
+        }
+    }
+
+    fn seen(&self) -> Answer {
+        Answer::Seen { upstreams: self.experience.seen(&self.flag.borrow().clone()) }
+    }
+
+    /// Tells what was seen of the upstreams until the follower says something, or leaves.
+    async fn tell(&self, stream: &mut BufReader<UnixStream>) -> io::Result<()> {
+        let mut troubles = self.experience.troubles();
+        loop {
+            troubles.mark_unchanged();
+            say(stream, &self.seen()).await?;
+            sleep(GATHERED).await;
+            tokio::select! {
+                _trouble = troubles.changed() => {}
+                () = sleep(HEARTBEAT) => {}
+                heard = stream.fill_buf() => return heard.map(|_anything| ()),
+            }
         }
     }
 }
@@ -173,9 +193,20 @@ mod tests {
     }
 
     fn serving(path: &Path) -> tokio::task::JoinHandle<()> {
+        serving_what_was_seen(path, flag(15001), Arc::default())
+    }
+
+    fn serving_what_was_seen(
+        path: &Path,
+        flag: FlagFile,
+        experience: Arc<Experience>,
+    ) -> tokio::task::JoinHandle<()> {
         let control = Control::bind(path).unwrap();
-        let (_sender, receiver) = watch::channel(Arc::new(flag(15001)));
-        tokio::spawn(async move { control.serve(receiver, Arc::default(), Arc::default()).await })
+        let (_flag, flag) = watch::channel(Arc::new(flag));
+        let (stop, _stopped) = mpsc::channel(1);
+        tokio::spawn(
+            async move { control.serve(Desk { flag, live: Arc::default(), experience, stop }).await },
+        )
     }
 
     #[tokio::test]
@@ -203,10 +234,8 @@ mod tests {
         let path = pgw_core::control::socket_path(dir.path(), 15001);
         let mut flag = flag(15001);
         flag.upstreams = vec![upstream("de1", "127.0.0.1:1".parse().unwrap())];
-        let (experience, control) = (Arc::new(Experience::default()), Control::bind(&path).unwrap());
-        let (_sender, receiver) = watch::channel(Arc::new(flag.clone()));
-        let seen_by_all = experience.clone();
-        tokio::spawn(async move { control.serve(receiver, Arc::default(), seen_by_all).await });
+        let experience = Arc::new(Experience::default());
+        let _serving = serving_what_was_seen(&path, flag.clone(), experience.clone());
         let dial =
             async |error: DialError| experience.of(&flag.upstreams[0], async { Err::<(), _>(error) }).await;
         let refused = || {

@@ -5,14 +5,15 @@ use std::fs::File;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use pgw_core::flag::{FlagError, FlagFile, Limits, MOST_WARM};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
+
+use crate::current::Current;
 
 const MAX_LENGTH: u64 = 1024 * 1024;
 
@@ -61,15 +62,16 @@ impl FlagSource {
     }
 
     /// Keeps `current` up to date, and does not return. `ask` is somebody's wish to look now.
-    pub(crate) async fn watch(&self, current: &watch::Sender<Arc<FlagFile>>, ask: &Notify) {
+    pub(crate) async fn watch(&self, current: &Current, ask: &Notify) {
         let mut watcher = Watcher::new();
         let mut complained = None;
         loop {
             // First the watch, then the look: what changes between the two is seen.
             let watched = watcher.as_mut().is_some_and(|watcher| watcher.arm(&self.path));
-            self.refresh(current, &mut complained);
+            // One that cannot be read just now (no more files, say) gives no event when it can.
+            let readable = self.refresh(current, &mut complained);
             let event = async {
-                match watcher.as_mut().filter(|_watcher| watched) {
+                match watcher.as_mut().filter(|_watcher| watched && readable) {
                     Some(watcher) => watcher.event().await,
                     None => tokio::time::sleep(LOOK).await,
                 }
@@ -81,21 +83,16 @@ impl FlagSource {
         }
     }
 
-    fn refresh(&self, current: &watch::Sender<Arc<FlagFile>>, complained: &mut Option<u64>) {
+    /// Says whether it could be read, whatever there was to be read.
+    fn refresh(&self, current: &Current, complained: &mut Option<u64>) -> bool {
         let read = self.read();
+        let readable = read.is_ok();
         let seen = fingerprint(&read);
         match read.and_then(|text| self.parse(&text)) {
             Ok(flag) => {
                 *complained = None;
                 let (revision, upstreams) = (flag.revision, flag.upstreams.len());
-                let taken = current.send_if_modified(|current| {
-                    let other = **current != flag;
-                    if other {
-                        *current = Arc::new(flag);
-                    }
-                    other
-                });
-                if taken {
+                if current.take_over(flag) {
                     tracing::info!(port = self.port, %revision, upstreams, "flag file taken over");
                 }
             }
@@ -107,6 +104,7 @@ impl FlagSource {
             }
             Err(_) => {}
         }
+        readable
     }
 }
 
@@ -176,15 +174,17 @@ impl Watcher {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::sync::Arc;
 
     use uuid::Uuid;
 
     use super::*;
     use crate::tests::flag;
+    use crate::tests::lines::Lines;
 
     struct Folder {
         dir: tempfile::TempDir,
-        current: watch::Sender<Arc<FlagFile>>,
+        current: Current,
         ask: Arc<Notify>,
     }
 
@@ -193,7 +193,7 @@ mod tests {
         fn watched() -> Self {
             let dir = tempfile::tempdir().unwrap();
             let folder =
-                Self { dir, current: watch::Sender::new(Arc::new(revision(1))), ask: Arc::default() };
+                Self { dir, current: Current::new(revision(1), Arc::default()), ask: Arc::default() };
             folder.replace(&serde_json::to_vec(&revision(1)).unwrap());
             let (source, current, ask) = (folder.source(), folder.current.clone(), folder.ask.clone());
             tokio::spawn(async move { source.watch(&current, &ask).await });
@@ -263,6 +263,46 @@ mod tests {
         tokio::task::yield_now().await;
         folder.replace(&text(2));
         folder.sees(2).await;
+    }
+
+    #[tokio::test]
+    async fn nonsense_in_its_place_is_told_once_and_changes_nothing() {
+        let mut lines = Lines::capture();
+        let folder = Folder::watched();
+        folder.replace(b"nonsense");
+        lines.wait_for("keeping the last good one", 1).await;
+        for _look in 0..10 {
+            folder.ask.notify_one();
+            tokio::task::yield_now().await;
+        }
+        folder.replace(b"other nonsense");
+        lines.wait_for("keeping the last good one", 2).await;
+        assert_eq!(folder.current.subscribe().borrow().revision, revision(1).revision);
+        folder.replace(&text(2));
+        folder.sees(2).await;
+        assert_eq!(lines.all().matches("keeping the last good one").count(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_could_not_be_read_for_a_time_is_read_when_it_can_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join(path);
+        // A folder in its place can be watched and not read.
+        fs::create_dir_all(at("before/15001")).unwrap();
+        fs::create_dir(at("after")).unwrap();
+        fs::write(at("after/15001"), text(2)).unwrap();
+        std::os::unix::fs::symlink(at("before"), at("ports")).unwrap();
+        let mut lines = Lines::capture();
+        let current = Current::new(revision(1), Arc::default());
+        let (source, watched) = (FlagSource::new(at("ports/15001"), 15001), current.clone());
+        tokio::spawn(async move { source.watch(&watched, &Notify::new()).await });
+        lines.wait_for("cannot be read", 1).await;
+        std::os::unix::fs::symlink(at("after"), at("new")).unwrap();
+        fs::rename(at("new"), at("ports")).unwrap();
+        let wanted = revision(2).revision;
+        let mut seen = current.subscribe();
+        let found = tokio::time::timeout(10 * LOOK, seen.wait_for(|flag| flag.revision == wanted)).await;
+        assert!(found.is_ok(), "it waits for an event that does not come");
     }
 
     #[test]

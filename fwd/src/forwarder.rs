@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
-use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
+use crate::carry::wake;
+use crate::conn::End;
 use crate::dns::udp::Datagrams;
 use crate::dns::{tend, udp};
 use crate::listener::accept;
@@ -16,47 +18,82 @@ use crate::serve::Shared;
 /// For connections that were told to end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
+/// As the flag file's own drain time.
+const LONGEST_DRAIN: Duration = Duration::from_secs(3600);
+
+/// Somebody's wish that the forwarder comes to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The first time: open connections may finish. The second time: they may not.
+    Signal,
+    /// Open connections may finish within this time, or that of the flag file.
+    Drain(Option<Duration>),
+}
+
 /// Serves to the last connection, and keeps the house meanwhile.
 pub(crate) async fn run(
     listener: TcpListener,
     datagrams: Datagrams,
     shared: Arc<Shared>,
-    stop: mpsc::Receiver<()>,
+    stop: mpsc::Receiver<Stop>,
 ) {
     tokio::select! {
         () = serve(listener, datagrams, &shared, stop) => {}
         never = shared.pipes.tidy() => match never {},
+        never = shared.live.watch_silence() => match never {},
+        never = shared.asleep.watch(|sleeper| wake(&shared, sleeper)) => match never {},
     }
 }
 
-/// Serves until the first `stop`; then open connections may finish, until the drain time is
-/// over or the second `stop` comes.
+/// Serves until it is to stop; then open connections may finish, until their time is over.
 async fn serve(
     listener: TcpListener,
     datagrams: Datagrams,
     shared: &Arc<Shared>,
-    mut stop: mpsc::Receiver<()>,
+    mut stop: mpsc::Receiver<Stop>,
 ) {
-    let tasks = TaskTracker::new();
+    let tasks = &shared.tasks;
     let tended = shared.clone();
     let preparing = AbortOnDropHandle::new(tokio::spawn(async move { tended.lines.tend().await }));
-    tokio::select! {
-        () = accept(&listener, shared, &tasks) => {}
-        () = udp::serve(&datagrams, shared) => {}
-        () = tend(shared) => {}
-        _asked = stop.recv() => {}
-    }
+    let asked = tokio::select! {
+        () = accept(&listener, shared) => None,
+        () = udp::serve(&datagrams, shared) => None,
+        () = tend(shared) => None,
+        asked = stop.recv() => asked,
+    };
     drop((listener, datagrams, preparing));
     shared.lines.close();
     shared.live.drain();
     let _told = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-    let limit = Duration::from_secs(shared.flag.borrow().limits.drain_s);
+    let limit = limit(asked, shared);
     tracing::info!(connections = shared.live.open(), limit_s = limit.as_secs(), "stopping");
     tasks.close();
     tokio::select! {
-        _done = timeout(limit, tasks.wait()) => {}
-        _asked_again = stop.recv() => {}
+        () = tasks.wait() => {}
+        () = time_is_over(limit, shared, &mut stop) => {}
     }
-    shared.cut.cancel();
+    shared.live.end_all(End::Drain);
     let _done = timeout(LAST_WORDS, tasks.wait()).await;
+}
+
+fn limit(asked: Option<Stop>, shared: &Shared) -> Duration {
+    let usual = Duration::from_secs(shared.flag.borrow().limits.drain_s);
+    match asked {
+        Some(Stop::Drain(Some(limit))) => limit.min(LONGEST_DRAIN),
+        Some(Stop::Drain(None) | Stop::Signal) | None => usual,
+    }
+}
+
+/// Whoever asks again can only make it sooner: somebody who asks every second gets his drain.
+async fn time_is_over(limit: Duration, shared: &Shared, stop: &mut mpsc::Receiver<Stop>) {
+    let mut until = Instant::now() + limit;
+    loop {
+        tokio::select! {
+            () = sleep_until(until) => return,
+            Some(asked) = stop.recv() => match asked {
+                Stop::Signal => return,
+                Stop::Drain(_) => until = until.min(Instant::now() + self::limit(Some(asked), shared)),
+            }
+        }
+    }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use pgw_core::resources::is_exhausted;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
-use tokio_util::task::TaskTracker;
+use tokio::time::{Instant, sleep};
 
 use crate::serve::{Shared, admit};
 
@@ -16,6 +16,9 @@ const BACKLOG: i32 = 4096;
 
 /// Out of file descriptors or memory, accepting at once again would only burn the processor.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// And once in so long it is said.
+const QUIET: Duration = Duration::from_secs(60);
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BindError {
@@ -52,22 +55,31 @@ fn listen(address: SocketAddrV4) -> io::Result<TcpListener> {
 }
 
 /// Accepts, and does not return.
-pub(crate) async fn accept(listener: &TcpListener, shared: &Arc<Shared>, tasks: &TaskTracker) {
-    let mut exhausted = false;
+pub(crate) async fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+    let serve = |(client, peer)| {
+        if let Some(served) = admit(shared, client, peer) {
+            shared.tasks.spawn(served);
+        }
+    };
+    take(|| listener.accept(), serve).await;
+}
+
+/// Whoever cannot be taken now waits in the kernel, and is taken when there is room again.
+async fn take<C, F>(mut next: impl FnMut() -> F, mut serve: impl FnMut(C))
+where
+    F: Future<Output = io::Result<C>>,
+{
+    let mut complained: Option<Instant> = None;
     loop {
-        match listener.accept().await {
-            Ok((client, peer)) => {
-                exhausted = false;
-                if let Some(served) = admit(shared, client, peer) {
-                    tasks.spawn(served);
-                }
-            }
+        match next().await {
+            Ok(client) => serve(client),
             Err(error) if is_exhausted(&error) => {
-                if !exhausted {
+                // Room that comes and goes must not fill the log.
+                if complained.is_none_or(|at| at.elapsed() >= QUIET) {
+                    complained = Some(Instant::now());
                     tracing::error!(error = %error, "cannot accept for now");
                 }
-                exhausted = true;
-                tokio::time::sleep(PAUSE).await;
+                sleep(PAUSE).await;
             }
             // That one connection is gone already; the next one is not.
             Err(error) => tracing::debug!(error = %error, "a connection was gone before it was accepted"),
@@ -77,7 +89,11 @@ pub(crate) async fn accept(listener: &TcpListener, shared: &Arc<Shared>, tasks: 
 
 #[cfg(test)]
 mod tests {
+    use rustix::io::Errno;
+    use tokio::time::timeout;
+
     use super::*;
+    use crate::tests::lines::Lines;
 
     #[tokio::test]
     async fn two_forwarders_never_have_one_port() {
@@ -88,5 +104,32 @@ mod tests {
         assert_eq!(second.to_string(), format!("port {port} is taken by something else"));
         drop(first);
         bind(address).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn out_of_files_it_waits_without_haste_says_so_seldom_and_goes_on() {
+        let lines = Lines::capture();
+        let start = Instant::now();
+        let (mut asked, mut taken) = (0, 0);
+        // Room for one now and then, as when connections end.
+        let next = || {
+            asked += 1;
+            let turn = asked;
+            async move {
+                match turn {
+                    3001.. => std::future::pending().await,
+                    _ if turn % 10 == 0 => Ok(turn),
+                    _ => Err(Errno::MFILE.into()),
+                }
+            }
+        };
+        let waited = timeout(Duration::from_secs(3600), take(next, |_client| taken += 1)).await;
+        assert!(waited.is_err(), "it accepts for ever");
+        assert_eq!((asked, taken), (3001, 300), "nobody is lost");
+        let paused = PAUSE * 2700;
+        let said = lines.all().matches("cannot accept for now").count();
+        let bound = usize::try_from(paused.as_secs() / QUIET.as_secs()).unwrap() + 1;
+        assert!(said >= 1 && said <= bound, "{said} lines in {paused:?}");
+        assert!(start.elapsed() >= paused, "it span");
     }
 }

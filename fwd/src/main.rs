@@ -10,18 +10,23 @@ use pgw_core::dial::Dialer;
 use pgw_core::flag::FlagFile;
 use pgw_core::resources::raise_file_limit;
 use pgw_core::settings::{Environment, FwdSettings};
-use tokio::sync::{Notify, watch};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::task::TaskTracker;
 
+mod asleep;
+mod carry;
 mod conn;
 mod control;
+mod current;
 mod dns;
 mod experience;
 mod failover;
+mod files;
 mod flagfile;
 mod forwarder;
 mod lines;
 mod listener;
+mod live;
 mod origdst;
 mod peek;
 mod race;
@@ -31,14 +36,21 @@ mod start;
 #[cfg(test)]
 mod tests;
 
-use control::Control;
+use asleep::Asleep;
+use control::{Control, Desk};
+use current::Current;
 use dns::Dns;
 use dns::udp::Datagrams;
+use experience::Experience;
 use flagfile::FlagSource;
 use lines::Lines;
+use live::Live;
 use relay::{MOST_PIPES, Pipes};
 use serve::Shared;
 use start::Failure;
+
+/// Wishes to stop that nobody has heard yet. One more says nothing new.
+const STOPS: usize = 4;
 
 fn main() -> ExitCode {
     match prepared() {
@@ -73,25 +85,29 @@ async fn serve(port: u16, settings: &FwdSettings, source: FlagSource, flag: Flag
     let path = socket_path(&settings.run_dir, port);
     let control = Control::bind(&path).map_err(|error| Failure::Control(path, error))?;
     let reload = Arc::new(Notify::new());
-    let stop = start::signals(reload.clone()).map_err(Failure::Runtime)?;
+    let (stop, stopped) = mpsc::channel(STOPS);
+    start::signals(reload.clone(), stop.clone()).map_err(Failure::Runtime)?;
     tracing::info!(port, client = %flag.client.name, revision = %flag.revision, "listening");
-    let (current, receiver) = watch::channel(Arc::new(flag));
+    let live = Arc::new(Live::default());
+    let current = Current::new(flag, live.clone());
+    let experience = Arc::<Experience>::default();
+    let desk = Desk { flag: current.subscribe(), live: live.clone(), experience: experience.clone(), stop };
     let shared = Arc::new(Shared {
-        flag: receiver.clone(),
-        live: Arc::default(),
-        lines: Lines::new(Dialer::new(), receiver.clone()),
-        experience: Arc::default(),
+        flag: current.subscribe(),
+        live: live.clone(),
+        lines: Lines::new(Dialer::new(), current.subscribe()),
+        experience,
         lookup: origdst::kernel(),
         pipes: Pipes::new(MOST_PIPES),
-        cut: CancellationToken::new(),
         dns: Dns::default(),
+        asleep: Asleep::new(live).map_err(Failure::Runtime)?,
+        tasks: TaskTracker::new(),
     });
-    let (live, experience) = (shared.live.clone(), shared.experience.clone());
     let _told = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tokio::select! {
-        () = forwarder::run(listener, datagrams, shared, stop) => {}
+        () = forwarder::run(listener, datagrams, shared, stopped) => {}
         () = source.watch(&current, &reload) => {}
-        () = control.serve(receiver, live, experience) => {}
+        () = control.serve(desk) => {}
     }
     Ok(())
 }

@@ -2,11 +2,8 @@
 
 use std::io::Cursor;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, sleep_until};
 
 use crate::conn::{End, Traffic};
 
@@ -27,6 +24,14 @@ pub(crate) struct Side<R, W> {
     pub(crate) ended: bool,
 }
 
+/// Why a relay does not go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stopped {
+    Ended(Ended),
+    /// Both sides may still speak, and nothing of what they said is left here.
+    AtRest,
+}
+
 /// How a relay came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ended {
@@ -36,30 +41,29 @@ pub(crate) struct Ended {
     pub(crate) whole: bool,
 }
 
-/// Until both directions are through, or nothing moved for `idle`. `see` is shown what the
-/// client says, until it has seen enough: then it says `false`.
-pub(crate) async fn relay<CR, CW, UR, UW>(
+/// Until both directions are through, or `tired` is while nothing is on its way in either. `see` is shown what the client says, until it has seen
+/// enough: then it says `false`.
+pub(crate) fn relay<CR, CW, UR, UW>(
     client: Side<CR, CW>,
     upstream: Side<UR, UW>,
-    idle: Duration,
     traffic: &Traffic,
     pipes: &Pipes,
+    tired: impl Future<Output = ()>,
     see: impl FnMut(&[u8]) -> bool,
-) -> Ended
+) -> impl Future<Output = Stopped>
 where
     CR: AsyncRead + Half,
     CW: AsyncWrite + Half,
     UR: AsyncRead + Half,
     UW: AsyncWrite + Half,
 {
-    let clock = Clock::start();
+    // Made here and not in the future, which would keep room for both sides twice.
     let mut up = Direction {
         from: client.read,
         to: upstream.write,
         left: Cursor::new(client.said),
         ended: client.ended,
         hears_out: true,
-        clock: &clock,
         pipes,
         see,
         count: |count| traffic.up(count),
@@ -72,27 +76,32 @@ where
         left: Cursor::new(upstream.said),
         ended: upstream.ended,
         hears_out: false,
-        clock: &clock,
         pipes,
         see: |_bytes: &[u8]| false,
         count: |count| traffic.down(count),
         bulk: false,
         held: None,
     };
-    let (up, down) = (pin!(up.pump()), pin!(down.pump()));
-    tokio::select! {
-        ended = both(up, down) => ended,
-        () = clock.stood_still(idle) => Ended { by: End::Idle, whole: false },
-    }
-}
-
-async fn both(
-    mut up: impl Future<Output = Finish> + Unpin,
-    mut down: impl Future<Output = Finish> + Unpin,
-) -> Ended {
-    tokio::select! {
-        first = &mut up => after(first, down, End::Client, End::Upstream).await,
-        first = &mut down => after(first, up, End::Upstream, End::Client).await,
+    async move {
+        let mut tired = pin!(tired);
+        let mut asked = false;
+        loop {
+            {
+                let (mut going_up, mut going_down) = (pin!(up.pump()), pin!(down.pump()));
+                tokio::select! {
+                    first = &mut going_up => {
+                        return Stopped::Ended(after(first, going_down, End::Client, End::Upstream).await);
+                    }
+                    first = &mut going_down => {
+                        return Stopped::Ended(after(first, going_up, End::Upstream, End::Client).await);
+                    }
+                    () = &mut tired, if !asked => asked = true,
+                }
+            }
+            if up.is_at_rest() && down.is_at_rest() {
+                return Stopped::AtRest;
+            }
+        }
     }
 }
 
@@ -108,33 +117,5 @@ async fn after(first: Finish, other: impl Future<Output = Finish>, from: End, to
         Finish::Said | Finish::WriteFailed => Ended { by, whole: true },
         Finish::ReadFailed => Ended { by: to, whole: false },
         Finish::Gone => Ended { by: from, whole: false },
-    }
-}
-
-/// When something last moved, in either direction.
-struct Clock {
-    start: Instant,
-    /// Milliseconds since the start.
-    last: AtomicU64,
-}
-
-impl Clock {
-    fn start() -> Self {
-        Self { start: Instant::now(), last: AtomicU64::new(0) }
-    }
-
-    fn moved(&self) {
-        let now = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last.store(now, Ordering::Relaxed);
-    }
-
-    async fn stood_still(&self, idle: Duration) {
-        loop {
-            let last = self.last.load(Ordering::Relaxed);
-            sleep_until(self.start + Duration::from_millis(last) + idle).await;
-            if self.last.load(Ordering::Relaxed) == last {
-                return;
-            }
-        }
     }
 }

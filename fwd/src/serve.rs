@@ -1,25 +1,29 @@
 //! One connection, from its acceptance to its end.
 
 use std::net::{SocketAddr, SocketAddrV4};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pgw_core::dial::{Destination, Stream, Tunnel, tune};
+use pgw_core::dial::{Destination, tune};
 use pgw_core::flag::{FlagFile, FlagUpstream};
+use rustix::net::sockopt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::conn::{Conn, End, Live};
+use crate::asleep::Asleep;
+use crate::carry::{Standing, carry, conclude, reset};
+use crate::conn::{Conn, End};
 use crate::dns::{self, Dns};
 use crate::experience::Experience;
 use crate::failover::Attempt;
+use crate::files;
 use crate::lines::Lines;
+use crate::live::Live;
 use crate::origdst::{self, Lookup};
-use crate::peek::{Heard, Peek};
-use crate::relay::{Ended, Pipes, Side, relay};
+use crate::peek::Peek;
+use crate::relay::Pipes;
 
 /// What all connections of a forwarder share.
 pub(crate) struct Shared {
@@ -29,9 +33,10 @@ pub(crate) struct Shared {
     pub(crate) experience: Arc<Experience>,
     pub(crate) lookup: Lookup,
     pub(crate) pipes: Pipes,
-    /// The time for draining is over.
-    pub(crate) cut: CancellationToken,
     pub(crate) dns: Dns,
+    pub(crate) asleep: Asleep,
+    /// All connections that have a task, or sleep.
+    pub(crate) tasks: TaskTracker,
 }
 
 /// Judges a connection and starts what serves it; `None` when it is refused. The whole of it
@@ -40,32 +45,60 @@ pub(crate) fn admit(
     shared: &Arc<Shared>,
     client: TcpStream,
     peer: SocketAddr,
-) -> Option<Pin<Box<impl Future<Output = ()> + Send + use<>>>> {
+) -> Option<impl Future<Output = ()> + Send + use<>> {
     let flag = shared.flag.borrow().clone();
-    let crowded = shared.live.open() >= flag.limits.max_connections;
-    // Boxed: what a task is given it keeps room for twice.
-    let mut conn = Box::new(Conn::new(shared.live.clone(), flag, peer));
+    let (most, room) = (flag.limits.max_connections, files::room());
     let refused = match origdst::origin(&shared.lookup, &client) {
         Err(direct) => direct.to_string(),
-        Ok(origin) if origin.from != conn.flag.client.ip_cidr.addr() => "not this port's client".to_owned(),
-        Ok(_) if crowded => format!("more than {} connections", conn.flag.limits.max_connections),
+        Ok(origin) if origin.from != flag.client.ip_cidr.addr() => "not this port's client".to_owned(),
+        Ok(_) if shared.live.open() >= most => format!("more than {most} connections"),
+        Ok(_) if shared.live.open() >= room => format!("open files for {room} connections only"),
         Ok(origin) => {
-            conn.destination = Some(origin.to);
-            return Some(Box::pin(serve(shared.clone(), conn, client, origin.to)));
+            let conn = Conn::open(&shared.live, flag, peer.ip(), origin.to);
+            return Some(serve(shared.clone(), conn, client, origin.to));
         }
     };
-    conn.refuse(refused);
+    Conn::refuse(&shared.live, flag, peer.ip(), refused);
     reset(&client);
     None
 }
 
-async fn serve(shared: Arc<Shared>, mut conn: Box<Conn>, mut client: TcpStream, original: SocketAddrV4) {
-    // An option that cannot be set is no reason to refuse: the relay works without it.
-    let _tuned = tune(&client);
-    if original.port() == dns::PORT {
-        conn.end = dns::tcp::serve(&shared, &conn, client).await;
-        return;
+#[expect(clippy::manual_async_fn, reason = "an async fn keeps room for its arguments twice")]
+fn serve(
+    shared: Arc<Shared>,
+    mut conn: Conn,
+    mut client: TcpStream,
+    original: SocketAddrV4,
+) -> impl Future<Output = ()> + Send {
+    async move {
+        // An option that cannot be set is no reason to refuse: the relay works without it.
+        let _tuned = tune(&client);
+        if original.port() == dns::PORT {
+            let end = Box::pin(dns::tcp::serve(&shared, &conn, &mut client)).await;
+            return conn.over(end);
+        }
+        // Boxed: its room is given back when the connection stands, which then lives for hours.
+        match Box::pin(reach(&shared, &mut conn, &mut client, original)).await {
+            Ok(mut standing) => {
+                let stopped = carry(&shared, &conn, &mut client, &mut standing).await;
+                conclude(&shared, conn, client, standing, stopped);
+            }
+            Err(end) => {
+                // A clean end would look like an empty answer.
+                reset(&client);
+                conn.over(end);
+            }
+        }
     }
+}
+
+/// Until one of the upstreams has a tunnel to where the client meant to go.
+async fn reach(
+    shared: &Shared,
+    conn: &mut Conn,
+    client: &mut TcpStream,
+    original: SocketAddrV4,
+) -> Result<Standing, End> {
     let mut peek = Peek::new();
     let flag = conn.flag.clone();
     let attempt = Attempt {
@@ -84,77 +117,27 @@ async fn serve(shared: Arc<Shared>, mut conn: Box<Conn>, mut client: TcpStream, 
     };
     let reached = tokio::select! {
         biased;
-        () = shared.cut.cancelled() => Err(End::Drain),
-        // Boxed: its room is given back when the connection stands, which then lives for hours.
-        reached = Box::pin(attempt.reach(allowed, dial, &mut failures)) => reached.ok_or(End::NoUpstream),
-        _gone = peek.read(&mut client) => Err(End::Client),
+        told = conn.told() => Err(told),
+        reached = attempt.reach(allowed, dial, &mut failures) => reached.ok_or(End::NoUpstream),
+        _gone = peek.read(client) => Err(End::Client),
     };
     conn.reason = failures;
-    let mut client_said = peek.done();
-    conn.end = match reached {
-        Ok((upstream, tunnel)) => {
-            conn.upstream = Some(upstream.upstream.name.clone());
-            carry(&shared, &conn, upstream, &mut client_said, client, tunnel).await
-        }
-        Err(end) => {
-            // A clean end would look like an empty answer.
-            reset(&client);
-            end
-        }
-    };
-    conn.name = client_said.sniffer.name().map(str::to_owned);
-}
-
-/// Relays until the end, which may come from outside.
-async fn carry(
-    shared: &Shared,
-    conn: &Conn,
-    upstream: &FlagUpstream,
-    client_said: &mut Heard,
-    mut client: TcpStream,
-    mut tunnel: Tunnel,
-) -> End {
-    let mut flag = shared.flag.clone();
-    let removed = flag.wait_for(|now| !still_allowed(now, &conn.flag, upstream));
-    let ended = tokio::select! {
-        biased;
-        _flag = removed => Ended { by: End::Removed, whole: false },
-        () = shared.cut.cancelled() => Ended { by: End::Drain, whole: false },
-        ended = between(shared, conn, client_said, &mut client, &mut tunnel) => ended,
-    };
-    if !ended.whole {
-        reset(&client);
-        reset(tunnel.stream.tcp());
+    let mut heard = peek.done();
+    conn.named(heard.sniffer.name());
+    let (upstream, tunnel) = reached?;
+    conn.carried_by(upstream);
+    conn.traffic.up(tunnel.sent);
+    if heard.bytes.is_empty() {
+        // Many proxies send nothing small while their last packet, the answer, is unacknowledged
+        // (Nagle), and the kernel would wait 40 ms for something to send along with that.
+        let _tuned = sockopt::set_tcp_quickack(tunnel.stream.tcp(), true);
     }
-    ended.by
-}
-
-async fn between(
-    shared: &Shared,
-    conn: &Conn,
-    client_said: &mut Heard,
-    client: &mut TcpStream,
-    tunnel: &mut Tunnel,
-) -> Ended {
-    let idle = Duration::from_secs(conn.flag.limits.idle_timeout_s);
-    let (traffic, pipes) = (&conn.traffic, &shared.pipes);
-    let mut said = std::mem::take(&mut client_said.bytes);
-    traffic.up(tunnel.sent);
-    said.drain(..tunnel.sent.min(said.len()));
-    let early = std::mem::take(&mut tunnel.early);
-    let (read, write) = client.split();
-    let client = Side { read, write, said, ended: client_said.ended };
-    let see = |bytes: &[u8]| client_said.sniffer.see(bytes);
-    match &mut tunnel.stream {
-        Stream::Plain(tcp) => {
-            let (read, write) = tcp.split();
-            relay(client, Side { read, write, said: early, ended: false }, idle, traffic, pipes, see).await
-        }
-        Stream::Tls(tls) => {
-            let (read, write) = tokio::io::split(tls.as_mut());
-            relay(client, Side { read, write, said: early, ended: false }, idle, traffic, pipes, see).await
-        }
+    heard.bytes.drain(..tunnel.sent.min(heard.bytes.len()));
+    // It may have been taken away while it was dialled, when nobody knew who would carry this.
+    if !conn.allowed_by(&shared.flag.borrow()) {
+        return Err(End::Removed);
     }
+    Ok(Standing { tunnel, heard })
 }
 
 /// May what was accepted under the flag `then` still go by this upstream?
@@ -173,10 +156,4 @@ pub(crate) fn same_exits(one: &FlagFile, other: &FlagFile) -> bool {
     one.client.ip_cidr == other.client.ip_cidr
         && one.upstreams.len() == other.upstreams.len()
         && one.upstreams.iter().zip(&other.upstreams).all(|(one, other)| same_exit(one, other))
-}
-
-/// Says "broken off" when the stream is dropped, where it would say "that was all".
-fn reset(stream: &TcpStream) {
-    // When it cannot be set the connection is closed all the same.
-    let _set = stream.set_zero_linger();
 }

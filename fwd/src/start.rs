@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
 
 use crate::flagfile::LoadError;
+use crate::forwarder::Stop;
 use crate::listener::BindError;
 
 /// Why a forwarder does not start.
@@ -53,11 +54,10 @@ pub(crate) fn port(arguments: impl Iterator<Item = OsString>) -> Result<u16, Fai
 }
 
 /// SIGTERM and SIGINT as messages, SIGHUP as a wish to look at the flag file.
-pub(crate) fn signals(reload: Arc<Notify>) -> io::Result<mpsc::Receiver<()>> {
+pub(crate) fn signals(reload: Arc<Notify>, stop: mpsc::Sender<Stop>) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    let (stop, stopped) = mpsc::channel(2);
     tokio::spawn(async move {
         loop {
             let sent = tokio::select! {
@@ -65,15 +65,15 @@ pub(crate) fn signals(reload: Arc<Notify>) -> io::Result<mpsc::Receiver<()>> {
                     reload.notify_one();
                     Ok(())
                 }
-                _signal = terminate.recv() => stop.try_send(()),
-                _signal = interrupt.recv() => stop.try_send(()),
+                _signal = terminate.recv() => stop.try_send(Stop::Signal),
+                _signal = interrupt.recv() => stop.try_send(Stop::Signal),
             };
             if sent.is_err() && stop.is_closed() {
                 return;
             }
         }
     });
-    Ok(stopped)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -79,8 +79,7 @@ impl Line {
         match self.hear(PATIENCE).await? {
             Answer::Status(status) if status.port == self.port => Ok(status),
             Answer::Status(status) => Err(self.nonsense(format!("it serves port {}", status.port))),
-            Answer::Seen { .. } => Err(self.nonsense("it answers another question".into())),
-            Answer::Error { detail } => Err(self.nonsense(detail)),
+            other => Err(self.unasked(other)),
         }
     }
 
@@ -104,6 +103,14 @@ impl Line {
         serde_json::from_slice(&line).map_err(|error| self.nonsense(error.to_string()))
     }
 
+    /// For an answer that is not to what was asked.
+    fn unasked(&self, answer: Answer) -> ControlError {
+        match answer {
+            Answer::Error { detail } => self.nonsense(detail),
+            _ => self.nonsense("it answers another question".into()),
+        }
+    }
+
     fn nonsense(&self, detail: String) -> ControlError {
         ControlError::Nonsense { port: self.port, detail }
     }
@@ -121,8 +128,7 @@ impl Following {
     pub async fn next(&mut self) -> Result<Vec<Seen>, ControlError> {
         match self.0.hear(LONGEST_SILENCE).await? {
             Answer::Seen { upstreams } => Ok(upstreams),
-            Answer::Status(_) => Err(self.0.nonsense("it answers another question".into())),
-            Answer::Error { detail } => Err(self.0.nonsense(detail)),
+            other => Err(self.0.unasked(other)),
         }
     }
 }

@@ -18,14 +18,11 @@ const IDLE: Duration = Duration::from_secs(8);
 const REPLY: Duration = Duration::from_secs(5);
 
 /// Answers one question after the other, until the client ends or may ask no more.
-pub(crate) async fn serve(shared: &Shared, conn: &Conn, mut client: TcpStream) -> End {
-    let mut flag = shared.flag.clone();
-    let handed_on = flag.wait_for(|now| now.client.ip_cidr != conn.flag.client.ip_cidr);
+pub(crate) async fn serve(shared: &Shared, conn: &Conn, client: &mut TcpStream) -> End {
     tokio::select! {
         biased;
-        _flag = handed_on => End::Removed,
-        () = shared.cut.cancelled() => End::Drain,
-        ended = converse(shared, conn, &mut client) => match ended {
+        told = conn.told() => told,
+        ended = converse(shared, conn, client) => match ended {
             Ok(()) => End::Client,
             Err(error) if error.kind() == io::ErrorKind::TimedOut => End::Idle,
             Err(_broken) => End::Client,

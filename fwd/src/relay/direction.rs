@@ -13,7 +13,6 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest, ReadBuf, ReadHal
 use tokio::net::{TcpStream, tcp};
 use tokio::time::timeout;
 
-use super::Clock;
 use super::pipes::{Pipe, Pipes};
 
 /// The shared buffer. Smaller ones cost a call for too few bytes, and larger ones leave the cache.
@@ -89,9 +88,9 @@ pub(super) struct Direction<'a, R, W, See, Count> {
     /// Who still talks when the receiver takes no more is heard out: not an upstream whose client
     /// is gone, which would go on sending all that was asked for.
     pub(super) hears_out: bool,
-    pub(super) clock: &'a Clock,
     pub(super) pipes: &'a Pipes,
     pub(super) see: See,
+    /// Is told of what was passed on, and with 0 of an end.
     pub(super) count: Count,
     /// What was read last was much: the next bytes go through a pipe.
     pub(super) bulk: bool,
@@ -106,6 +105,11 @@ where
     See: FnMut(&[u8]) -> bool,
     Count: Fn(usize),
 {
+    /// Nothing is on its way, and more may come.
+    pub(super) fn is_at_rest(&self) -> bool {
+        !self.ended && self.held.is_none() && rest(&self.left).is_none()
+    }
+
     pub(super) async fn pump(&mut self) -> Finish {
         match poll_fn(|cx| self.poll_move(cx)).await {
             Finish::Said => self.to.shutdown().await.map_or(Finish::WriteFailed, |()| Finish::Said),
@@ -175,7 +179,6 @@ where
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
-        self.clock.moved();
         (self.count)(written);
         Ok(())
     }
@@ -190,10 +193,10 @@ where
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
                 Err(_) => return Poll::Ready(Err(Finish::ReadFailed)),
             }
-            self.clock.moved();
             let bytes = buffer.filled();
             self.ended = bytes.is_empty();
             if self.ended {
+                (self.count)(0);
                 return Poll::Ready(Ok(()));
             }
             let curious = (self.see)(bytes);
@@ -222,10 +225,10 @@ where
             };
             match from.try_io(Interest::READABLE, || self.pipes.fill(&pipe, from)) {
                 Ok(taken) => {
-                    self.clock.moved();
                     self.ended = taken == 0;
                     self.bulk = taken >= TRICKLE;
                     if self.ended {
+                        (self.count)(0);
                         self.pipes.give_back(pipe);
                     } else {
                         self.held = Some((pipe, taken));

@@ -1,11 +1,16 @@
 //! Both directions over streams in memory: who ends it, and when.
 
+use std::future::pending;
 use std::io;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split};
+use tokio::time::{Instant, sleep};
 
 use super::*;
+use crate::conn::Conn;
+use crate::live::Live;
 
 type Ends = Side<ReadHalf<DuplexStream>, WriteHalf<DuplexStream>>;
 
@@ -16,6 +21,10 @@ fn side(said: &str) -> (Ends, DuplexStream) {
     (Side { read, write, said: said.as_bytes().to_vec(), ended: false }, far)
 }
 
+fn whole(stopped: Stopped) -> bool {
+    matches!(stopped, Stopped::Ended(Ended { whole: true, .. }))
+}
+
 fn traffic() -> Traffic {
     Traffic::new(Arc::default())
 }
@@ -24,31 +33,6 @@ fn traffic() -> Traffic {
 fn pipes() -> &'static Pipes {
     static NONE: LazyLock<Pipes> = LazyLock::new(|| Pipes::new(0));
     &NONE
-}
-
-const HOUR: Duration = Duration::from_secs(3600);
-
-#[tokio::test(start_paused = true)]
-async fn only_silence_in_both_directions_is_idle() {
-    let (client, mut far_client) = side("");
-    let (upstream, mut far_upstream) = side("");
-    let start = Instant::now();
-    let traffic = traffic();
-    let talk = async {
-        for _hour in 0..3 {
-            tokio::time::advance(HOUR - Duration::from_secs(1)).await;
-            far_upstream.write_all(b"x").await.unwrap();
-            far_client.read_exact(&mut [0]).await.unwrap();
-        }
-        std::future::pending::<()>().await
-    };
-    let ended = tokio::select! {
-        ended = relay(client, upstream, HOUR, &traffic, pipes(), |_bytes| false) => ended,
-        () = talk => panic!("talks for ever"),
-    };
-    assert_eq!(ended, Ended { by: End::Idle, whole: false });
-    let lasted = start.elapsed();
-    assert!(lasted >= 3 * (HOUR - Duration::from_secs(1)) + HOUR && lasted < 5 * HOUR, "{lasted:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -67,13 +51,13 @@ async fn what_was_said_before_comes_first() {
         (up, down)
     };
     let mut seen = Vec::new();
-    let relayed = relay(client, upstream, HOUR, &traffic, pipes(), |bytes| {
+    let relayed = relay(client, upstream, &traffic, pipes(), pending(), |bytes| {
         seen.extend_from_slice(bytes);
         false
     });
     let (ended, heard) = tokio::join!(relayed, talk);
     assert_eq!(heard, ("GET /".to_owned(), "220 ready".to_owned()));
-    assert!(ended.whole);
+    assert!(whole(ended));
     assert_eq!(seen, b"/", "what was said before was seen before");
 }
 
@@ -94,9 +78,10 @@ async fn an_upstream_that_stops_listening_is_still_heard_to_its_last_word() {
         far_client.read_to_string(&mut heard).await.unwrap();
         heard
     };
-    let (ended, heard) = tokio::join!(relay(client, upstream, HOUR, &traffic, pipes(), |_bytes| false), talk);
+    let (ended, heard) =
+        tokio::join!(relay(client, upstream, &traffic, pipes(), pending(), |_bytes| false), talk);
     assert_eq!(heard, "413 too long");
-    assert!(ended.whole);
+    assert!(whole(ended));
 }
 
 #[tokio::test(start_paused = true)]
@@ -118,11 +103,12 @@ async fn a_client_that_is_gone_has_nothing_more_fetched_for_it() {
             std::future::pending::<()>().await
         };
         let ended = tokio::select! {
-            ended = relay(client, upstream, HOUR, &traffic, pipes(), |_bytes| false) => ended,
+            ended = relay(client, upstream, &traffic, pipes(), pending(), |_bytes| false) => ended,
             () = download => panic!("goes on for ever"),
         };
-        assert!(!ended.whole, "the upstream must not take it for the whole: {half_closed}");
-        assert_eq!((ended.by, start.elapsed()), (End::Client, Duration::ZERO), "{half_closed}");
+        // The upstream must not take it for the whole.
+        let broken_off = Stopped::Ended(Ended { by: End::Client, whole: false });
+        assert_eq!((ended, start.elapsed()), (broken_off, Duration::ZERO), "{half_closed}");
     }
 }
 
@@ -147,14 +133,14 @@ async fn an_error_ends_both_directions_and_tells_whose_it_was() {
     let (client, _far_client) = side("");
     let (upstream, _far_upstream) = side("");
     let broken = Side { read: reset(), write: client.write, said: Vec::new(), ended: false };
-    let ended = relay(broken, upstream, HOUR, &traffic(), pipes(), |_bytes| false).await;
-    assert_eq!(ended, Ended { by: End::Client, whole: false });
+    let ended = relay(broken, upstream, &traffic(), pipes(), pending(), |_bytes| false).await;
+    assert_eq!(ended, Stopped::Ended(Ended { by: End::Client, whole: false }));
 
     let (client, _far_client) = side("");
     let (upstream, _far_upstream) = side("");
     let broken = Side { read: reset(), write: upstream.write, said: Vec::new(), ended: false };
-    let ended = relay(client, broken, HOUR, &traffic(), pipes(), |_bytes| false).await;
-    assert_eq!(ended, Ended { by: End::Upstream, whole: false });
+    let ended = relay(client, broken, &traffic(), pipes(), pending(), |_bytes| false).await;
+    assert_eq!(ended, Stopped::Ended(Ended { by: End::Upstream, whole: false }));
 
     // TLS without a goodbye is an end like any other.
     let (client, far_client) = side("");
@@ -162,5 +148,33 @@ async fn an_error_ends_both_directions_and_tells_whose_it_was() {
     let (upstream, _far_upstream) = side("");
     let read = Broken(io::ErrorKind::UnexpectedEof);
     let rude = Side { read, write: upstream.write, said: Vec::new(), ended: false };
-    assert!(relay(client, rude, HOUR, &traffic(), pipes(), |_bytes| false).await.whole);
+    assert!(whole(relay(client, rude, &traffic(), pipes(), pending(), |_bytes| false).await));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_byte_a_second_arrives_every_second_and_is_not_idle() {
+    let mut flag = crate::tests::flag(15001);
+    flag.limits.idle_timeout_s = 2;
+    flag.upstreams = vec![crate::tests::upstream("de1", "127.0.0.1:1".parse().unwrap())];
+    let (live, flag) = (Arc::<Live>::default(), Arc::new(flag));
+    let here = std::net::Ipv4Addr::LOCALHOST;
+    let conn = Conn::open(&live, flag.clone(), here.into(), std::net::SocketAddrV4::new(here, 443));
+    conn.carried_by(&flag.upstreams[0]);
+    let (client, mut far_client) = side("");
+    let (upstream, mut far_upstream) = side("");
+    let talk = async {
+        for second in 0..600 {
+            sleep(Duration::from_secs(1)).await;
+            let sent = Instant::now();
+            far_client.write_all(b"x").await.unwrap();
+            far_upstream.read_exact(&mut [0]).await.unwrap();
+            assert_eq!(sent.elapsed(), Duration::ZERO, "second {second}: it was held back");
+        }
+    };
+    tokio::select! {
+        () = talk => {}
+        ended = relay(client, upstream, &conn.traffic, pipes(), pending(), |_bytes| true) => panic!("{ended:?}"),
+        told = conn.told() => panic!("{told:?}"),
+        never = live.watch_silence() => match never {},
+    }
 }

@@ -75,7 +75,7 @@ async fn both_directions_arrive_whole_at_a_slow_reader_with_pipes_with_few_and_w
         assert!(heard_by_origin.recv().await.unwrap() == numbers(MUCH, 3), "up, {most} pipes");
         assert_eq!(gateway.shared.pipes.spliced() > 0, most > 0, "{most} pipes");
         assert_eq!(gateway.shared.pipes.held(), 0, "{most} pipes");
-        let status = gateway.live.status(&gateway.flag.borrow());
+        let status = gateway.status();
         assert_eq!((status.bytes_up, status.bytes_down), (4 << 20, 4 << 20), "{most} pipes");
     }
 }
@@ -90,21 +90,21 @@ async fn bulk_is_spliced_and_its_end_is_passed_on() {
     let mut heard = Vec::new();
     client.read_to_end(&mut heard).await.unwrap();
     assert!(heard.ends_with(&sent));
-    let status = gateway.live.status(&gateway.flag.borrow());
+    let status = gateway.status();
     let (spliced, all) = (gateway.shared.pipes.spliced(), status.bytes_up + status.bytes_down);
     assert!(spliced > all / 10 * 9, "{spliced} of {all}");
 }
 
-/// While nothing is said its task is nearly all that a connection takes: ten thousand of them
-/// must not be felt by a small gateway.
+/// The task is most of what a connection takes until it sleeps. Its place with the runtime comes
+/// on top, and grows in steps of 128 bytes.
 #[tokio::test]
-async fn a_connection_takes_two_kilobytes_at_most() {
+async fn a_connection_takes_a_kilobyte_at_most_while_it_is_awake() {
     let gateway = with_pipes(MOST_PIPES, echoes).await;
     let client = TcpStream::connect(gateway.address).await.unwrap();
     let peer = client.local_addr().unwrap();
     let served = crate::serve::admit(&gateway.shared, client, peer).unwrap();
-    let size = size_of_val(&*served);
-    assert!(size <= 2048, "{size}");
+    let size = size_of_val(&served);
+    assert!(size <= 1024, "{size}");
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ fn code(message: &Message) -> ResponseCode {
 
 /// Questions, answers from the cache, failures.
 fn counts(gateway: &Gateway) -> (u64, u64, u64) {
-    let status = gateway.live.status(&gateway.flag.borrow().clone());
+    let status = gateway.status();
     (status.dns_questions, status.dns_from_cache, status.dns_failed)
 }
 

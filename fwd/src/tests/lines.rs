@@ -9,7 +9,7 @@ use super::fakes::{FakeProxy, echoes, origin};
 use super::*;
 
 /// The lines that this test's thread writes.
-pub(super) struct Lines {
+pub(crate) struct Lines {
     seen: watch::Receiver<Vec<String>>,
     _guard: DefaultGuard,
 }
@@ -28,7 +28,7 @@ impl io::Write for Writer {
 }
 
 impl Lines {
-    pub(super) fn capture() -> Self {
+    pub(crate) fn capture() -> Self {
         let (sender, seen) = watch::channel(Vec::new());
         let subscriber = tracing_subscriber::fmt()
             .json()
@@ -49,7 +49,13 @@ impl Lines {
         Self::connections(&lines)
     }
 
-    pub(super) fn all(&self) -> String {
+    /// All lines, as soon as this text was in one of them so often.
+    pub(crate) async fn wait_for(&mut self, text: &str, times: usize) -> String {
+        let lines = self.seen.wait_for(|lines| lines.concat().matches(text).count() >= times).await;
+        lines.unwrap().concat()
+    }
+
+    pub(crate) fn all(&self) -> String {
         self.seen.borrow().concat()
     }
 }

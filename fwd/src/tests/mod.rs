@@ -6,34 +6,41 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
+use pgw_core::control::FwdStatus;
 use pgw_core::dial::Dialer;
 use pgw_core::flag::{FlagFile, FlagUpstream};
 use pgw_core::ids::MappingId;
 use pgw_core::mapping::Target;
 use pgw_core::proxy::{Scheme, Upstream};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::conn::Live;
+use crate::asleep::Asleep;
+use crate::current::Current;
 use crate::dns::Dns;
 use crate::dns::udp::Datagrams;
+use crate::forwarder::Stop;
 use crate::lines::Lines;
 use crate::listener;
+use crate::live::Live;
 use crate::origdst::{Lookup, Origin};
 use crate::relay::{MOST_PIPES, Pipes};
 use crate::serve::Shared;
 
 mod bulk;
+mod control;
 mod dns;
 mod fakes;
-mod lines;
+mod faults;
+pub(crate) mod lines;
 mod names;
 mod reload;
 mod resolvers;
 mod scripted;
 mod setup;
+mod sleep;
 mod stop;
 mod through;
 mod tls;
@@ -76,8 +83,8 @@ struct Gateway {
     address: SocketAddr,
     /// Where it takes datagrams.
     datagrams: SocketAddr,
-    flag: watch::Sender<Arc<FlagFile>>,
-    stop: mpsc::Sender<()>,
+    flag: Current,
+    stop: mpsc::Sender<Stop>,
     live: Arc<Live>,
     shared: Arc<Shared>,
     running: JoinHandle<()>,
@@ -97,20 +104,21 @@ impl Gateway {
     fn start_with_pipes(flag: FlagFile, dialer: Dialer, lookup: Lookup, pipes: usize) -> Self {
         let listener = listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
-        let (flag, receiver) = watch::channel(Arc::new(flag));
         let live = Arc::new(Live::default());
+        let flag = Current::new(flag, live.clone());
         let mut datagrams = Datagrams::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         datagrams.seen_as = |_loopback| CLIENT;
         let datagrams_at = datagrams.address();
         let shared = Arc::new(Shared {
-            flag: receiver.clone(),
+            flag: flag.subscribe(),
             live: live.clone(),
-            lines: Lines::new(dialer, receiver),
+            lines: Lines::new(dialer, flag.subscribe()),
             experience: Arc::default(),
             lookup,
             pipes: Pipes::new(pipes),
-            cut: CancellationToken::new(),
             dns: Dns::default(),
+            asleep: Asleep::new(live.clone()).unwrap(),
+            tasks: TaskTracker::new(),
         });
         let (stop, stopped) = mpsc::channel(2);
         let running = tokio::spawn(crate::forwarder::run(listener, datagrams, shared.clone(), stopped));
@@ -122,11 +130,17 @@ impl Gateway {
     }
 
     fn change(&self, change: impl FnOnce(&mut FlagFile)) {
-        self.flag.send_modify(|flag| {
-            let mut new = FlagFile::clone(flag);
-            change(&mut new);
-            *flag = Arc::new(new);
-        });
+        let mut new = self.flag();
+        change(&mut new);
+        self.flag.take_over(new);
+    }
+
+    fn flag(&self) -> FlagFile {
+        FlagFile::clone(&self.shared.flag.borrow())
+    }
+
+    fn status(&self) -> FwdStatus {
+        self.live.status(&self.flag())
     }
 }
 

@@ -42,7 +42,7 @@ async fn one_round_trip_after_connecting_a_tls_client_hears_his_server() {
         let want = vec![(1, words); 3];
         assert_eq!(proxy.tunnels(), want, "{scheme} {login}: nothing lost, nothing twice, nobody waited for");
         assert_eq!(proxy.connections(), 3, "{scheme} {login}: nobody beside them");
-        let status = gateway.live.status(&gateway.flag.borrow());
+        let status = gateway.status();
         let said = u64::try_from(want[0].1.len()).unwrap();
         assert_eq!(status.bytes_up, 3 * said, "{scheme}: what went ahead is counted");
     }

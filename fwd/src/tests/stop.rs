@@ -19,8 +19,8 @@ async fn with_one_connection(drain_s: u64) -> (Gateway, TcpStream) {
 #[tokio::test]
 async fn a_stopping_forwarder_accepts_nothing_and_lets_open_connections_finish() {
     let (gateway, mut client) = with_one_connection(60).await;
-    gateway.stop.send(()).await.unwrap();
-    while !gateway.live.status(&gateway.flag.borrow()).draining {
+    gateway.stop.send(Stop::Signal).await.unwrap();
+    while !gateway.status().draining {
         tokio::task::yield_now().await;
     }
     let refused = TcpStream::connect(gateway.address).await.unwrap_err();
@@ -34,7 +34,7 @@ async fn a_stopping_forwarder_accepts_nothing_and_lets_open_connections_finish()
 async fn draining_ends_with_its_time() {
     let mut lines = Lines::capture();
     let (gateway, mut client) = with_one_connection(0).await;
-    gateway.stop.send(()).await.unwrap();
+    gateway.stop.send(Stop::Signal).await.unwrap();
     assert!(is_reset(&mut client).await);
     gateway.running.await.unwrap();
     assert_eq!(lines.wait(1).await[0]["end"], "drain");
@@ -43,8 +43,8 @@ async fn draining_ends_with_its_time() {
 #[tokio::test]
 async fn a_second_signal_ends_the_draining_at_once() {
     let (gateway, mut client) = with_one_connection(60).await;
-    gateway.stop.send(()).await.unwrap();
-    gateway.stop.send(()).await.unwrap();
+    gateway.stop.send(Stop::Signal).await.unwrap();
+    gateway.stop.send(Stop::Signal).await.unwrap();
     assert!(is_reset(&mut client).await);
     gateway.running.await.unwrap();
 }

@@ -81,7 +81,9 @@ async fn a_server_that_speaks_first_waits_for_nobody() {
     let proxy = FakeProxy::new(Manner::Tunnel { origin: origin.await, early: "early" }).await;
     let gateway = Gateway::start(vec![upstream("de1", proxy.address)]);
     let mut heard = String::new();
-    gateway.connect().await.read_to_string(&mut heard).await.unwrap();
+    let mut client = gateway.connect().await;
+    let hearing = tokio::time::timeout(Duration::from_secs(30), client.read_to_string(&mut heard));
+    hearing.await.expect("it waits for the client").unwrap();
     assert_eq!(heard, "early 220 ready");
 }
 
@@ -181,7 +183,7 @@ async fn only_redirected_connections_of_its_own_client_are_served() {
         let line = &lines.wait(n + 1).await[n];
         assert_eq!((&line["end"], &line["reason"]), (&"refused".into(), &reason.into()));
         assert_eq!(line["peer"], "127.0.0.1");
-        let status = gateway.live.status(&gateway.flag.borrow());
+        let status = gateway.status();
         assert_eq!((status.refused, status.accepted, status.connections), (1, 1, 0));
     }
     assert_eq!(proxy.asked(), [""; 0], "nothing was dialled for them");
@@ -214,6 +216,6 @@ async fn a_large_transfer_arrives_whole_in_both_directions() {
     let mut heard = Vec::new();
     client.read_to_end(&mut heard).await.unwrap();
     assert!(heard.ends_with(&sent));
-    let status = gateway.live.status(&gateway.flag.borrow());
+    let status = gateway.status();
     assert_eq!(status.bytes_up, 8 << 20);
 }

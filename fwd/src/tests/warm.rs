@@ -137,7 +137,7 @@ async fn a_stopping_forwarder_holds_no_line() {
     let gateway = warmed(&proxy).await;
     let _open = say_hello(&gateway).await;
     ready(&gateway).await;
-    gateway.stop.send(()).await.unwrap();
+    gateway.stop.send(Stop::Signal).await.unwrap();
     proxy.opens(1).await;
 }
 

@@ -5,6 +5,7 @@
 //! another, and a test that hangs or dies leaves nothing behind.
 
 mod agent;
+mod alone;
 mod closed;
 mod crashes;
 mod crowds;
@@ -12,6 +13,7 @@ mod drift;
 mod drill;
 mod evidence;
 mod explained;
+mod faults;
 mod faults_at_random;
 mod flows;
 mod harness;
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         operators::TESTS,
         explained::TESTS,
         faults_at_random::TESTS,
+        faults::TESTS,
         crowds::TESTS,
     ])
 }
