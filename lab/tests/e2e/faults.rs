@@ -115,6 +115,8 @@ async fn an_idle_connection_takes_less_than_a_kibibyte(_lab: Lab) -> Result<()> 
     const GROUPS: usize = 8;
     const GROUP: usize = 400;
     let alone = Alone::start(json!({})).await?;
+    drop(open_many(AT_ONCE).await?);
+    eventually("the first ones are gone", async || Ok((alone.open().await? == 0).then_some(()))).await?;
     let before = alone.memory()?;
     let mut open = Vec::new();
     for _group in 0..GROUPS {
