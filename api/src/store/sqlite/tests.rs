@@ -126,7 +126,7 @@ async fn a_database_that_cannot_be_used_stops_the_start_with_its_reason() {
     assert!(matches!(postgres, Some(OpenError::Url(_))));
 
     drop(open(place.path(), PATIENCE).await.unwrap());
-    sqlx::query("update _sqlx_migrations set version = 9999")
+    sqlx::query("update _sqlx_migrations set version = version + 9998")
         .execute(&mut raw(place.path()).await)
         .await
         .unwrap();
