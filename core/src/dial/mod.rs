@@ -14,6 +14,7 @@ use crate::proxy::{Scheme, Upstream};
 use crate::resources::is_exhausted;
 
 mod line;
+mod roots;
 mod stream;
 mod talk;
 mod tcp;

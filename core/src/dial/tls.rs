@@ -12,13 +12,13 @@ use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::{DialError, Dialer};
+use super::{DialError, Dialer, roots};
 use crate::health::CheckFailure;
 use crate::proxy::Host;
 use crate::resources::shortage;
 
-/// The configuration, made when it is first needed: the system's certificates take a few
-/// megabytes, and most forwarders never look at one.
+/// The configuration, made when it is first needed: most forwarders never look at a certificate.
+/// One for all sessions, so that the later ones with the same upstream or resolver are resumed.
 #[derive(Default)]
 pub(super) struct Tls(OnceCell<Arc<ClientConfig>>);
 
@@ -26,11 +26,7 @@ impl Tls {
     async fn config(&self) -> Result<Arc<ClientConfig>, DialError> {
         let config = self.0.get_or_try_init(|| async {
             // Reading certificates waits for the disk.
-            tokio::task::spawn_blocking(system_config)
-                .await
-                .map_err(io::Error::other)
-                .and_then(|made| made.map_err(io::Error::other))
-                .map(Arc::new)
+            tokio::task::spawn_blocking(system_config).await.map_err(io::Error::other).flatten().map(Arc::new)
         });
         config.await.cloned().map_err(|told| {
             let source = shortage().unwrap_or(told);
@@ -40,12 +36,19 @@ impl Tls {
     }
 }
 
-fn system_config() -> Result<ClientConfig, rustls::Error> {
+fn system_config() -> io::Result<ClientConfig> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    Ok(ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_platform_verifier()?
-        .with_no_client_auth())
+    // The first random number of a process is made of the machine's jitter, which takes 25 ms. Here
+    // it holds up nobody's bytes.
+    provider.secure_random.fill(&mut [0]).map_err(rustls::Error::from).map_err(io::Error::other)?;
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?;
+    let trusting = match roots::bundle() {
+        Some(bundle) => builder.with_root_certificates(roots::read(&bundle)?),
+        None => builder.with_platform_verifier().map_err(io::Error::other)?,
+    };
+    Ok(trusting.with_no_client_auth())
 }
 
 impl Dialer {
