@@ -35,6 +35,7 @@ pub(crate) struct FakeKernel {
     /// What the next `apply` does not do, while it says that it did.
     pub(crate) ignores: AtomicUsize,
     pub(crate) applied: AtomicUsize,
+    pub(crate) looks: AtomicUsize,
     /// How many of the next `apply`s are done and undone at once by somebody else.
     pub(crate) forgets: AtomicUsize,
 }
@@ -188,6 +189,7 @@ impl Kernel for FakeKernel {
     }
 
     async fn read(&self) -> Result<Option<Found>, KernelError> {
+        self.looks.fetch_add(1, Ordering::SeqCst);
         Ok(self.model().found())
     }
 
