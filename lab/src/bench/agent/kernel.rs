@@ -18,16 +18,20 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const GROUP: u32 = 1 << 6;
 
 /// Milliseconds, and what it said.
-pub(super) async fn nft(options: &[&str], batch: &str) -> Result<(f64, String)> {
+pub(super) async fn nft(words: &[&str], input: &str) -> Result<(f64, String)> {
     let mut command = command::bare("nft");
-    command.args(options).args(["-f", "-"]);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+        .args(words)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
     let start = Instant::now();
     let mut child = command.spawn().context("nft")?;
     let mut stdin = child.stdin.take().context("no input")?;
     let write = async {
         // An nft that does not read on says why.
-        let _unread = stdin.write_all(batch.as_bytes()).await;
+        let _unread = stdin.write_all(input.as_bytes()).await;
         drop(stdin);
     };
     let (output, ()) =

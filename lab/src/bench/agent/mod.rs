@@ -26,6 +26,8 @@ use super::{Options, Part, far, hand_over, progress};
 
 /// By this word for `--only` what goes through the agent is measured.
 const THROUGH: &str = "through pgw-agent";
+/// How nft is given what to do.
+const BATCH: [&str; 2] = ["-f", "-"];
 /// Connections that are tried at the same time.
 const AT_ONCE: usize = 32;
 /// The kernel gives back what was deleted a moment later.
@@ -56,7 +58,7 @@ impl Plan {
             repeat: options.repeat,
             sizes: vec![1, 100, 1_000, 10_000],
             rate: Duration::from_millis(1_500),
-            guests: 10,
+            guests: 3,
             changes: 100,
         }
     }
@@ -74,8 +76,13 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     let busy = machine::others().await?;
     let ground = Ground::build(&[], None).await?;
     let mut bench = Bench { ground, plan: Plan::of(options), samples: Samples::default() };
-    for style in styles {
-        bench.style(style).await.context(style.name())?;
+    for repetition in 1..=bench.plan.repeat {
+        for size in bench.plan.sizes.clone() {
+            for style in &styles {
+                progress(&format!("{repetition}/{}: {}, {size} clients", bench.plan.repeat, style.name()));
+                bench.load(*style, size).await.with_context(|| style.name())?;
+            }
+        }
     }
     if options.wants(THROUGH) {
         bench.through_agent().await.context(THROUGH)?;
@@ -97,47 +104,38 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
 }
 
 impl Bench {
-    async fn style(&mut self, style: Style) -> Result<()> {
-        for size in self.plan.sizes.clone() {
-            let clients = clients(size);
-            let port = port_of_device(&clients).context("the device is not among the clients")?;
-            let relay = Part::Bare { port, target: SocketAddrV4::new(FAR, far::ORIGIN) };
-            let mut relay = self.ground.part(&relay, "bare")?;
-            ground::accepts((Ipv4Addr::LOCALHOST, port).into(), Some(&mut relay)).await?;
-            let batch = rules::full(style, &clients).await?;
-            for repetition in 1..=self.plan.repeat {
-                progress(&format!("{}, {size} clients, {repetition}/{}", style.name(), self.plan.repeat));
-                // Ten thousand rules take so long that once must do.
-                if style == Style::Sets || repetition == 1 {
-                    if repetition > 1 {
-                        nft(&[], rules::gone(style)).await?;
-                        tokio::time::sleep(SETTLE).await;
-                    }
-                    let before = slab()?;
-                    let (took, _said) = nft(&[], &batch).await?;
-                    self.samples.add(style, Measure::Load, size, took);
-                    self.samples.add(style, Measure::Memory, size, slab()? - before);
-                }
-                for (who, measure) in [(DEVICE, Measure::Redirected), (STRANGER, Measure::Forwarded)] {
-                    self.ground.device_is(who).await?;
-                    let to = (FAR, far::ORIGIN).into();
-                    let load = Load::Rate { to, at_once: AT_ONCE, time: self.plan.rate };
-                    let outcome = self.ground.measure(load).await?;
-                    ensure!(outcome.failed == 0, "{} connections failed", outcome.failed);
-                    self.samples.add(style, measure, size, outcome.measured / outcome.seconds);
-                }
-            }
-            for _ in 0..self.plan.guests {
-                let (took, said) = nft(&["--echo", "--handle"], &rules::guest_comes(style)).await?;
-                self.samples.add(style, Measure::Added, size, took);
-                let (took, _said) = nft(&[], &rules::guest_goes(style, &said)?).await?;
-                self.samples.add(style, Measure::Removed, size, took);
-            }
-            nft(&[], rules::gone(style)).await?;
-            relay.kill().await?;
-            tokio::time::sleep(SETTLE).await;
+    async fn load(&mut self, style: Style, size: usize) -> Result<()> {
+        let clients = clients(size);
+        let port = port_of_device(&clients).context("the device is not among the clients")?;
+        let relay = Part::Bare { port, target: SocketAddrV4::new(FAR, far::ORIGIN) };
+        let mut relay = self.ground.part(&relay, "bare")?;
+        ground::accepts((Ipv4Addr::LOCALHOST, port).into(), Some(&mut relay)).await?;
+        let batch = rules::full(style, &clients).await?;
+        let before = slab()?;
+        let (took, _said) = nft(&BATCH, &batch).await?;
+        self.samples.add(style, Measure::Load, size, took);
+        self.samples.add(style, Measure::Memory, size, slab()? - before);
+        for _ in 0..self.plan.guests {
+            let (took, _said) = nft(&BATCH, &rules::guest_comes(style)).await?;
+            self.samples.add(style, Measure::Added, size, took);
+            let (looked, listed) = match style {
+                Style::Rules => nft(&rules::LISTING, "").await?,
+                Style::Sets => (0.0, String::new()),
+            };
+            let (took, _said) = nft(&BATCH, &rules::guest_goes(style, &listed)?).await?;
+            self.samples.add(style, Measure::Removed, size, looked + took);
         }
-        self.ground.device_is(DEVICE).await
+        for (who, measure) in [(DEVICE, Measure::Redirected), (STRANGER, Measure::Forwarded)] {
+            self.ground.device_is(who).await?;
+            let load = Load::Rate { to: (FAR, far::ORIGIN).into(), at_once: AT_ONCE, time: self.plan.rate };
+            let outcome = self.ground.measure(load).await?;
+            ensure!(outcome.failed == 0, "{} connections failed", outcome.failed);
+            self.samples.add(style, measure, size, outcome.measured / outcome.seconds);
+        }
+        nft(&BATCH, rules::gone(style)).await?;
+        relay.kill().await?;
+        tokio::time::sleep(SETTLE).await;
+        Ok(())
     }
 
     async fn through_agent(&mut self) -> Result<()> {
@@ -172,8 +170,7 @@ fn notes(options: &Options, plan: &Plan, busy: f64) -> Vec<String> {
             "Namespaces and cables on one machine: device, gateway, far end. *pgw* is what `pgw-agent render` writes for \
              an active set of so many clients: as many of them are mapped as there are ports, the others are closed. \
              *A rule per client* is what scripts do: for each a redirect and an accept if it is mapped, and a drop. \
-             Medians of {} repetitions; everything is loaded once for each with sets, and once in all with rules, \
-             because of the time that takes.",
+             Medians of {} repetitions, ratios within a repetition.",
             plan.repeat
         ),
         "Connections: each is new, says a TLS hello and is answered with 512 bytes. The mapped device stands in the \
@@ -181,8 +178,7 @@ fn notes(options: &Options, plan: &Plan, busy: f64) -> Vec<String> {
          forwarded and meets every rule."
             .to_owned(),
         "*One client* is a mapped one, which is four elements or three rules. What nft takes is the whole life of its \
-         process, about 3 ms of which is starting. A script has to know the handles of its rules to remove them: here \
-         it does."
+         process. Rules are removed by their handles, which have to be looked for first."
             .to_owned(),
         format!(
             "Through pgw-agent: a scripted API changes its answer and calls the agent, {} times. The kernel's own \

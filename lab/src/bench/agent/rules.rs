@@ -24,6 +24,9 @@ pub(super) struct Client {
     port: Option<u16>,
 }
 
+/// How a script finds the rules that it is to remove.
+pub(super) const LISTING: [&str; 5] = ["-a", "list", "table", "ip", "peer"];
+
 /// Comes and goes.
 pub(super) const GUEST: Client = Client { ip: Ipv4Addr::new(10, 200, 0, 1), port: Some(LAST_PORT) };
 
@@ -95,18 +98,21 @@ pub(super) fn guest_comes(style: Style) -> String {
     }
 }
 
-/// `said` is what nft answered when the guest came.
-pub(super) fn guest_goes(style: Style, said: &str) -> Result<String> {
+/// `listed` is what `LISTING` says of rules: they go by their handles.
+pub(super) fn guest_goes(style: Style, listed: &str) -> Result<String> {
     if style == Style::Sets {
         return Ok(guest_elements("delete"));
     }
     let mut batch = String::new();
-    for line in said.lines().filter(|line| line.starts_with("add rule")) {
-        let chain = line.split_whitespace().nth(4).context("no chain")?;
-        let (_, handle) = line.rsplit_once("# handle ").with_context(|| format!("no handle: {line}"))?;
-        writeln!(batch, "delete rule ip peer {chain} handle {handle}")?;
+    let (mut chain, own) = ("", format!(" saddr {} ", GUEST.ip));
+    for line in listed.lines().map(str::trim) {
+        chain = line.strip_prefix("chain ").and_then(|line| line.split(' ').next()).unwrap_or(chain);
+        if line.contains(&own) {
+            let (_, handle) = line.rsplit_once("# handle ").with_context(|| format!("no handle: {line}"))?;
+            writeln!(batch, "delete rule ip peer {chain} handle {handle}")?;
+        }
     }
-    ensure!(!batch.is_empty(), "nft did not say what it added: {said:?}");
+    ensure!(!batch.is_empty(), "who was added is not there");
     Ok(batch)
 }
 
@@ -176,8 +182,9 @@ mod tests {
 
     #[test]
     fn what_was_added_by_rules_is_removed_by_its_handles() {
-        let said = "add rule ip peer input iifname \"lan\" accept # handle 7\n# new generation 3 by process 1 (nft)\n";
-        assert_eq!(guest_goes(Style::Rules, said).unwrap(), "delete rule ip peer input handle 7\n");
+        let listed = "table ip peer { # handle 1\n\tchain input { # handle 2\n\t\tip saddr 10.200.0.10 drop # handle 6\n\
+                      \t\tip saddr 10.200.0.1 drop # handle 7\n\t}\n}\n";
+        assert_eq!(guest_goes(Style::Rules, listed).unwrap(), "delete rule ip peer input handle 7\n");
         assert!(guest_goes(Style::Rules, "").is_err());
     }
 }

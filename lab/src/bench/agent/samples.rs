@@ -23,6 +23,7 @@ pub(super) enum Measure {
     Memory,
     /// Milliseconds of one nft that adds or removes one client.
     Added,
+    /// With the look for what is to be removed.
     Removed,
     /// New connections a second: of a mapped device, by the redirect, and of one that is not
     /// registered, forwarded.

@@ -15,7 +15,7 @@ const BOTH: [(&str, Measure); 6] = [
 ];
 
 pub(super) fn tables(samples: &Samples, plan: &Plan) -> Vec<Table> {
-    let columns: Vec<String> = plan.sizes.iter().map(|clients| format!("{clients} clients")).collect();
+    let columns: Vec<String> = plan.sizes.iter().map(|clients| format!("with {clients}")).collect();
     let row = |name: &str, style: Style, value: &dyn Fn(usize) -> Option<f64>| Row {
         name: name.to_owned(),
         ours: style == Style::Sets,
