@@ -97,9 +97,25 @@ async fn the_real_kernel_keeps_the_contract() {
         assert_eq!(nft.tally().await.unwrap(), None, "a count that is missing is no zero");
         nft.apply("delete table inet pgw_filter\n").await.unwrap();
         assert_eq!(nft.tally().await.unwrap(), None);
+        let mut last = String::new();
         for (case, text) in golden::texts() {
             nft.apply(&text).await.unwrap_or_else(|error| panic!("{}: {error}", case.display()));
             assert!(nft.read().await.unwrap().is_some(), "{}", case.display());
+            last = text;
+        }
+        let printed = nft.read().await.unwrap().unwrap().printed;
+        for foreign in [
+            // Not a rule less, and everybody is open.
+            "add table inet pgw_filter { flags dormant; }\n",
+            "insert rule inet pgw_filter forward accept\n",
+            "add chain inet pgw_filter forward { policy drop; }\n",
+            "add set inet pgw_filter more { type ipv4_addr; }\n",
+        ] {
+            nft.apply(foreign).await.unwrap();
+            let now = nft.read().await.unwrap().unwrap().printed;
+            assert_ne!(now, printed, "{foreign}");
+            nft.apply(&last).await.unwrap();
+            assert_eq!(nft.read().await.unwrap().unwrap().printed, printed, "after {foreign}");
         }
         return;
     }

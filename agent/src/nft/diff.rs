@@ -10,7 +10,7 @@ const MOST_CHANGES: usize = 1_000;
 /// What the kernel holds now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// Both tables without elements, as nft prints them.
+    /// Both tables without elements, in nft's words.
     pub printed: String,
     pub elements: Elements,
 }

@@ -37,6 +37,7 @@ pub(crate) struct FakeKernel {
     pub(crate) ignores: AtomicUsize,
     pub(crate) applied: AtomicUsize,
     pub(crate) tally: Mutex<Option<Tally>>,
+    pub(crate) looks: AtomicUsize,
     /// How many of the next `apply`s are done and undone at once by somebody else.
     pub(crate) forgets: AtomicUsize,
 }
@@ -191,6 +192,7 @@ impl Kernel for FakeKernel {
     }
 
     async fn read(&self) -> Result<Option<Found>, KernelError> {
+        self.looks.fetch_add(1, Ordering::SeqCst);
         Ok(self.model().found())
     }
 

@@ -19,6 +19,8 @@ use super::ruleset::{Elements, Table};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A table of tens of thousands of clients, listed as JSON, is a few MiB.
 const LARGEST_LISTING: u64 = 64 << 20;
+/// As JSON, and without what counts.
+const LISTING: [&str; 2] = ["-s", "-j"];
 const LARGEST_COMPLAINT: u64 = 64 << 10;
 
 #[async_trait]
@@ -74,14 +76,9 @@ impl Kernel for Nft {
     }
 
     async fn read(&self) -> Result<Option<Found>, KernelError> {
-        // One process per listing: several `list` in one are not answered by nft 1.0.6.
-        let listed = tokio::try_join!(
-            list(&["-s", "-t"], Table::Nat),
-            list(&["-s", "-t"], Table::Filter),
-            list(&["-j"], Table::Nat),
-            list(&["-j"], Table::Filter),
-        );
-        let (nat_text, filter_text, nat, filter) = match listed {
+        // One process per table: several `list` in one are not answered by nft 1.0.6.
+        let listed = tokio::try_join!(list(&LISTING, Table::Nat), list(&LISTING, Table::Filter));
+        let (nat, filter) = match listed {
             Ok(listed) => listed,
             // nft's words for "absent" are not to be relied on: ask what is there.
             Err(error @ KernelError::Refused(_)) => {
@@ -91,10 +88,11 @@ impl Kernel for Nft {
             Err(error) => return Err(error),
         };
         let mut elements = Elements::default();
-        listing::read(Table::Nat, &nat, &mut elements)?;
-        listing::read(Table::Filter, &filter, &mut elements)?;
-        let printed =
-            [nat_text, filter_text].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+        let printed = [
+            listing::read(Table::Nat, &nat, &mut elements)?,
+            listing::read(Table::Filter, &filter, &mut elements)?,
+        ]
+        .concat();
         Ok(Some(Found { printed, elements }))
     }
 

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{ReconcileError, Reconciler};
 use crate::drift::{Foreign, Healing};
-use crate::nft::diff::{Left, Step};
+use crate::nft::diff::Left;
 use crate::nft::render;
 use crate::nft::ruleset::Ruleset;
 
@@ -39,7 +39,7 @@ impl Reconciler {
     async fn give_again(&mut self, given: &Ruleset, foreign: &Foreign) -> Result<(), ReconcileError> {
         self.drifted(foreign.by.as_deref());
         self.owe(None, given, true);
-        self.apply(Step::Replace, given).await?;
+        self.replace(given).await?;
         let took = foreign.since.elapsed();
         let found = self.confirm(given).await?;
         self.left = Some(Left { rendered: render::skeleton(&given.skeleton), found: found.clone() });

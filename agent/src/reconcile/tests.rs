@@ -130,12 +130,31 @@ async fn one_client_more_changes_elements_and_is_no_drift() {
 }
 
 #[tokio::test]
+async fn one_client_more_costs_one_change_and_one_look() {
+    let mut house = House::new();
+    house.reconcile(Ok(active(1, &[(3, 15001)], &[]))).await.unwrap();
+    let counts = |house: &House| (house.kernel.times_applied(), house.kernel.looks.load(Ordering::SeqCst));
+    let before = counts(&house);
+    house.reconcile(Ok(active(2, &[(3, 15001)], &[5]))).await.unwrap();
+    assert_eq!(counts(&house), (before.0 + 1, before.1 + 1));
+}
+
+#[tokio::test]
 async fn an_api_that_is_silent_or_talks_nonsense_leaves_the_rules_as_they_are() {
     let mut house = House::new();
     house.reconcile(Ok(active(1, &[(3, 15001)], &[4]))).await.unwrap();
     let cut_short = ActiveSet { count: 9, ..active(2, &[], &[]) };
+    let emptied = ActiveSet { count: 2, ..active(2, &[], &[]) };
+    let half = ActiveSet { items: vec![], ..active(2, &[(3, 15001)], &[4]) };
     let outside = active(2, &[(3, 80)], &[]);
-    for bad in [Err(unreachable()), Ok(cut_short), Ok(outside)] {
+    let port_twice = active(2, &[(3, 15001), (4, 15001)], &[]);
+    let address_twice = active(2, &[(3, 15001)], &[4, 4]);
+    let open_and_closed = active(2, &[(3, 15001)], &[3]);
+    let other_version = ActiveSet { version: 2, ..active(2, &[], &[]) };
+    let nonsense = ApiError::Nonsense { path: "/v1/mappings/active", why: "expected value".to_owned() };
+    let sets = [cut_short, emptied, half, outside, port_twice, address_twice, open_and_closed, other_version];
+    let failures = [unreachable(), nonsense].map(Err);
+    for bad in failures.into_iter().chain(sets.map(Ok)) {
         let error = house.reconcile(bad).await.unwrap_err();
         let status = house.status.now();
         assert_eq!(status.last_error, Some(error.to_string()));
@@ -147,23 +166,33 @@ async fn an_api_that_is_silent_or_talks_nonsense_leaves_the_rules_as_they_are() 
 }
 
 #[tokio::test]
+async fn an_empty_list_that_says_that_it_is_complete_is_believed() {
+    let mut house = House::settled().await;
+    let report = house.reconcile(Ok(active(2, &[], &[]))).await.unwrap();
+    assert_eq!((report.generation, report.clients, house.ports()), (Generation(2), 0, vec![]));
+}
+
+#[tokio::test]
 async fn whatever_somebody_else_changed_is_made_right_and_counted() {
-    let set = || Ok(active(1, &[(3, 15001)], &[4]));
     let tampers: [fn(&FakeKernel); 4] = [
         |kernel| kernel.model().forget(Table::Filter),
         |kernel| kernel.model().tamper(Table::Filter, |text| text.push_str("chain more { }\n")),
-        |kernel| kernel.model().apply("delete element inet pgw_filter clients {\n10.0.0.4\n}\n").unwrap(),
+        |kernel| kernel.model().apply("delete element inet pgw_filter clients {\n10.0.0.3\n}\n").unwrap(),
         |kernel| kernel.model().apply("add element inet pgw_filter open {\n10.0.0.4\n}\n").unwrap(),
     ];
-    for tamper in tampers {
+    // Whether anything was to be changed or not.
+    let nexts = [active(1, &[(3, 15001)], &[4]), active(2, &[(3, 15001)], &[5])];
+    for (tamper, next) in tampers.into_iter().flat_map(|tamper| nexts.clone().map(|next| (tamper, next))) {
         let mut house = House::new();
-        house.reconcile(set()).await.unwrap();
+        house.reconcile(Ok(next.clone())).await.unwrap();
+        let wanted = house.kernel.model().found();
+        house.reconcile(Ok(active(1, &[(3, 15001)], &[4]))).await.unwrap();
         let before = house.kernel.model().found();
         tamper(&house.kernel);
         assert_ne!(house.kernel.model().found(), before);
-        assert!(house.reconcile(set()).await.unwrap().changed);
-        assert_eq!((house.kernel.model().found(), house.drift()), (before, 1));
-        assert!(!house.reconcile(set()).await.unwrap().changed);
+        assert!(house.reconcile(Ok(next.clone())).await.unwrap().changed);
+        assert_eq!((house.kernel.model().found(), house.drift()), (wanted, 1));
+        assert!(!house.reconcile(Ok(next)).await.unwrap().changed);
         assert_eq!(house.drift(), 1, "it is counted once");
     }
 }
@@ -207,11 +236,23 @@ async fn success_is_said_only_when_the_kernel_holds_it() {
 
 #[tokio::test]
 async fn a_kernel_that_refuses_is_told_and_nothing_is_saved() {
-    let mut house = House::new();
-    *house.kernel.failure.lock().unwrap() = Some(KernelError::NotInstalled);
-    let error = house.reconcile(Ok(active(1, &[(3, 15001)], &[]))).await.unwrap_err();
-    assert!(error.to_string().contains("nft is not installed"), "{error}");
-    assert!(!house.state.path().join("agent").exists());
+    // The third is what an nft says that is too old for a word of ours.
+    let too_old = "/dev/stdin:5:3-9: Error: syntax error, unexpected string in: comment".to_owned();
+    for (failure, told) in [
+        (KernelError::NotInstalled, "nft is not installed"),
+        (KernelError::NotPermitted, "needs CAP_NET_ADMIN"),
+        (KernelError::Refused(too_old), "syntax error"),
+        (KernelError::Killed(11), "more than one version of nft"),
+    ] {
+        let mut house = House::new();
+        *house.kernel.failure.lock().unwrap() = Some(failure);
+        let error = house.reconcile(Ok(active(1, &[(3, 15001)], &[]))).await.unwrap_err();
+        assert!(error.to_string().contains(told), "{error}");
+        assert_eq!(house.status.now().last_error, Some(error.to_string()));
+        assert!(!house.state.path().join("agent").exists());
+        house.reconcile(Ok(active(1, &[(3, 15001)], &[]))).await.unwrap();
+        assert_eq!(house.ports(), vec![15001], "it goes on by itself");
+    }
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
+use super::progress;
 use crate::command;
 use crate::net::GATEWAY;
 
@@ -54,8 +55,31 @@ impl Machine {
     }
 }
 
-/// How much of a core others are using, in the second in which this is asked.
+/// So much of a core others may use.
+const QUIET: f64 = 0.1;
+
+/// How much of a core others are using, in the second in which this is asked. Too much is told
+/// to whoever waits.
 pub(crate) async fn others() -> Result<f64> {
+    let busy = used_by_others().await?;
+    if busy > QUIET {
+        progress(&format!(
+            "the machine is not quiet: others use {busy:.2} of a core, and the numbers will say little"
+        ));
+    }
+    Ok(busy)
+}
+
+/// For whoever reads the numbers.
+pub(crate) fn noise(busy: f64) -> Option<String> {
+    (busy > QUIET).then(|| {
+        format!(
+            "**The machine was not quiet**: others used {busy:.2} of a core when it began, and these numbers say little."
+        )
+    })
+}
+
+async fn used_by_others() -> Result<f64> {
     let before = idle_and_all(&fs::read_to_string("/proc/stat")?).context("no cpu line")?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let after = idle_and_all(&fs::read_to_string("/proc/stat")?).context("no cpu line")?;

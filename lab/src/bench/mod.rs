@@ -1,6 +1,7 @@
 //! `pgw-lab bench`: measures pgw beside its peers, in one run and in namespaces of its own. What
-//! is measured is in a module per subject ([`fwd`]); the rest is for all of them.
+//! is measured is in a module per subject ([`fwd`], [`agent`]); the rest is for all of them.
 
+mod agent;
 mod bare;
 mod delay;
 mod drain;
@@ -16,6 +17,7 @@ mod report;
 mod stats;
 
 use std::net::SocketAddrV4;
+use std::path::Path;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
@@ -24,8 +26,8 @@ use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::sandbox::{Lifeline, Sandbox};
-use options::Options;
 pub use options::USAGE;
+use options::{Options, Subject};
 
 /// The first word of a process that is a part of a bench.
 pub const PART: &str = "bench-part";
@@ -88,7 +90,21 @@ fn interrupted(lifeline: &Lifeline) -> ExitCode {
 
 /// The process in the gateway's namespace.
 pub async fn inside(words: &[String]) -> Result<()> {
-    fwd::run(&Options::read(words)?).await
+    let options = Options::read(words)?;
+    match options.subject {
+        Subject::Fwd => fwd::run(&options).await,
+        Subject::Agent => agent::run(&options).await,
+    }
+}
+
+/// Only what is whole is for others to see.
+pub(crate) fn hand_over(options: &Options, report: &report::Report) -> Result<()> {
+    let folder = if options.whole() { "docs/bench" } else { "target/bench" };
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).canonicalize();
+    let root = root.context("the folder in which this was built is gone")?;
+    let page = report.write(&root.join(folder))?;
+    progress(&format!("written: {}", page.display()));
+    Ok(())
 }
 
 /// For whoever waits.

@@ -1,11 +1,19 @@
 //! What the person at the terminal asked for.
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 
-pub const USAGE: &str = "pgw-lab bench fwd [--quick] [--only <word>] [--repeat <number>]";
+pub const USAGE: &str = "pgw-lab bench fwd|agent [--quick] [--only <word>] [--repeat <number>]";
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Subject {
+    Fwd,
+    Agent,
+}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Options {
+    pub(crate) subject: Subject,
     /// Does everything for a moment, to see that it works.
     pub(crate) quick: bool,
     /// Measures only what has this word in its name, beside what it is compared with.
@@ -16,8 +24,12 @@ pub(crate) struct Options {
 impl Options {
     pub(crate) fn read(words: &[String]) -> Result<Self> {
         let mut words = words.iter().map(String::as_str);
-        ensure!(words.next() == Some("fwd"), "{USAGE}");
-        let mut options = Self { quick: false, only: None, repeat: 0 };
+        let subject = match words.next() {
+            Some("fwd") => Subject::Fwd,
+            Some("agent") => Subject::Agent,
+            Some(_) | None => bail!("{USAGE}"),
+        };
+        let mut options = Self { subject, quick: false, only: None, repeat: 0 };
         while let Some(word) = words.next() {
             match word {
                 "--quick" => options.quick = true,
@@ -63,6 +75,8 @@ mod tests {
             ("fwd --repeat 3", false),
             ("fwd --quick", false),
             ("fwd --only redsocks", false),
+            ("agent", true),
+            ("agent --quick", false),
         ] {
             assert_eq!(read(line).unwrap().whole(), whole, "{line}");
         }
@@ -70,9 +84,16 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_refused() {
-        for line in
-            ["", "agent", "fwd --fast", "fwd --repeat", "fwd --repeat 0", "fwd --repeat x", "fwd --only"]
-        {
+        for line in [
+            "",
+            "lan",
+            "agent --fast",
+            "fwd --fast",
+            "fwd --repeat",
+            "fwd --repeat 0",
+            "fwd --repeat x",
+            "fwd --only",
+        ] {
             assert!(read(line).is_err(), "{line}");
         }
         assert!(read("fwd --only HAProxy").unwrap().wants("HAProxy, splice"));

@@ -1,5 +1,8 @@
 //! Without an agent nothing changes in the kernel, and everybody says so (G3, G7, G9).
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
 use anyhow::{Result, ensure};
 use pgw_lab::gateway::{self, Gateway, Program};
 use pgw_lab::lab::{Ready, admin_token, eventually};
@@ -13,6 +16,7 @@ use reqwest::Method;
 crate::tests![
     without_an_agent_a_new_mapping_stays_pending_and_says_so,
     without_nft_readiness_and_reason_say_so,
+    an_nft_that_is_too_old_leaves_the_rules_and_readiness_and_reason_say_so,
     a_flushed_ruleset_is_healed,
     tables_of_others_are_left_alone,
 ];
@@ -52,6 +56,31 @@ async fn without_nft_readiness_and_reason_say_so(mut lab: Lab) -> Result<()> {
     gateway.start(Program::Agent).await?;
     rest.wait_state(&mapping, "APPLIED").await?;
     rest.wait_ready().await
+}
+
+async fn an_nft_that_is_too_old_leaves_the_rules_and_readiness_and_reason_say_so(mut lab: Lab) -> Result<()> {
+    let Ready { rest, mut gateway } = lab.gateway().await?;
+    lab.upstream(Kind::Squid).await?;
+    let (first, second) = (rest.add_client(C1).await?, rest.add_client(C2).await?);
+    let proxy = rest.add_proxy(Kind::Squid).await?;
+    let mapping = rest.add_mapping(&first, &proxy, 1).await?;
+    rest.wait_state(&mapping, "APPLIED").await?;
+    gateway.kill(Program::Agent).await?;
+    fs::create_dir_all("/run/lab/old")?;
+    let words = "/dev/stdin:5:3-9: Error: syntax error, unexpected comment";
+    fs::write("/run/lab/old/nft", format!("#!/bin/sh\necho '{words}' >&2\nexit 1\n"))?;
+    fs::set_permissions("/run/lab/old/nft", fs::Permissions::from_mode(0o755))?;
+    gateway.start_with(Program::Agent, &[("PATH", "/run/lab/old")]).await?;
+    let (open, closed) = (Vigil::begin(C1).await?, Vigil::begin(C2).await?);
+    let waits = rest.add_mapping(&second, &proxy, 1).await?;
+    rest.wait_reason(&waits, "PENDING", "syntax error").await?;
+    let readyz = rest.send(Method::GET, &format!("{}/readyz", rest::API), None).await?;
+    ensure!(readyz.status == 503 && readyz.text.contains("syntax error"), "{readyz:?}");
+    open.end(&[Kind::Squid.ip()]).await?;
+    closed.end(&[]).await?;
+    gateway.kill(Program::Agent).await?;
+    gateway.start(Program::Agent).await?;
+    rest.wait_state(&waits, "APPLIED").await.map(drop)
 }
 
 async fn tables() -> Result<String> {

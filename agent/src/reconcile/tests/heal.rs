@@ -51,8 +51,8 @@ async fn when_notices_were_lost_a_look_decides_what_is_done() {
 #[tokio::test]
 async fn what_is_given_back_is_what_the_kernel_took_last_and_never_what_was_before() {
     let mut house = House::settled().await;
-    // Taken, and changed by somebody else before it could be confirmed.
-    house.kernel.forgets.store(1, Ordering::SeqCst);
+    // Taken, and changed by somebody else before it could be confirmed; the change, and then all.
+    house.kernel.forgets.store(2, Ordering::SeqCst);
     house.reconcile(Ok(active(2, &[], &[3, 4, 5]))).await.unwrap_err();
     assert!(house.reconciler.heal(&Foreign::seen(None)).await.done);
     let found = house.kernel.model().found().unwrap();

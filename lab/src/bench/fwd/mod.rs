@@ -10,7 +10,6 @@ mod samples;
 mod tables;
 mod traffic;
 
-use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
@@ -21,12 +20,9 @@ use self::samples::{Measure, Samples};
 use super::ground::Ground;
 use super::machine::{self, Machine};
 use super::report::Report;
-use super::{Options, progress};
+use super::{Options, hand_over, progress};
 
 const PACKAGES: [&str; 3] = ["redsocks", "haproxy", "v2ray"];
-
-/// So much of a core others may use.
-const QUIET: f64 = 0.1;
 
 /// What is measured of ours only, by the words for `--only`.
 const NAMES: &str = "dns";
@@ -45,11 +41,6 @@ struct Bench {
 pub(crate) async fn run(options: &Options) -> Result<()> {
     let start = Instant::now();
     let busy = machine::others().await?;
-    if busy > QUIET {
-        progress(&format!(
-            "the machine is not quiet: others use {busy:.2} of a core, and the numbers will say little"
-        ));
-    }
     let (wanted, absent): (Vec<_>, Vec<_>) =
         contestants(options)?.into_iter().partition(|who| who.is_installed());
     let redirects: Vec<(u16, u16)> = Contestant::ALL
@@ -157,12 +148,7 @@ impl Bench {
             panels: tables::panels(samples, plan),
             samples: samples.json(),
         };
-        let folder = if options.whole() { "docs/bench" } else { "target/bench" };
-        let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).canonicalize();
-        let root = root.context("the folder in which this was built is gone")?;
-        let page = report.write(&root.join(folder))?;
-        progress(&format!("written: {}", page.display()));
-        Ok(())
+        hand_over(options, &report)
     }
 }
 
@@ -194,11 +180,7 @@ fn notes(options: &Options, bench: &Bench) -> Vec<String> {
          forwarder: about, not exactly."
             .to_owned(),
     ];
-    if *busy > QUIET {
-        notes.push(format!(
-            "**The machine was not quiet**: others used {busy:.2} of a core when it began, and these numbers say little."
-        ));
-    }
+    notes.extend(machine::noise(*busy));
     if !options.whole() {
         notes.push("Not a whole run: do not quote it.".to_owned());
     }

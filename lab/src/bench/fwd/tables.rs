@@ -142,11 +142,11 @@ pub(super) fn panels(samples: &Samples, plan: &Plan) -> Vec<Panel> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::Options;
+    use crate::bench::{Options, Subject};
 
     #[test]
     fn only_what_was_measured_has_a_table_and_every_row_has_all_columns() {
-        let plan = Plan::of(&Options { quick: true, only: None, repeat: 1 }, 500);
+        let plan = Plan::of(&Options { subject: Subject::Fwd, quick: true, only: None, repeat: 1 }, 500);
         let mut samples = Samples::default();
         assert!(tables(&samples, &plan).is_empty());
         for (who, speed) in [(Contestant::Direct, 2e9), (Contestant::FwdSocks, 3e9)] {

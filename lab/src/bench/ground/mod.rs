@@ -22,7 +22,7 @@ use super::load::{Load, Outcome};
 use super::{Part, delay, far};
 use crate::net::GATEWAY;
 use crate::{command, pki, sandbox};
-pub(crate) use network::DEVICE;
+pub(crate) use network::{DEVICE, STRANGER};
 use network::{DEVICE_NS, FAR_NS};
 
 pub(crate) const FAR: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
@@ -130,6 +130,11 @@ impl Ground {
         let input = child.stdin.take().context("no input")?;
         let output = BufReader::new(child.stdout.take().context("no output")?).lines();
         Ok(Held { child, input, output })
+    }
+
+    /// From now on it sends from this address.
+    pub(crate) async fn device_is(&self, address: Ipv4Addr) -> Result<()> {
+        network::device_is(address).await
     }
 
     /// From now on the far end is far away.

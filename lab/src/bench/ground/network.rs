@@ -12,6 +12,8 @@ use crate::{command, names, net, netns};
 pub(super) const DEVICE_NS: &str = "device";
 pub(super) const FAR_NS: &str = "far";
 pub(crate) const DEVICE: Ipv4Addr = Ipv4Addr::new(10, 64, 0, 2);
+/// The device's other address.
+pub(crate) const STRANGER: Ipv4Addr = Ipv4Addr::new(10, 64, 0, 3);
 const LAN: Ipv4Addr = Ipv4Addr::new(10, 64, 0, 1);
 const WAN: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 
@@ -49,6 +51,12 @@ pub(super) async fn cables() -> Result<()> {
     // Or a connection on its way to the far end sits on the port of the next contestant.
     netns::sysctl(GATEWAY, "net/ipv4/ip_local_reserved_ports", "15001-15999")?;
     netns::sysctl(GATEWAY, "net/ipv4/ip_forward", "1")
+}
+
+pub(super) async fn device_is(address: Ipv4Addr) -> Result<()> {
+    let lines =
+        format!("addr replace {address}/24 dev eth0\nroute replace default via {LAN} src {address}\n");
+    net::batch(DEVICE_NS, &lines).await
 }
 
 /// A gateway as pgw makes it, as far as packets see it: redirects by a map, and source NAT for
