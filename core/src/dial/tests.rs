@@ -7,7 +7,7 @@ use std::time::Duration;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::PrivateKeyDer;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, HandshakeKind, RootCertStore, ServerConfig};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -289,6 +289,18 @@ async fn an_https_upstream_is_verified_by_its_name() {
     assert_eq!(wrong_name.kind, CheckFailure::Tls, "{wrong_name}");
     let unknown_issuer = Dialer::new().dial(&to("localhost"), &dest(), LONG).await.unwrap_err();
     assert_eq!(unknown_issuer.kind, CheckFailure::Tls, "{unknown_issuer}");
+}
+
+#[tokio::test]
+async fn the_second_session_with_an_upstream_is_resumed() {
+    let fake = tls_fake(vec![Act::HearHeader, say("HTTP/1.1 200 OK\r\n\r\n"), Act::Hang]).await;
+    let to = upstream(Scheme::Https, "localhost", fake.address.port(), None);
+    let dialer = Dialer::with_tls(fake.trusting);
+    for kind in [HandshakeKind::Full, HandshakeKind::Resumed, HandshakeKind::Resumed] {
+        let tunnel = dialer.dial(&to, &dest(), LONG).await.unwrap();
+        let Stream::Tls(tls) = &tunnel.stream else { panic!("not by TLS") };
+        assert_eq!(tls.get_ref().1.handshake_kind(), Some(kind));
+    }
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use super::*;
 const MUCH: usize = 4 << 20;
 
 /// As many bytes as wanted, in which no two places look alike.
-fn numbers(count: usize, salt: u32) -> Vec<u8> {
+pub(super) fn numbers(count: usize, salt: u32) -> Vec<u8> {
     let numbers = (0u32..).flat_map(|n| n.wrapping_mul(2_654_435_761).wrapping_add(salt).to_le_bytes());
     numbers.take(count).collect()
 }
@@ -28,7 +28,7 @@ where
 }
 
 /// Sends in pieces of odd sizes.
-async fn send(mut to: OwnedWriteHalf, bytes: Vec<u8>) {
+pub(super) async fn send(mut to: OwnedWriteHalf, bytes: Vec<u8>) {
     let mut rest = bytes.as_slice();
     for size in [1, 4095, 70_001, 13, 300_007, 16_384].into_iter().cycle() {
         if rest.is_empty() {
@@ -42,7 +42,7 @@ async fn send(mut to: OwnedWriteHalf, bytes: Vec<u8>) {
 }
 
 /// Hears everything, a little at a time and through a narrow window.
-async fn hear(mut from: OwnedReadHalf) -> Vec<u8> {
+pub(super) async fn hear(mut from: OwnedReadHalf) -> Vec<u8> {
     let mut heard = Vec::new();
     let mut piece = vec![0; 7_001];
     loop {

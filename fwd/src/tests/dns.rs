@@ -4,6 +4,7 @@ use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType;
 use pgw_core::dns::Resolver;
 use pgw_core::flag::FlagDns;
+use rustls::HandshakeKind;
 use tokio::time::Instant;
 
 use super::fakes::{FakeProxy, Manner};
@@ -88,6 +89,10 @@ async fn dns_over_https_keeps_its_connection_and_hides_the_message_id() {
 
     gateway.change(|flag| flag.upstreams.clear());
     resolver.heard.gone.notified().await;
+    gateway.change(|flag| flag.upstreams = vec![upstream("de1", proxy.address)]);
+    assert_eq!(code(&asker.ask("d.test.").await), ResponseCode::NoError);
+    let handshakes = resolver.heard.handshakes.lock().unwrap().clone();
+    assert_eq!(handshakes, [HandshakeKind::Full, HandshakeKind::Resumed], "the second one is cheap");
 }
 
 #[tokio::test]

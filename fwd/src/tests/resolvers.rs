@@ -9,7 +9,7 @@ use pgw_core::dns::Resolver;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::PrivateKeyDer;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, HandshakeKind, RootCertStore, ServerConfig};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
@@ -23,6 +23,8 @@ use super::*;
 pub(super) struct Heard {
     pub(super) questions: AtomicUsize,
     pub(super) ids: std::sync::Mutex<Vec<u16>>,
+    /// How the connections with TLS began.
+    pub(super) handshakes: std::sync::Mutex<Vec<HandshakeKind>>,
     /// Where a resolver that waits is told to go on.
     pub(super) go: Notify,
     /// A connection to it has ended.
@@ -85,6 +87,7 @@ impl FakeResolver {
             let (heard, acceptor) = (shared.clone(), acceptor.clone());
             async move {
                 let mut stream = acceptor.accept(stream).await.unwrap();
+                heard.handshakes.lock().unwrap().extend(stream.get_ref().1.handshake_kind());
                 while let Some(question) = read_post(&mut stream).await {
                     let reply = heard.reply(&question, Mood::Answers).await;
                     let head = format!(

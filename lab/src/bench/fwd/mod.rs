@@ -89,7 +89,10 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
 
 /// Those that are wanted, with what they are compared to.
 fn contestants(options: &Options) -> Result<Vec<Contestant>> {
-    let wanted = |who: &Contestant| options.wants(who.name());
+    let wanted = |who: &Contestant| {
+        let compared = *who == Contestant::HaproxyTls && options.wants(Contestant::FwdHttps.name());
+        compared || options.wants(who.name())
+    };
     if Contestant::ALL.iter().any(wanted) {
         return Ok(Contestant::ALL.into_iter().filter(|who| who.is_measure() || wanted(who)).collect());
     }
