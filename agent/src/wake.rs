@@ -163,15 +163,7 @@ mod tests {
         async fn work(&mut self, (): ()) -> Result<ReconcileReport, ReconcileError> {
             let generation = Generation(self.begun.fetch_add(1, Ordering::SeqCst) + 1);
             self.gate.acquire().await.unwrap().forget();
-            Ok(ReconcileReport {
-                generation,
-                changed: false,
-                took_ms: 0,
-                clients: 0,
-                applied: vec![],
-                flows_ended: 0,
-                warnings: vec![],
-            })
+            Ok(ReconcileReport { generation, ..ReconcileReport::default() })
         }
     }
 

@@ -144,15 +144,7 @@ mod tests {
         async fn reconcile(&self) -> Result<ReconcileReport, AgentError> {
             let generation = Generation(self.calls.fetch_add(1, Ordering::SeqCst) as u64);
             self.gate.acquire().await.unwrap().forget();
-            Ok(ReconcileReport {
-                generation,
-                changed: false,
-                took_ms: 0,
-                clients: 0,
-                applied: vec![],
-                flows_ended: 0,
-                warnings: vec![],
-            })
+            Ok(ReconcileReport { generation, ..ReconcileReport::default() })
         }
     }
 

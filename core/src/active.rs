@@ -129,7 +129,7 @@ impl ActiveSet {
 }
 
 /// `POST /agent/reconcile` answers with what the kernel holds, after asking it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReconcileReport {
     /// Of the active set that the kernel now holds.
     pub generation: Generation,

@@ -73,7 +73,7 @@ pub enum Answer {
     },
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FwdStatus {
     pub version: String,
     pub pid: u32,

@@ -166,15 +166,7 @@ mod tests {
             pid: std::process::id(),
             port,
             revision: Uuid::nil(),
-            draining: false,
-            connections: 0,
-            accepted: 0,
-            refused: 0,
-            bytes_up: 0,
-            bytes_down: 0,
-            dns_questions: 0,
-            dns_from_cache: 0,
-            dns_failed: 0,
+            ..FwdStatus::default()
         };
         serde_json::to_string(&Answer::Status(status)).unwrap()
     }

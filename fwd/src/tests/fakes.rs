@@ -3,8 +3,13 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 
 /// What a fake proxy does with a request.
 #[derive(Clone, Copy)]
@@ -104,4 +109,25 @@ pub(super) async fn listens_first(mut stream: TcpStream) {
 pub(super) async fn echoes(mut stream: TcpStream) {
     let (mut read, mut write) = stream.split();
     let _ended = tokio::io::copy(&mut read, &mut write).await;
+}
+
+/// A server's side of TLS under this name, and who trusts it.
+pub(super) fn certified(name: &str) -> (TlsAcceptor, ClientConfig) {
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(vec![name.into()]).unwrap();
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+    let server = ServerConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key)
+        .unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(cert.der().clone()).unwrap();
+    let trusting = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    (TlsAcceptor::from(Arc::new(server)), trusting)
 }

@@ -6,16 +6,12 @@ use hickory_proto::op::{Message, MessageType, Query, ResponseCode};
 use hickory_proto::rr::rdata::{A, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use pgw_core::dns::Resolver;
-use rcgen::{CertifiedKey, generate_simple_self_signed};
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::PrivateKeyDer;
-use rustls::{ClientConfig, HandshakeKind, RootCertStore, ServerConfig};
+use rustls::HandshakeKind;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
-use tokio_rustls::TlsAcceptor;
 
-use super::fakes::origin;
+use super::fakes::{certified, origin};
 use super::*;
 
 /// What all connections to a fake resolver share.
@@ -63,24 +59,7 @@ impl FakeResolver {
 
     /// DNS over HTTPS, and who trusts its certificate.
     pub(super) async fn https() -> (Self, Dialer) {
-        let CertifiedKey { cert, signing_key } =
-            generate_simple_self_signed(vec!["192.0.2.53".into()]).unwrap();
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
-        let server = ServerConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![cert.der().clone()], key)
-            .unwrap();
-        let mut roots = RootCertStore::empty();
-        roots.add(cert.der().clone()).unwrap();
-        let trusting = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let acceptor = TlsAcceptor::from(Arc::new(server));
+        let (acceptor, trusting) = certified("192.0.2.53");
         let heard = Arc::new(Heard::default());
         let shared = heard.clone();
         let address = origin(move |stream| {

@@ -1,36 +1,15 @@
 //! An upstream behind TLS carries a connection like any other, to its last byte.
 
-use rcgen::{CertifiedKey, generate_simple_self_signed};
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::PrivateKeyDer;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio_rustls::TlsAcceptor;
 
 use super::bulk::{hear, numbers, send};
-use super::fakes::{Manner, listens_first, origin, speak};
+use super::fakes::{Manner, certified, listens_first, origin, speak};
 use super::*;
 
 /// An https proxy for `localhost`, and who trusts it.
 async fn tls_proxy(manner: Manner) -> (SocketAddr, Dialer) {
-    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(vec!["localhost".into()]).unwrap();
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
-    let server = ServerConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![cert.der().clone()], key)
-        .unwrap();
-    let mut roots = RootCertStore::empty();
-    roots.add(cert.der().clone()).unwrap();
-    let trusting = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let acceptor = TlsAcceptor::from(Arc::new(server));
+    let (acceptor, trusting) = certified("localhost");
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {

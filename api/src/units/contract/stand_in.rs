@@ -120,14 +120,7 @@ async fn answer(stream: UnixStream, port: u16, version: String, draining: watch:
             port,
             revision: Uuid::nil(),
             draining: *draining.borrow(),
-            connections: 0,
-            accepted: 0,
-            refused: 0,
-            bytes_up: 0,
-            bytes_down: 0,
-            dns_questions: 0,
-            dns_from_cache: 0,
-            dns_failed: 0,
+            ..FwdStatus::default()
         };
         let mut line = serde_json::to_vec(&Answer::Status(status)).unwrap();
         line.push(b'\n');

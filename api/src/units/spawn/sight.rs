@@ -73,7 +73,6 @@ fn judge(pid: Pid, exe: &Exe, said: Result<FwdStatus, ControlError>) -> Verdict 
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
 
     use super::*;
 
@@ -81,21 +80,8 @@ mod tests {
     fn only_the_same_program_of_the_same_version_is_kept() {
         let pid = Pid::from_raw(42).unwrap();
         let status = |change: fn(&mut FwdStatus)| {
-            let mut status = FwdStatus {
-                version: VERSION.into(),
-                pid: 42,
-                port: 15001,
-                revision: Uuid::nil(),
-                draining: false,
-                connections: 0,
-                accepted: 0,
-                refused: 0,
-                bytes_up: 0,
-                bytes_down: 0,
-                dns_questions: 0,
-                dns_from_cache: 0,
-                dns_failed: 0,
-            };
+            let mut status =
+                FwdStatus { version: VERSION.into(), pid: 42, port: 15001, ..FwdStatus::default() };
             change(&mut status);
             Ok(status)
         };

@@ -91,13 +91,11 @@ impl Transport for KernelOf {
         Ok(ReconcileReport {
             generation: desired.generation,
             changed: true,
-            took_ms: 0,
             clients: desired.mapped.len() + desired.closed.len(),
             applied: applied
                 .map(|(ip, port)| AppliedRule { ip_cidr: ClientIp::new(*ip).unwrap(), port: *port })
                 .collect(),
-            flows_ended: 0,
-            warnings: Vec::new(),
+            ..ReconcileReport::default()
         })
     }
 }
@@ -108,21 +106,8 @@ pub(super) async fn serve(world: Arc<World>, listener: UnixListener, port: u16, 
             continue;
         }
         let Some(flag) = world.served(port) else { continue };
-        let status = FwdStatus {
-            version: "0".into(),
-            pid: 1,
-            port,
-            revision: flag.revision,
-            draining: false,
-            connections: 0,
-            accepted: 0,
-            refused: 0,
-            bytes_up: 0,
-            bytes_down: 0,
-            dns_questions: 0,
-            dns_from_cache: 0,
-            dns_failed: 0,
-        };
+        let status =
+            FwdStatus { version: "0".into(), pid: 1, port, revision: flag.revision, ..FwdStatus::default() };
         let (read, mut write) = stream.into_split();
         let mut lines = BufReader::new(read).lines();
         while let Ok(Some(_ask)) = lines.next_line().await {
