@@ -32,6 +32,8 @@ id! {
     MappingId,
     /// An API token.
     TokenId,
+    /// Somebody who is told of events.
+    WebhookId,
 }
 
 /// Which version of the configuration: counted by the API, confirmed by the agent. It only

@@ -130,6 +130,9 @@ pub struct ApiSettings {
     pub dns_resolvers: Vec<Resolver>,
     /// For the flag files' limits.
     pub warm: u8,
+    /// How long, and how many, events are kept.
+    pub journal_days: u32,
+    pub journal_rows: u32,
     pub admin_token: Option<Secret>,
     pub log: LogLevels,
 }
@@ -210,6 +213,12 @@ impl ApiSettings {
                 "on" => Some(USUAL_WARM),
                 "off" => Some(0),
                 number => number.parse().ok().filter(|count| (1..=MOST_WARM).contains(count)),
+            }),
+            journal_days: r.read("PGW_JOURNAL_DAYS", 90, "a whole number of days from 1 to 3650", |v| {
+                v.parse().ok().filter(|days| (1..=3650).contains(days))
+            }),
+            journal_rows: r.read("PGW_JOURNAL_ROWS", 1_000_000, "a whole number from 1000 to 100000000", |v| {
+                v.parse().ok().filter(|rows| (1_000..=100_000_000).contains(rows))
             }),
             admin_token: read_admin_token(&mut r),
             log: r.log(),

@@ -15,7 +15,7 @@ use subtle::ConstantTimeEq;
 use super::Api;
 use super::error::Error;
 use crate::credentials::FIRST_RUN;
-use crate::store::{By, Role, Store};
+use crate::store::{By, Role, Store, StoreError};
 
 /// Our own tokens have 47 characters; an operator's own may be longer, but not much.
 const LONGEST_HEADER: usize = 512;
@@ -84,6 +84,9 @@ impl Caller {
             Rights::Of(Role::Viewer) if path.starts_with("/v1/tokens") => {
                 Err(Error::Forbidden("only an admin's token may see the tokens"))
             }
+            Rights::Of(Role::Viewer) if path.starts_with("/v1/webhooks") => {
+                Err(Error::Forbidden("only an admin's token may see the webhooks"))
+            }
             Rights::Of(Role::Viewer) => Ok(()),
             Rights::Agent if reads && matches!(path, "/v1/mappings/active" | "/v1/me") => Ok(()),
             Rights::Agent => Err(Error::Forbidden("the internal token may only read the active mappings")),
@@ -111,6 +114,16 @@ fn basic(headers: &HeaderMap) -> Option<Secret> {
     let pair = String::from_utf8(BASE64.decode(credentials(headers, "basic")?).ok()?).ok()?;
     let (_name, token) = pair.split_once(':')?;
     Some(Secret::new(token))
+}
+
+/// Asked again of somebody who was let in. Nobody is sent away because the database cannot be asked.
+pub(super) async fn is_still(api: &Api, headers: &HeaderMap, caller: &Caller) -> bool {
+    let Some(token) = bearer(headers) else { return false };
+    match api.auth.identify(token.expose(), api.store.as_ref()).await {
+        Ok(now) => now == *caller,
+        Err(Error::Store(StoreError::Unavailable { .. })) => true,
+        Err(_) => false,
+    }
 }
 
 pub(super) async fn require(

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::credentials::RandomError;
+use crate::events::Full;
 use crate::health::checks::NotChecked;
 use crate::store::{Conflict, StoreError};
 
@@ -41,6 +43,11 @@ pub(super) enum Error {
     NotChecked(NotChecked),
     #[error(transparent)]
     Random(#[from] RandomError),
+    #[error(transparent)]
+    TooManyReaders(#[from] Full),
+    /// Nothing is known of a client at that time.
+    #[error("the journal does not reach back so far")]
+    NotInJournal { known_from: Option<Timestamp> },
     #[error("a handler panicked: {0}")]
     Panic(String),
     /// An error answer that none of our handlers made.
@@ -166,6 +173,9 @@ impl Error {
             Self::Store(StoreError::Unavailable { .. }) => {
                 (S::SERVICE_UNAVAILABLE, "database_unavailable", self.to_string())
             }
+            Self::TooManyReaders(_) => (S::SERVICE_UNAVAILABLE, "too_many_readers", self.to_string()),
+            Self::NotInJournal { known_from } => (S::NOT_FOUND, "not_in_journal", not_in_journal(*known_from)),
+            Self::Store(StoreError::Stale { .. }) => (S::PRECONDITION_FAILED, "precondition_failed", self.to_string()),
             Self::NotChecked(_) => (S::SERVICE_UNAVAILABLE, "check_impossible", self.to_string()),
             Self::Store(StoreError::Sealed { .. }) => (S::INTERNAL_SERVER_ERROR, "internal", self.to_string()),
             Self::Store(StoreError::Database(_)) | Self::Random(_) | Self::Panic(_) => {
@@ -203,6 +213,13 @@ fn summary(errors: &[FieldError]) -> String {
     }
 }
 
+fn not_in_journal(known_from: Option<Timestamp>) -> String {
+    match known_from {
+        Some(from) => format!("the journal tells of this client from {from:.3} on, and not of that time"),
+        None => "the journal knows nothing of this client: it was never registered here, or that was forgotten".to_owned(),
+    }
+}
+
 fn conflict_code(conflict: &Conflict) -> &'static str {
     match conflict {
         Conflict::NameTaken(_) => "name_taken",
@@ -210,6 +227,7 @@ fn conflict_code(conflict: &Conflict) -> &'static str {
         Conflict::PairTaken => "pair_taken",
         Conflict::PortsExhausted { .. } => "ports_exhausted",
         Conflict::InUse { .. } => "in_use",
+        Conflict::TooMany { .. } => "too_many",
         Conflict::Missing(_) | Conflict::PasswordAlone => "validation_failed",
     }
 }
@@ -222,6 +240,7 @@ fn conflict_field(conflict: &Conflict) -> Vec<FieldError> {
         Conflict::PairTaken => "proxy_id",
         Conflict::PortsExhausted { .. }
         | Conflict::InUse { .. }
+        | Conflict::TooMany { .. }
         | Conflict::Missing(_)
         | Conflict::PasswordAlone => return Vec::new(),
     };

@@ -5,7 +5,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
-use pgw_core::ids::{ClientId, MappingId, ProxyId, TokenId};
+use pgw_core::ids::{ClientId, MappingId, ProxyId, TokenId, WebhookId};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -128,7 +128,7 @@ macro_rules! named {
         }
     )+};
 }
-named!(ProxyId "proxy", ClientId "client", MappingId "mapping", TokenId "token");
+named!(ProxyId "proxy", ClientId "client", MappingId "mapping", TokenId "token", WebhookId "webhook");
 
 impl<S: Send + Sync, T: Named> FromRequestParts<S> for Id<T> {
     type Rejection = Error;

@@ -3,10 +3,12 @@
 pub mod auth;
 mod clients;
 mod error;
+mod events;
 mod explain;
 mod fields;
 mod frame;
 mod input;
+mod journal;
 mod mappings;
 mod openapi;
 mod proxies;
@@ -16,6 +18,7 @@ mod service;
 mod tests;
 mod tokens;
 mod values;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -30,8 +33,10 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::engine::Engine;
+use crate::events::Bus;
 use crate::shared::Shared;
 use crate::store::{Page, Store};
+use crate::webhooks::Webhooks;
 use auth::Auth;
 use error::Error;
 
@@ -40,6 +45,8 @@ const LARGEST_BODY: usize = 1024 * 1024;
 pub struct Api {
     pub store: Arc<dyn Store>,
     pub engine: Arc<dyn Engine>,
+    pub bus: Arc<Bus>,
+    pub webhooks: Arc<Webhooks>,
     pub auth: Auth,
     pub ports: PortRange,
     /// Why the database cannot be used, if it cannot.
@@ -60,6 +67,9 @@ pub fn router(api: Arc<Api>) -> Router {
         .merge(clients::router())
         .merge(mappings::router())
         .merge(explain::router())
+        .merge(events::router())
+        .merge(journal::router())
+        .merge(webhooks::router())
         .merge(tokens::router())
         .merge(service::router())
         .route_layer(middleware::from_fn(frame::finish_writes))

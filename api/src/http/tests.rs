@@ -5,10 +5,12 @@ mod access;
 mod conflicts;
 mod contract;
 mod description;
+mod events;
 mod explain;
 mod fake;
 mod problems;
 mod validation;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,10 +28,13 @@ use tower::ServiceExt;
 
 use super::auth::Auth;
 use super::{Api, router};
+use crate::events::Bus;
 use crate::shared::Shared;
 use crate::store::open::{Opening, PATIENCE};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{NewToken, Role, Store};
+use crate::webhooks::Webhooks;
+use crate::webhooks::fake::FakePost;
 use fake::FakeEngine;
 
 const ADMIN: &str = "pgw_admin-of-the-tests";
@@ -42,6 +47,8 @@ const URL: &str = "socks5://bob:correct%3Ahorse%40battery@proxy.example:1080";
 struct Gateway {
     router: Router,
     engine: Arc<FakeEngine>,
+    bus: Arc<Bus>,
+    post: Arc<FakePost>,
     store: Arc<SqliteStore>,
     place: tempfile::TempDir,
 }
@@ -77,9 +84,19 @@ impl Gateway {
     ) -> Self {
         let engine = Arc::new(FakeEngine::default());
         let auth = Auth::new(admin, &Secret::new(INTERNAL));
-        let api =
-            Api { store: store.clone(), engine: engine.clone(), auth, ports, database: Shared::default() };
-        Self { router: router(Arc::new(api)), engine, store, place }
+        let bus = Arc::new(Bus::new("gw1", 0));
+        let post = Arc::new(FakePost::default());
+        let webhooks = Webhooks { store: store.clone(), bus: bus.clone(), post: post.clone() };
+        let api = Api {
+            store: store.clone(),
+            engine: engine.clone(),
+            bus: bus.clone(),
+            webhooks: Arc::new(webhooks),
+            auth,
+            ports,
+            database: Shared::default(),
+        };
+        Self { router: router(Arc::new(api)), engine, bus, post, store, place }
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {

@@ -9,10 +9,11 @@ use sqlx::sqlite::SqliteError;
 use crate::store::{Conflict, StoreError};
 
 /// What a unique index guards: its name, which PostgreSQL tells, and its columns, which SQLite does.
-const UNIQUE: [(&str, &str, Conflict); 4] = [
+const UNIQUE: [(&str, &str, Conflict); 5] = [
     ("proxies_name", "proxies.name", Conflict::NameTaken("proxy")),
     ("tokens_name", "tokens.name", Conflict::NameTaken("token")),
     ("clients_ip", "clients.ip", Conflict::AddressTaken),
+    ("webhooks_name", "webhooks.name", Conflict::NameTaken("webhook")),
     ("mappings_pair", "mappings.client_id, mappings.proxy_id", Conflict::PairTaken),
 ];
 

@@ -8,11 +8,13 @@
 mod by;
 pub mod crypt;
 mod error;
+mod events;
 pub mod open;
 pub mod postgres;
 pub mod sqlite;
 #[cfg(test)]
 mod suite;
+mod webhooks;
 
 use std::collections::BTreeMap;
 
@@ -30,9 +32,11 @@ use pgw_core::state::{MappingState, Verdict};
 use serde::{Deserialize, Serialize};
 
 pub use by::By;
+pub use events::{Events, ExitAt, Heard, JournalPage, JournalQuery, LogEnds, Unwatched};
+pub use webhooks::{Addressee, Delivery, NewWebhook, Webhook, WebhookPatch, WebhookStatus, Webhooks};
 
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: Events + Webhooks + 'static {
     async fn create_proxy(&self, new: NewProxy) -> Result<Proxy, StoreError>;
     async fn proxies(&self, query: &ListQuery) -> Result<Page<Proxy>, StoreError>;
     async fn proxy(&self, id: ProxyId) -> Result<Proxy, StoreError>;
@@ -90,6 +94,9 @@ pub enum StoreError {
     NotFound(&'static str),
     #[error("{0}")]
     Conflict(Conflict),
+    /// Somebody else changed it meanwhile; this is what it is now.
+    #[error("it was changed meanwhile: it is at revision {revision} now")]
+    Stale { revision: i64 },
     /// Busy, full, read-only, gone: nothing was changed, and trying again may help.
     #[error("the database cannot be used now: {reason}")]
     Unavailable {
@@ -121,6 +128,8 @@ pub enum Conflict {
     Missing(&'static str),
     #[error("a password needs a user name")]
     PasswordAlone,
+    #[error("there are {most} {what}s already, and no more are taken")]
+    TooMany { what: &'static str, most: i64 },
 }
 
 #[derive(Debug, Clone)]

@@ -2,19 +2,23 @@
 
 use jiff::Timestamp;
 use pgw_core::client::Client;
-use pgw_core::ids::{ClientId, ClientIp};
+use pgw_core::ids::{ClientId, ClientIp, MappingId};
 use pgw_core::mac::Mac;
+use pgw_core::state::{MappingState, Verdict};
 use sqlx::types::Text;
 use uuid::Uuid;
 
 use super::db::Connection;
+use super::events::{self, Gateway, changes};
 use super::values::{now, page, pattern, rows_wanted};
-use crate::store::{ClientPatch, Conflict, KnownAs, ListQuery, NewClient, Page, StoreError};
+use super::{exits, mappings};
+use crate::events::{Action, NewEvent, Thing};
+use crate::store::{By, ClientPatch, Conflict, KnownAs, ListQuery, NewClient, Page, StoreError};
 
-#[derive(sqlx::FromRow)]
+#[derive(Clone, sqlx::FromRow)]
 pub(super) struct Row {
     pub(super) id: Uuid,
-    name: String,
+    pub(super) name: String,
     ip: Text<ClientIp>,
     mac: Option<Text<Mac>>,
     note: String,
@@ -36,7 +40,11 @@ impl From<Row> for Client {
     }
 }
 
-pub(super) async fn create(db: &mut Connection, new: NewClient) -> Result<Client, StoreError> {
+pub(super) async fn create(
+    db: &mut Connection,
+    gateway: Gateway<'_>,
+    new: NewClient,
+) -> Result<Client, StoreError> {
     let row: Row = sqlx::query_as(
         "insert into clients (id, name, ip, mac, note, created_at, updated_at)
          values ($1, $2, $3, $4, $5, $6, $6) returning *",
@@ -47,9 +55,23 @@ pub(super) async fn create(db: &mut Connection, new: NewClient) -> Result<Client
     .bind(new.mac.map(Text))
     .bind(new.note)
     .bind(Text(now()))
-    .fetch_one(db)
+    .fetch_one(&mut *db)
     .await?;
+    change(db, gateway, &row, Action::Created, &[]).await?;
+    exits::settle(db, gateway, ClientId(row.id), By::current().0, "it is registered, and has no mapping yet")
+        .await?;
     Ok(row.into())
+}
+
+async fn change(
+    db: &mut Connection,
+    gateway: Gateway<'_>,
+    row: &Row,
+    action: Action,
+    fields: &[&str],
+) -> Result<(), StoreError> {
+    let told = NewEvent::change(By::current().0, Thing::Client, action, &row.name, fields);
+    events::write(db, gateway, &told.of_client(ClientId(row.id))).await.map(drop)
 }
 
 pub(super) async fn list(db: &mut Connection, query: &ListQuery) -> Result<Page<Client>, StoreError> {
@@ -94,42 +116,70 @@ pub(super) async fn live(db: &mut Connection, id: ClientId) -> Result<Row, Store
 
 pub(super) async fn update(
     db: &mut Connection,
+    gateway: Gateway<'_>,
     id: ClientId,
     patch: ClientPatch,
 ) -> Result<Client, StoreError> {
     let before = live(db, id).await?;
     let ip = patch.ip_cidr.unwrap_or(before.ip.0);
     if ip != before.ip.0 {
-        close_mappings(db, id).await?;
+        close_mappings(db, gateway, &before).await?;
     }
     let row: Row = sqlx::query_as(
         "update clients set name = $2, ip = $3, mac = $4, note = $5, updated_at = $6 where id = $1 returning *",
     )
     .bind(id.0)
-    .bind(patch.name.unwrap_or(before.name))
+    .bind(patch.name.unwrap_or_else(|| before.name.clone()))
     .bind(Text(ip))
     .bind(patch.mac.map_or(before.mac, |mac| mac.map(Text)))
-    .bind(patch.note.unwrap_or(before.note))
+    .bind(patch.note.unwrap_or_else(|| before.note.clone()))
     .bind(Text(now()))
-    .fetch_one(db)
+    .fetch_one(&mut *db)
     .await?;
+    let fields = changes([
+        ("name", row.name != before.name),
+        ("ip_cidr", row.ip.0 != before.ip.0),
+        ("mac", row.mac.map(|mac| mac.0) != before.mac.map(|mac| mac.0)),
+        ("note", row.note != before.note),
+    ]);
+    if !fields.is_empty() {
+        change(db, gateway, &row, Action::Updated, &fields).await?;
+    }
     Ok(row.into())
 }
 
 /// What was confirmed of the old address says nothing of the new one.
-async fn close_mappings(db: &mut Connection, id: ClientId) -> Result<(), StoreError> {
+async fn close_mappings(db: &mut Connection, gateway: Gateway<'_>, client: &Row) -> Result<(), StoreError> {
+    let id = ClientId(client.id);
+    let reason = "the device has a new address";
+    let applied: Vec<Uuid> = sqlx::query_scalar(
+        "select id from mappings where client_id = $1 and state = 'APPLIED' and removed_at is null order by id",
+    )
+    .bind(id.0)
+    .fetch_all(&mut *db)
+    .await?;
+    for mapping in applied {
+        let closed = Verdict { state: MappingState::Pending, reason: reason.to_owned() };
+        mappings::tell_state(db, gateway, MappingId(mapping), &closed).await?;
+    }
     sqlx::query(
-        "update mappings set state = 'PENDING', reason = 'the device has a new address', applied_at = null
+        "update mappings set state = 'PENDING', reason = $2, applied_at = null
          where client_id = $1 and state = 'APPLIED'",
     )
     .bind(id.0)
-    .execute(db)
+    .bind(reason)
+    .execute(&mut *db)
     .await?;
-    Ok(())
+    exits::settle(db, gateway, id, By::current().0, reason).await
 }
 
-pub(super) async fn remove(db: &mut Connection, id: ClientId, cascade: bool) -> Result<(), StoreError> {
-    live(db, id).await?;
+pub(super) async fn remove(
+    db: &mut Connection,
+    gateway: Gateway<'_>,
+    id: ClientId,
+    cascade: bool,
+) -> Result<(), StoreError> {
+    let row = live(db, id).await?;
     let removed_at = Text(now());
     let open: i64 =
         sqlx::query_scalar("select count(*) from mappings where client_id = $1 and removed_at is null")
@@ -139,11 +189,15 @@ pub(super) async fn remove(db: &mut Connection, id: ClientId, cascade: bool) -> 
     if open > 0 && !cascade {
         return Err(StoreError::Conflict(Conflict::InUse { what: "client", mappings: open }));
     }
+    for mapping in mappings::live_ids(db, Some(id), None).await? {
+        mappings::tell_removal(db, gateway, mapping).await?;
+    }
     for mark in [
         "update mappings set removed_at = $2 where client_id = $1 and removed_at is null",
         "update clients set removed_at = $2 where id = $1",
     ] {
         sqlx::query(mark).bind(id.0).bind(removed_at).execute(&mut *db).await?;
     }
-    Ok(())
+    change(db, gateway, &row, Action::Deleted, &[]).await?;
+    exits::settle(db, gateway, id, By::current().0, "it is no longer registered: its traffic is left alone").await
 }

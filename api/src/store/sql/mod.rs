@@ -6,6 +6,9 @@
 //! type of one of them. A list of what a column is in each: `docs/decisions/0015`.
 
 mod clients;
+mod events;
+mod exits;
+mod journal;
 mod lent;
 mod mappings;
 mod plans;
@@ -14,6 +17,7 @@ mod proxies;
 mod store;
 mod tokens;
 mod values;
+mod webhooks;
 
 use super::db;
 pub use store::SqlStore;

@@ -11,12 +11,14 @@ use sqlx::types::{Json, Text};
 use uuid::Uuid;
 
 use super::db::Connection;
-use super::mappings;
-use super::values::{Number, Word, now, page, pattern, rows_wanted};
+use super::events::{self, Gateway, changes};
+use super::values::{Number, Word, now, page, pattern, replace, rows_wanted};
+use super::{exits, mappings};
+use crate::events::{Action, HealthChange, NewEvent, Thing};
 use crate::store::crypt::Vault;
-use crate::store::{Conflict, HealthRecord, ListQuery, NewProxy, Page, ProxyDial, ProxyPatch, StoreError};
+use crate::store::{By, Conflict, HealthRecord, ListQuery, NewProxy, Page, ProxyDial, ProxyPatch, StoreError};
 
-#[derive(sqlx::FromRow)]
+#[derive(Clone, sqlx::FromRow)]
 pub(super) struct Row {
     pub(super) id: Uuid,
     name: String,
@@ -51,6 +53,21 @@ impl Row {
             checked_at: self.health_checked_at.map(|Text(at)| at),
             error: self.health_error.clone(),
         }
+    }
+
+    /// The names of what is another in `now`.
+    fn changes(&self, now: &Self) -> Vec<&'static str> {
+        changes([
+            ("name", self.name != now.name),
+            ("scheme", self.scheme.0 != now.scheme.0),
+            ("host", self.host.0 != now.host.0),
+            ("port", self.port != now.port),
+            ("username", self.username != now.username),
+            ("password", self.password != now.password),
+            ("enabled", self.enabled != now.enabled),
+            ("note", self.note != now.note),
+            ("labels", self.labels.0 != now.labels.0),
+        ])
     }
 
     fn set_health(&mut self, health: Health) {
@@ -101,7 +118,12 @@ impl From<Row> for Proxy {
     }
 }
 
-pub(super) async fn create(db: &mut Connection, vault: &Vault, new: NewProxy) -> Result<Proxy, StoreError> {
+pub(super) async fn create(
+    db: &mut Connection,
+    vault: &Vault,
+    gateway: Gateway<'_>,
+    new: NewProxy,
+) -> Result<Proxy, StoreError> {
     let id = ProxyId(Uuid::now_v7());
     let password = new.password.map(|secret| vault.seal(id, &secret)).transpose()?;
     let row: Row = sqlx::query_as(
@@ -121,8 +143,9 @@ pub(super) async fn create(db: &mut Connection, vault: &Vault, new: NewProxy) ->
     .bind(new.note)
     .bind(Json(new.labels))
     .bind(Text(now()))
-    .fetch_one(db)
+    .fetch_one(&mut *db)
     .await?;
+    change(db, gateway, &row, Action::Created, &[]).await?;
     Ok(row.into())
 }
 
@@ -160,10 +183,12 @@ pub(super) async fn upstreams(db: &mut Connection, vault: &Vault) -> Result<Vec<
 pub(super) async fn update(
     db: &mut Connection,
     vault: &Vault,
+    gateway: Gateway<'_>,
     id: ProxyId,
     patch: ProxyPatch,
 ) -> Result<Proxy, StoreError> {
     let mut row = live(db, id).await?;
+    let before = row.clone();
     if patched(&mut row, vault, patch)? {
         row.dial_revision += 1;
         row.set_health(Health::default());
@@ -192,9 +217,48 @@ pub(super) async fn update(
     .bind(row.health_error)
     .bind(row.dial_revision)
     .bind(Text(now()))
-    .fetch_one(db)
+    .fetch_one(&mut *db)
     .await?;
+    let fields = before.changes(&row);
+    if !fields.is_empty() {
+        change(db, gateway, &row, Action::Updated, &fields).await?;
+    }
+    tell_health(db, gateway, &before, &row.health()).await?;
     Ok(row.into())
+}
+
+async fn change(
+    db: &mut Connection,
+    gateway: Gateway<'_>,
+    row: &Row,
+    action: Action,
+    fields: &[&str],
+) -> Result<(), StoreError> {
+    let told = NewEvent::change(By::current().0, Thing::Proxy, action, &row.name, fields);
+    events::write(db, gateway, &told.of_proxy(row.id())).await.map(drop)
+}
+
+/// Only when its status or its way out is another one now; each sample would say nothing.
+async fn tell_health(
+    db: &mut Connection,
+    gateway: Gateway<'_>,
+    before: &Row,
+    now: &Health,
+) -> Result<(), StoreError> {
+    let was = before.health();
+    if (was.status, &was.exit_ip) == (now.status, &now.exit_ip) {
+        return Ok(());
+    }
+    let told = NewEvent::health(&HealthChange {
+        proxy_id: before.id(),
+        proxy: &before.name,
+        from: was.status,
+        to: now.status,
+        latency_ms: now.latency_ms,
+        exit_ip: now.exit_ip.as_deref(),
+        error: now.error.as_deref(),
+    });
+    events::write(db, gateway, &told).await.map(drop)
 }
 
 /// Answers whether it is dialled in another way now, or again, so that its health is unknown.
@@ -218,23 +282,13 @@ fn patched(row: &mut Row, vault: &Vault, patch: ProxyPatch) -> Result<bool, Stor
     Ok(redial)
 }
 
-/// Answers whether it is another value.
-fn replace<T: PartialEq>(field: &mut T, given: Option<T>) -> bool {
-    match given {
-        Some(value) if value != *field => {
-            *field = value;
-            true
-        }
-        Some(_) | None => false,
-    }
-}
-
 pub(super) async fn remove(
     db: &mut Connection,
+    gateway: Gateway<'_>,
     id: ProxyId,
     cascade: bool,
 ) -> Result<Vec<ClientId>, StoreError> {
-    live(db, id).await?;
+    let row = live(db, id).await?;
     let removed_at = Text(now());
     let open: i64 =
         sqlx::query_scalar("select count(*) from mappings where proxy_id = $1 and removed_at is null")
@@ -243,6 +297,9 @@ pub(super) async fn remove(
             .await?;
     if open > 0 && !cascade {
         return Err(StoreError::Conflict(Conflict::InUse { what: "proxy", mappings: open }));
+    }
+    for mapping in mappings::live_ids(db, None, Some(id)).await? {
+        mappings::tell_removal(db, gateway, mapping).await?;
     }
     sqlx::query("update mappings set removed_at = $2 where proxy_id = $1 and removed_at is null")
         .bind(id.0)
@@ -254,7 +311,12 @@ pub(super) async fn remove(
         .bind(removed_at)
         .execute(&mut *db)
         .await?;
+    change(db, gateway, &row, Action::Deleted, &[]).await?;
     let clients = mappings::clients_of_proxy(db, id).await?;
+    let reason = format!("proxy {} was removed", row.name);
+    for client in &clients {
+        exits::settle(db, gateway, *client, By::current().0, &reason).await?;
+    }
     sweep(db).await?;
     Ok(clients)
 }
@@ -272,8 +334,17 @@ pub(super) async fn sweep(db: &mut Connection) -> Result<(), StoreError> {
 
 /// A check may end after its proxy was removed, or after it was made to be dialled in another way;
 /// then there is nothing to write down.
-pub(super) async fn record_health(db: &mut Connection, found: &[HealthRecord]) -> Result<(), StoreError> {
+pub(super) async fn record_health(
+    db: &mut Connection,
+    gateway: Gateway<'_>,
+    found: &[HealthRecord],
+) -> Result<(), StoreError> {
     for HealthRecord { id, revision, health } in found {
+        let before = match live(db, *id).await {
+            Ok(before) if before.dial_revision == *revision => before,
+            Ok(_) | Err(StoreError::NotFound(_)) => continue,
+            Err(error) => return Err(error),
+        };
         sqlx::query(
             "update proxies set health_status = $3, health_latency_ms = $4, health_exit_ip = $5,
                 health_checked_at = $6, health_error = $7
@@ -288,6 +359,13 @@ pub(super) async fn record_health(db: &mut Connection, found: &[HealthRecord]) -
         .bind(&health.error)
         .execute(&mut *db)
         .await?;
+        tell_health(db, gateway, &before, health).await?;
+        if before.health_exit_ip != health.exit_ip {
+            let reason = format!("proxy {} has another exit address", before.name);
+            for client in mappings::clients_of_proxy(db, *id).await? {
+                exits::settle(db, gateway, client, None, &reason).await?;
+            }
+        }
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use pgw_core::proxy::Proxy;
 use pgw_core::state::Verdict;
 use sqlx::Pool;
 use sqlx::migrate::Migrator;
+use tokio::sync::watch;
 
 use super::db::Db;
 use super::lent::{in_one_read, in_one_write, reading};
@@ -27,9 +28,13 @@ pub struct SqlStore {
     pub(in crate::store) write: Pool<Db>,
     /// Cannot write.
     pub(in crate::store) read: Pool<Db>,
-    vault: Vault,
+    pub(super) vault: Vault,
+    /// Whose clients and health these are, and where what happens happens.
+    pub(super) gateway: String,
     /// For one piece of work, from its first word to the database until the last answer.
-    limit: Duration,
+    pub(super) limit: Duration,
+    /// Counts what was written.
+    pub(super) written: watch::Sender<u64>,
 }
 
 impl SqlStore {
@@ -42,19 +47,27 @@ impl SqlStore {
         opening: &Opening,
     ) -> Result<Self, OpenError> {
         tables.run(&write).await.map_err(|source| OpenError::migrating(database, source))?;
-        let in_use = sqlx::query_scalar("select exists (select 1 from proxies where password is not null)")
+        let in_use = sqlx::query_scalar(
+            "select exists (select 1 from proxies where password is not null) or exists (select 1 from webhooks)",
+        )
             .fetch_one(&read)
             .await
             .map_err(|source| OpenError::Database { database: database.to_owned(), source })?;
         let vault = Vault::load(&opening.key_file, in_use)?;
-        Ok(Self { write, read, vault, limit: opening.patience * PATIENCES_FOR_WORK })
+        let (gateway, limit) = (opening.gateway.clone(), opening.patience * PATIENCES_FOR_WORK);
+        Ok(Self { write, read, vault, gateway, limit, written: watch::Sender::default() })
+    }
+
+    /// After a commit, of ours or of another gateway's.
+    pub(super) fn tell_written(&self) {
+        self.written.send_modify(|count| *count = count.wrapping_add(1));
     }
 }
 
 #[async_trait]
 impl Store for SqlStore {
     async fn create_proxy(&self, new: NewProxy) -> Result<Proxy, StoreError> {
-        in_one_write!(self, db => proxies::create(db, &self.vault, new))
+        in_one_write!(self, db => proxies::create(db, &self.vault, &self.gateway, new))
     }
 
     async fn proxies(&self, query: &ListQuery) -> Result<Page<Proxy>, StoreError> {
@@ -66,15 +79,15 @@ impl Store for SqlStore {
     }
 
     async fn update_proxy(&self, id: ProxyId, patch: ProxyPatch) -> Result<Proxy, StoreError> {
-        in_one_write!(self, db => proxies::update(db, &self.vault, id, patch))
+        in_one_write!(self, db => proxies::update(db, &self.vault, &self.gateway, id, patch))
     }
 
     async fn remove_proxy(&self, id: ProxyId, cascade: bool) -> Result<Vec<ClientId>, StoreError> {
-        in_one_write!(self, db => proxies::remove(db, id, cascade))
+        in_one_write!(self, db => proxies::remove(db, &self.gateway, id, cascade))
     }
 
     async fn record_health(&self, found: &[HealthRecord]) -> Result<(), StoreError> {
-        in_one_write!(self, db => proxies::record_health(db, found))
+        in_one_write!(self, db => proxies::record_health(db, &self.gateway, found))
     }
 
     async fn upstreams(&self) -> Result<Vec<ProxyDial>, StoreError> {
@@ -90,7 +103,7 @@ impl Store for SqlStore {
     }
 
     async fn create_client(&self, new: NewClient) -> Result<Client, StoreError> {
-        in_one_write!(self, db => clients::create(db, new))
+        in_one_write!(self, db => clients::create(db, &self.gateway, new))
     }
 
     async fn clients_known_as(&self, known_as: &KnownAs) -> Result<Vec<ClientId>, StoreError> {
@@ -106,15 +119,15 @@ impl Store for SqlStore {
     }
 
     async fn update_client(&self, id: ClientId, patch: ClientPatch) -> Result<Client, StoreError> {
-        in_one_write!(self, db => clients::update(db, id, patch))
+        in_one_write!(self, db => clients::update(db, &self.gateway, id, patch))
     }
 
     async fn remove_client(&self, id: ClientId, cascade: bool) -> Result<(), StoreError> {
-        in_one_write!(self, db => clients::remove(db, id, cascade))
+        in_one_write!(self, db => clients::remove(db, &self.gateway, id, cascade))
     }
 
     async fn create_mapping(&self, new: NewMapping, ports: &PortRange) -> Result<Mapping, StoreError> {
-        in_one_write!(self, db => mappings::create(db, new, ports))
+        in_one_write!(self, db => mappings::create(db, &self.gateway, new, ports))
     }
 
     async fn keep_ports_within(&self, ports: &PortRange) -> Result<(), StoreError> {
@@ -130,15 +143,15 @@ impl Store for SqlStore {
     }
 
     async fn update_mapping(&self, id: MappingId, patch: MappingPatch) -> Result<Mapping, StoreError> {
-        in_one_write!(self, db => mappings::update(db, id, patch))
+        in_one_write!(self, db => mappings::update(db, &self.gateway, id, patch))
     }
 
     async fn remove_mapping(&self, id: MappingId) -> Result<ClientId, StoreError> {
-        in_one_write!(self, db => mappings::remove(db, id))
+        in_one_write!(self, db => mappings::remove(db, &self.gateway, id))
     }
 
     async fn record_verdict(&self, id: MappingId, verdict: &Verdict) -> Result<(), StoreError> {
-        in_one_write!(self, db => mappings::record_verdict(db, id, verdict))
+        in_one_write!(self, db => mappings::record_verdict(db, &self.gateway, id, verdict))
     }
 
     async fn plans(&self) -> Result<Vec<ClientPlan>, StoreError> {
@@ -154,7 +167,7 @@ impl Store for SqlStore {
     }
 
     async fn create_token(&self, new: NewToken) -> Result<Token, StoreError> {
-        in_one_write!(self, db => tokens::create(db, new))
+        in_one_write!(self, db => tokens::create(db, &self.gateway, new))
     }
 
     async fn tokens(&self) -> Result<Vec<Token>, StoreError> {
@@ -162,7 +175,7 @@ impl Store for SqlStore {
     }
 
     async fn revoke_token(&self, id: TokenId) -> Result<(), StoreError> {
-        in_one_write!(self, db => tokens::revoke(db, id))
+        in_one_write!(self, db => tokens::revoke(db, &self.gateway, id))
     }
 
     async fn token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<Token>, StoreError> {

@@ -4,16 +4,20 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
+use pgw_api::events::{Event, NewEvent};
 use pgw_api::store::{
-    ClientPatch, ClientPlan, HealthRecord, KnownAs, ListQuery, MappingPatch, NewClient, NewMapping, NewProxy,
-    NewToken, Page, ProxyDial, ProxyPatch, Store, StoreError, Token,
+    Addressee, ClientPatch, ClientPlan, Delivery, Events, ExitAt, HealthRecord, Heard, JournalPage, JournalQuery,
+    KnownAs, ListQuery, LogEnds, MappingPatch, NewClient, NewMapping, NewProxy, NewToken, NewWebhook, Page,
+    ProxyDial, ProxyPatch, Store, StoreError, Token, Webhook, WebhookPatch, Webhooks,
 };
 use pgw_core::client::Client;
-use pgw_core::ids::{ClientId, MappingId, ProxyId, TokenId};
+use pgw_core::ids::{ClientId, MappingId, ProxyId, TokenId, WebhookId};
 use pgw_core::mapping::Mapping;
 use pgw_core::ports::PortRange;
 use pgw_core::proxy::Proxy;
 use pgw_core::state::Verdict;
+use tokio::sync::watch;
 
 use super::World;
 
@@ -37,6 +41,49 @@ macro_rules! over_the_worlds_store {
             })*
         }
     };
+}
+
+/// What no mapping depends on.
+macro_rules! beside_it {
+    ($trait:ident { $($name:ident($($a:ident: $at:ty),*) -> $r:ty;)* } $($plain:item)?) => {
+        #[async_trait]
+        impl $trait for Ledger {
+            $(async fn $name(&self, $($a: $at),*) -> Result<$r, StoreError> {
+                self.0.store.$name($($a),*).await
+            })*
+            $($plain)?
+        }
+    };
+}
+
+beside_it! {
+    Events {
+        record(events: &[NewEvent]) -> ();
+        record_news(heard: Heard, events: &[NewEvent]) -> ();
+        heard() -> Option<Heard>;
+        begin_watch(version: &str) -> ();
+        log_ends() -> LogEnds;
+        events_after(after: i64, limit: u32) -> Vec<Event>;
+        journal(query: &JournalQuery) -> JournalPage;
+        exit_at(client: ClientId, at: Timestamp) -> ExitAt;
+        forget_events(before: Timestamp, rows: u32, most: u32) -> u64;
+    }
+    fn written(&self) -> watch::Receiver<u64> {
+        self.0.store.written()
+    }
+}
+
+beside_it! {
+    Webhooks {
+        create_webhook(new: NewWebhook) -> Webhook;
+        webhooks() -> Vec<Webhook>;
+        webhook(id: WebhookId) -> Webhook;
+        update_webhook(id: WebhookId, patch: WebhookPatch) -> Webhook;
+        remove_webhook(id: WebhookId, if_revision: Option<i64>) -> ();
+        webhook_target(id: WebhookId) -> Addressee;
+        own_events_after(after: i64, limit: u32) -> Vec<Event>;
+        record_delivery(id: WebhookId, delivery: &Delivery) -> ();
+    }
 }
 
 over_the_worlds_store! {
