@@ -206,7 +206,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_request_made_during_a_reconcile_gets_one_that_began_after_it() {
         let transport = Arc::new(Counting { calls: AtomicUsize::new(0), gate: Semaphore::new(0) });
-        let (client, task) = connect(transport.clone(), Arc::new(Board::new(Duration::from_secs(1))), Recorder::deaf());
+        let (client, task) =
+            connect(transport.clone(), Arc::new(Board::new(Duration::from_secs(1))), Recorder::deaf());
         tokio::spawn(task.run(CancellationToken::new()));
 
         let ask = || {

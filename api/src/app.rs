@@ -80,11 +80,7 @@ struct Log {
     listener: Listener,
 }
 
-pub async fn build(
-    settings: &ApiSettings,
-    gateway: &str,
-    store: Arc<dyn Store>,
-) -> anyhow::Result<Parts> {
+pub async fn build(settings: &ApiSettings, gateway: &str, store: Arc<dyn Store>) -> anyhow::Result<Parts> {
     store.begin_watch(env!("CARGO_PKG_VERSION")).await?;
     let bus = Arc::new(Bus::new(gateway, store.log_ends().await?.latest));
     let (recorder, recorder_task) = recorder(store.clone());
@@ -132,11 +128,8 @@ pub async fn build(
         run_dir: settings.run_dir.clone(),
         told,
     };
-    let webhooks = Webhooks {
-        store: store.clone(),
-        bus: bus.clone(),
-        post: Arc::new(webhooks::Http::new()?),
-    };
+    let webhooks =
+        Webhooks { store: store.clone(), bus: bus.clone(), post: Arc::new(webhooks::Http::new()?) };
     let log = Log {
         recorder: recorder_task,
         pump: Pump { store: store.clone(), bus: bus.clone() },

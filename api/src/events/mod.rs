@@ -9,6 +9,8 @@ pub mod frame;
 mod pump;
 pub mod reader;
 pub mod recorder;
+#[cfg(test)]
+mod tests;
 
 use jiff::Timestamp;
 use pgw_core::ids::{ClientId, MappingId, ProxyId};
@@ -39,7 +41,9 @@ pub struct Event {
     pub data: Value,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
 pub enum Kind {
     #[serde(rename = "mapping.state")]
     MappingState,

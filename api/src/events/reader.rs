@@ -50,9 +50,10 @@ impl Reader {
         let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let latest = seat.from;
-        let whole = |after: &i64| {
-            (ends.oldest - 1..=latest).contains(after) && latest - *after <= MOST_MISSED
-        };
+        // What was committed may not have come this way yet.
+        let newest = latest.max(ends.latest);
+        let whole =
+            |after: &i64| (ends.oldest - 1..=newest).contains(after) && latest - *after <= MOST_MISSED;
         let stands_at = after.filter(whole).unwrap_or(latest);
         let mut ready = VecDeque::from([frame::hello(stands_at, latest, gateway)]);
         if after.is_some_and(|after| !whole(&after)) {
@@ -105,6 +106,7 @@ impl Reader {
                 (self.access)().await.then_some(())
             }
             received = self.seat.live.recv() => match received {
+                Ok(frame) if frame.id <= self.stands_at => Some(()),
                 Ok(frame) => {
                     self.take(&frame);
                     (!frame.concerns_access() || (self.access)().await).then_some(())

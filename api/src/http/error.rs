@@ -216,7 +216,10 @@ fn summary(errors: &[FieldError]) -> String {
 fn not_in_journal(known_from: Option<Timestamp>) -> String {
     match known_from {
         Some(from) => format!("the journal tells of this client from {from:.3} on, and not of that time"),
-        None => "the journal knows nothing of this client: it was never registered here, or that was forgotten".to_owned(),
+        None => {
+            "the journal knows nothing of this client: it was never registered here, or that was forgotten"
+                .to_owned()
+        }
     }
 }
 

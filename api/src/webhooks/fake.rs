@@ -13,16 +13,36 @@ use super::sign::Signed;
 pub(crate) struct FakePost {
     /// The next answers, in order; then everything is taken.
     pub(crate) answers: Mutex<VecDeque<NotTaken>>,
-    /// Message ids with what they told, in order, taken or not.
-    pub(crate) told: Mutex<Vec<(String, Value)>>,
+    /// What is never answered at all.
+    pub(crate) hangs: Mutex<Option<String>>,
+    /// What was told, in order, taken or not.
+    pub(crate) told: Mutex<Vec<Told>>,
+}
+
+pub(crate) struct Told {
+    pub(crate) url: String,
+    pub(crate) message: String,
+    pub(crate) event: Value,
 }
 
 #[async_trait]
 impl Post for FakePost {
-    async fn post(&self, _url: &str, signed: &Signed, body: Vec<u8>) -> Result<u16, NotTaken> {
+    async fn post(&self, url: &str, signed: &Signed, body: Vec<u8>) -> Result<u16, NotTaken> {
         let event = serde_json::from_slice(&body).unwrap();
-        self.told.lock().unwrap().push((signed.id.clone(), event));
+        let told = Told { url: url.to_owned(), message: signed.id.clone(), event };
+        self.told.lock().unwrap().push(told);
+        if self.hangs.lock().unwrap().as_deref() == Some(url) {
+            std::future::pending::<()>().await;
+        }
         self.answers.lock().unwrap().pop_front().map_or(Ok(204), Err)
+    }
+}
+
+impl FakePost {
+    /// The ids of the events that this address was told.
+    pub(crate) fn ids(&self, url: &str) -> Vec<i64> {
+        let told = self.told.lock().unwrap();
+        told.iter().filter(|told| told.url == url).map(|told| told.event["id"].as_i64().unwrap()).collect()
     }
 }
 

@@ -13,7 +13,7 @@ use super::backoff::{is_given_up, pause};
 use super::post::{NotTaken, Post};
 use super::sign::sign;
 use crate::events::{Bus, Event};
-use crate::store::{Store, StoreError, Addressee, WebhookPatch};
+use crate::store::{Addressee, Store, StoreError, WebhookPatch};
 
 const AT_ONCE: u32 = 100;
 /// What is none of its business is passed over without writing that down each time.
@@ -137,7 +137,12 @@ impl Teller {
         delivery.failing_since.get_or_insert_with(Timestamp::now);
         if first || delivery.last_error.as_ref() != Some(&why) {
             let (webhook, event) = (&self.target.name, event.id);
-            tracing::warn!(webhook, event, error = why, "a webhook does not take an event; it is tried again");
+            tracing::warn!(
+                webhook,
+                event,
+                error = why,
+                "a webhook does not take an event; it is tried again"
+            );
             delivery.last_error = Some(why);
             self.write_down().await;
         }
@@ -148,7 +153,11 @@ impl Teller {
         delivery.told = event.id;
         delivery.given_up += 1;
         let (webhook, event) = (&self.target.name, event.id);
-        tracing::warn!(webhook, event, "an event is given up: it is a day old, and its webhook does not take it");
+        tracing::warn!(
+            webhook,
+            event,
+            "an event is given up: it is a day old, and its webhook does not take it"
+        );
         self.write_down().await;
     }
 

@@ -199,5 +199,6 @@ pub(super) async fn remove(
         sqlx::query(mark).bind(id.0).bind(removed_at).execute(&mut *db).await?;
     }
     change(db, gateway, &row, Action::Deleted, &[]).await?;
-    exits::settle(db, gateway, id, By::current().0, "it is no longer registered: its traffic is left alone").await
+    exits::settle(db, gateway, id, By::current().0, "it is no longer registered: its traffic is left alone")
+        .await
 }

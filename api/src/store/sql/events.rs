@@ -49,7 +49,11 @@ pub(super) fn sortable(at: Timestamp) -> String {
 }
 
 /// Answers with its id, which is larger than that of everything that was written before.
-pub(super) async fn write(db: &mut Connection, gateway: Gateway<'_>, event: &NewEvent) -> Result<i64, StoreError> {
+pub(super) async fn write(
+    db: &mut Connection,
+    gateway: Gateway<'_>,
+    event: &NewEvent,
+) -> Result<i64, StoreError> {
     Ok(sqlx::query_scalar(
         "insert into events (at, gateway, kind, client_id, mapping_id, proxy_id, asked_by, data)
          values ($1, $2, $3, $4, $5, $6, $7, $8) returning id",

@@ -98,7 +98,9 @@ pub(super) async fn begin_watch(
 /// yet.
 async fn settle_all(db: &mut Connection, gateway: Gateway<'_>) -> Result<(), StoreError> {
     let clients: Vec<Uuid> =
-        sqlx::query_scalar("select id from clients where removed_at is null order by id").fetch_all(&mut *db).await?;
+        sqlx::query_scalar("select id from clients where removed_at is null order by id")
+            .fetch_all(&mut *db)
+            .await?;
     for client in clients {
         settle(db, gateway, ClientId(client), None, "so it was found when pgw-api started").await?;
     }
@@ -167,6 +169,7 @@ async fn unwatched(
     .fetch_optional(db)
     .await?;
     let Some(started) = row.map(Event::from) else { return Ok(None) };
-    let since = started.data.get("unwatched_since").and_then(|since| since.as_str()?.parse::<Timestamp>().ok());
+    let since =
+        started.data.get("unwatched_since").and_then(|since| since.as_str()?.parse::<Timestamp>().ok());
     Ok(since.filter(|since| *since <= at).map(|from| Unwatched { from, to: started.at }))
 }

@@ -10,7 +10,7 @@ use super::store::SqlStore;
 use super::{events, exits, webhooks};
 use crate::events::{Event, NewEvent};
 use crate::store::{
-    Delivery, Events, ExitAt, Heard, JournalPage, JournalQuery, LogEnds, NewWebhook, StoreError, Addressee,
+    Addressee, Delivery, Events, ExitAt, Heard, JournalPage, JournalQuery, LogEnds, NewWebhook, StoreError,
     Webhook, WebhookPatch, Webhooks,
 };
 

@@ -16,7 +16,9 @@ use super::values::{Number, Word, now, page, pattern, replace, rows_wanted};
 use super::{exits, mappings};
 use crate::events::{Action, HealthChange, NewEvent, Thing};
 use crate::store::crypt::Vault;
-use crate::store::{By, Conflict, HealthRecord, ListQuery, NewProxy, Page, ProxyDial, ProxyPatch, StoreError};
+use crate::store::{
+    By, Conflict, HealthRecord, ListQuery, NewProxy, Page, ProxyDial, ProxyPatch, StoreError,
+};
 
 #[derive(Clone, sqlx::FromRow)]
 pub(super) struct Row {

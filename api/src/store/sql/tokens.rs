@@ -59,12 +59,17 @@ pub(super) async fn list(db: &mut Connection) -> Result<Vec<Token>, StoreError> 
 
 /// Revoking twice is fine, and keeps the first time.
 pub(super) async fn revoke(db: &mut Connection, gateway: Gateway<'_>, id: TokenId) -> Result<(), StoreError> {
-    let row: Option<Row> = sqlx::query_as("select * from tokens where id = $1").bind(id.0).fetch_optional(&mut *db).await?;
+    let row: Option<Row> =
+        sqlx::query_as("select * from tokens where id = $1").bind(id.0).fetch_optional(&mut *db).await?;
     let row = row.ok_or(StoreError::NotFound("token"))?;
     if row.revoked_at.is_some() {
         return Ok(());
     }
-    sqlx::query("update tokens set revoked_at = $2 where id = $1").bind(id.0).bind(Text(now())).execute(&mut *db).await?;
+    sqlx::query("update tokens set revoked_at = $2 where id = $1")
+        .bind(id.0)
+        .bind(Text(now()))
+        .execute(&mut *db)
+        .await?;
     changed(db, gateway, Thing::Token, Action::Revoked, &row.name, &[]).await?;
     Ok(())
 }

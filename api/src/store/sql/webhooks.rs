@@ -12,7 +12,7 @@ use super::values::{now, replace};
 use crate::events::{Action, Kind, Thing};
 use crate::store::crypt::Vault;
 use crate::store::{
-    Conflict, Delivery, NewWebhook, StoreError, Addressee, Webhook, WebhookPatch, WebhookStatus,
+    Addressee, Conflict, Delivery, NewWebhook, StoreError, Webhook, WebhookPatch, WebhookStatus,
 };
 
 /// Each has a task and, while it fails, a queue.
@@ -142,10 +142,11 @@ pub(super) async fn one(db: &mut Connection, id: WebhookId) -> Result<Webhook, S
 
 /// Of all gateways together.
 async fn status(db: &mut Connection, row: &Row) -> Result<WebhookStatus, StoreError> {
-    let told: Vec<DeliveryRow> = sqlx::query_as("select * from deliveries where webhook_id = $1 order by gateway")
-        .bind(row.id)
-        .fetch_all(&mut *db)
-        .await?;
+    let told: Vec<DeliveryRow> =
+        sqlx::query_as("select * from deliveries where webhook_id = $1 order by gateway")
+            .bind(row.id)
+            .fetch_all(&mut *db)
+            .await?;
     let told: Vec<Delivery> = told.into_iter().map(Delivery::from).collect();
     let waiting = if row.enabled { waiting(db, row).await? } else { 0 };
     let failing = told.iter().filter(|delivery| delivery.failing_since.is_some());

@@ -88,6 +88,7 @@ pub(crate) async fn what_did_not_happen_is_not_told(store: Arc<dyn Store>) {
     since(&*store, &mut seen, &[]).await;
     conflict(store.create_proxy(new_proxy("de1")).await);
     not_found(store.remove_client(ClientId(uuid::Uuid::nil()), true).await);
+    assert_eq!(since(&*store, &mut seen, &[]).await, []);
     let (_, mapping) = mapped(&*store, 3, &proxy).await;
     since(&*store, &mut seen, &[]).await;
     for reason in ["waiting", "waiting still"] {
@@ -97,8 +98,10 @@ pub(crate) async fn what_did_not_happen_is_not_told(store: Arc<dyn Store>) {
 }
 
 pub(crate) async fn a_state_is_told_when_it_changes_and_a_way_out_when_it_is_another(store: Arc<dyn Store>) {
-    let (de, nl) =
-        (store.create_proxy(new_proxy("de")).await.unwrap(), store.create_proxy(new_proxy("nl")).await.unwrap());
+    let (de, nl) = (
+        store.create_proxy(new_proxy("de")).await.unwrap(),
+        store.create_proxy(new_proxy("nl")).await.unwrap(),
+    );
     let client = store.create_client(new_client(3)).await.unwrap();
     let mapping = async |proxy: &Proxy, priority| {
         let new = NewMapping { priority, ..between(&client, proxy) };
@@ -170,7 +173,9 @@ pub(crate) async fn whatever_closes_a_device_is_told_as_its_reason(store: Arc<dy
     }
 }
 
-pub(crate) async fn health_is_told_when_its_status_or_exit_is_another_and_exits_with_it(store: Arc<dyn Store>) {
+pub(crate) async fn health_is_told_when_its_status_or_exit_is_another_and_exits_with_it(
+    store: Arc<dyn Store>,
+) {
     let proxy = store.create_proxy(new_proxy("de1")).await.unwrap();
     let (client, mapping) = mapped(&*store, 3, &proxy).await;
     judged(&*store, &mapping, Applied, "open").await;
@@ -259,7 +264,10 @@ pub(crate) async fn the_journal_is_read_by_what_it_tells_of_newest_first(store: 
     };
     let (client, mapping) = By::named("token ci").during(made).await;
     let (other, _) = mapped(&*store, 4, &proxy).await;
-    store.record(&[NewEvent::agent(AgentState::Silent, "gone"), NewEvent::agent(AgentState::Answers, "")]).await.unwrap();
+    store
+        .record(&[NewEvent::agent(AgentState::Silent, "gone"), NewEvent::agent(AgentState::Answers, "")])
+        .await
+        .unwrap();
     let all = store.events_after(0, 1000).await.unwrap();
     let ids = async |query: JournalQuery| -> Vec<i64> {
         let mut ids = Vec::new();
@@ -280,10 +288,26 @@ pub(crate) async fn the_journal_is_read_by_what_it_tells_of_newest_first(store: 
     let query = JournalQuery::default;
     let cases: [(&str, JournalQuery, Vec<i64>); 9] = [
         ("everything", query(), wanted(&|_| true)),
-        ("client", JournalQuery { client_id: Some(client.id), ..query() }, wanted(&|e| e.client_id == Some(client.id))),
-        ("another", JournalQuery { client_id: Some(other.id), ..query() }, wanted(&|e| e.client_id == Some(other.id))),
-        ("proxy", JournalQuery { proxy_id: Some(proxy.id), ..query() }, wanted(&|e| e.proxy_id == Some(proxy.id))),
-        ("mapping", JournalQuery { mapping_id: Some(mapping.id), ..query() }, wanted(&|e| e.mapping_id == Some(mapping.id))),
+        (
+            "client",
+            JournalQuery { client_id: Some(client.id), ..query() },
+            wanted(&|e| e.client_id == Some(client.id)),
+        ),
+        (
+            "another",
+            JournalQuery { client_id: Some(other.id), ..query() },
+            wanted(&|e| e.client_id == Some(other.id)),
+        ),
+        (
+            "proxy",
+            JournalQuery { proxy_id: Some(proxy.id), ..query() },
+            wanted(&|e| e.proxy_id == Some(proxy.id)),
+        ),
+        (
+            "mapping",
+            JournalQuery { mapping_id: Some(mapping.id), ..query() },
+            wanted(&|e| e.mapping_id == Some(mapping.id)),
+        ),
         ("a kind", JournalQuery { kinds: vec![Kind::Agent], ..query() }, wanted(&|e| e.kind == Kind::Agent)),
         (
             "kinds",
@@ -292,7 +316,12 @@ pub(crate) async fn the_journal_is_read_by_what_it_tells_of_newest_first(store: 
         ),
         (
             "who and what",
-            JournalQuery { by: Some("token ci".into()), client_id: Some(client.id), kinds: vec![Kind::Change], ..query() },
+            JournalQuery {
+                by: Some("token ci".into()),
+                client_id: Some(client.id),
+                kinds: vec![Kind::Change],
+                ..query()
+            },
             wanted(&|e| e.by.is_some() && e.kind == Kind::Change),
         ),
         (

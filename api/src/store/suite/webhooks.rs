@@ -19,13 +19,19 @@ pub(crate) async fn a_webhook_is_read_back_without_its_secret_and_changed_by_rev
     let made = store.create_webhook(new_webhook("alarm")).await.unwrap();
     assert_eq!((made.revision, made.has_secret, made.kinds.len()), (1, true, 2));
     let listed = store.webhooks().await.unwrap();
-    assert_eq!((listed.len(), listed[0].id, listed[0].status.clone()), (1, made.id, WebhookStatus::default()));
+    assert_eq!(
+        (listed.len(), listed[0].id, listed[0].status.clone()),
+        (1, made.id, WebhookStatus::default())
+    );
     let addressee = store.webhook_target(made.id).await.unwrap();
     assert_eq!(addressee.secret.expose(), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
     assert_eq!(conflict(store.create_webhook(new_webhook("alarm")).await), Conflict::NameTaken("webhook"));
 
     let patch = |if_revision| WebhookPatch { kinds: Some(vec![]), if_revision, ..WebhookPatch::default() };
-    assert!(matches!(store.update_webhook(made.id, patch(Some(9))).await, Err(StoreError::Stale { revision: 1 })));
+    assert!(matches!(
+        store.update_webhook(made.id, patch(Some(9))).await,
+        Err(StoreError::Stale { revision: 1 })
+    ));
     let changed = store.update_webhook(made.id, patch(Some(1))).await.unwrap();
     assert_eq!((changed.revision, changed.kinds), (2, vec![]));
     assert_eq!(store.update_webhook(made.id, patch(None)).await.unwrap().revision, 2, "nothing was another");
@@ -43,7 +49,10 @@ pub(crate) async fn a_webhook_is_told_what_happens_after_it_was_made_and_from_wh
     let untold = async || {
         let told = store.webhook_target(id).await.unwrap().delivery.told;
         let events = store.own_events_after(told, 100).await.unwrap();
-        (events.iter().map(|event| event.id).collect::<Vec<_>>(), store.webhook(id).await.unwrap().status.waiting)
+        (
+            events.iter().map(|event| event.id).collect::<Vec<_>>(),
+            store.webhook(id).await.unwrap().status.waiting,
+        )
     };
     assert_eq!(untold().await, (vec![], 0), "the past is none of its business");
     for _ in 0..3 {

@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use pgw_api::events::{Event, NewEvent};
 use pgw_api::store::{
-    Addressee, ClientPatch, ClientPlan, Delivery, Events, ExitAt, HealthRecord, Heard, JournalPage, JournalQuery,
-    KnownAs, ListQuery, LogEnds, MappingPatch, NewClient, NewMapping, NewProxy, NewToken, NewWebhook, Page,
-    ProxyDial, ProxyPatch, Store, StoreError, Token, Webhook, WebhookPatch, Webhooks,
+    Addressee, ClientPatch, ClientPlan, Delivery, Events, ExitAt, HealthRecord, Heard, JournalPage,
+    JournalQuery, KnownAs, ListQuery, LogEnds, MappingPatch, NewClient, NewMapping, NewProxy, NewToken,
+    NewWebhook, Page, ProxyDial, ProxyPatch, Store, StoreError, Token, Webhook, WebhookPatch, Webhooks,
 };
 use pgw_core::client::Client;
 use pgw_core::ids::{ClientId, MappingId, ProxyId, TokenId, WebhookId};

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use pgw_api::activate::{Activator, Ports, Told};
-use pgw_api::events::recorder::recorder;
 use pgw_api::active::Generations;
 use pgw_api::agent_client;
 use pgw_api::board::Board;
 use pgw_api::converge::{Converger, Look, Settled, Subject, Turn};
+use pgw_api::events::recorder::recorder;
 use pgw_api::flags::Flags;
 use pgw_core::redact::SniLog;
 use tokio_util::sync::CancellationToken;
