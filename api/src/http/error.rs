@@ -90,7 +90,8 @@ impl From<StoreError> for Error {
             StoreError::NotFound(what) => Self::NotFound(what),
             StoreError::Conflict(Conflict::Missing(what)) => {
                 let detail = Conflict::Missing(what).to_string();
-                Self::Validation(vec![FieldError::new(&format!("{what}_id"), detail)])
+                let field = if what == "gateway" { what.to_owned() } else { format!("{what}_id") };
+                Self::Validation(vec![FieldError::new(&field, detail)])
             }
             StoreError::Conflict(Conflict::PasswordAlone) => {
                 Self::Validation(vec![FieldError::new("password", Conflict::PasswordAlone.to_string())])
@@ -162,6 +163,9 @@ impl Error {
             Self::Store(StoreError::Conflict(conflict)) => (S::CONFLICT, conflict_code(conflict), conflict.to_string()),
             Self::Store(StoreError::NotFound(what)) => {
                 (S::NOT_FOUND, "not_found", format!("there is no such {what}"))
+            }
+            Self::Store(StoreError::Stale { .. }) => {
+                (S::PRECONDITION_FAILED, "precondition_failed", self.to_string())
             }
             Self::Store(StoreError::Unavailable { .. }) => {
                 (S::SERVICE_UNAVAILABLE, "database_unavailable", self.to_string())

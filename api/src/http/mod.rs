@@ -6,6 +6,7 @@ mod error;
 mod explain;
 mod fields;
 mod frame;
+mod gateways;
 mod input;
 mod mappings;
 mod openapi;
@@ -59,6 +60,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .merge(proxies::router())
         .merge(clients::router())
         .merge(mappings::router())
+        .merge(gateways::router())
         .merge(explain::router())
         .merge(tokens::router())
         .merge(service::router())

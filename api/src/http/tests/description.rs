@@ -34,6 +34,7 @@ async fn every_call_is_described() {
             "get /v1/mappings/active",
             "get /v1/me",
             "get /v1/explain",
+            "get /v1/gateways",
             "get /v1/tokens",
             "post /v1/tokens",
             "delete /v1/tokens/{id}",

@@ -6,6 +6,7 @@
 //! type of one of them. A list of what a column is in each: `docs/decisions/0015`.
 
 mod clients;
+mod gateways;
 mod lent;
 mod mappings;
 mod plans;
@@ -14,6 +15,7 @@ mod proxies;
 mod store;
 mod tokens;
 mod values;
+mod vault;
 
 use super::db;
 pub use store::SqlStore;
