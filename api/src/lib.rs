@@ -12,6 +12,7 @@ pub mod flags;
 pub mod health;
 pub mod http;
 pub mod known;
+pub mod passwords;
 pub mod secret_file;
 pub mod shared;
 pub mod sole;

@@ -7,9 +7,11 @@
 
 mod by;
 pub mod crypt;
+mod replies;
 pub mod sqlite;
 #[cfg(test)]
 mod suite;
+mod users;
 
 use std::collections::BTreeMap;
 
@@ -27,9 +29,11 @@ use pgw_core::state::{MappingState, Verdict};
 use serde::{Deserialize, Serialize};
 
 pub use by::By;
+pub use replies::{Claim, Replies, Reply};
+pub use users::{KnownUser, NewUser, Session, User, UserPatch, Users};
 
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: Users + Replies + 'static {
     async fn create_proxy(&self, new: NewProxy) -> Result<Proxy, StoreError>;
     async fn proxies(&self, query: &ListQuery) -> Result<Page<Proxy>, StoreError>;
     async fn proxy(&self, id: ProxyId) -> Result<Proxy, StoreError>;
@@ -87,6 +91,9 @@ pub enum StoreError {
     NotFound(&'static str),
     #[error("{0}")]
     Conflict(Conflict),
+    /// Somebody else changed it meanwhile; this is what it is now.
+    #[error("it was changed meanwhile: it is at revision {revision} now")]
+    Stale { revision: i64 },
     /// Busy, full, read-only, gone: nothing was changed, and trying again may help.
     #[error("the database cannot be used now: {reason}")]
     Unavailable {
@@ -118,6 +125,10 @@ pub enum Conflict {
     Missing(&'static str),
     #[error("a password needs a user name")]
     PasswordAlone,
+    #[error("this is the last admin; make somebody else one first")]
+    LastAdmin,
+    #[error("there are users already")]
+    SetUp,
 }
 
 #[derive(Debug, Clone)]
@@ -252,12 +263,15 @@ pub struct Route {
     pub proxy: ProxyDial,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+/// Each may do what those before it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    Admin,
-    /// Reads only.
+    /// Reads only, and no secret.
     Viewer,
+    /// Changes clients and mappings, too.
+    Operator,
+    Admin,
 }
 
 #[derive(Debug, Clone)]

@@ -6,9 +6,12 @@ mod mappings;
 mod plans;
 mod ports;
 mod proxies;
+mod replies;
+mod sessions;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod users;
 mod values;
 
 use std::fs::OpenOptions;
@@ -18,8 +21,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use pgw_core::client::Client;
-use pgw_core::ids::{ClientId, MappingId, ProxyId, TokenId};
+use pgw_core::ids::{ClientId, MappingId, ProxyId, TokenId, UserId};
 use pgw_core::mapping::Mapping;
 use pgw_core::ports::PortRange;
 use pgw_core::proxy::Proxy;
@@ -33,8 +37,9 @@ use sqlx::{Connection, Sqlite, SqliteTransaction};
 
 use super::crypt::{KeyError, Vault};
 use super::{
-    ClientPatch, ClientPlan, HealthRecord, KnownAs, ListQuery, MappingPatch, NewClient, NewMapping, NewProxy,
-    NewToken, Page, ProxyDial, ProxyPatch, Store, StoreError, Token,
+    Claim, ClientPatch, ClientPlan, HealthRecord, KnownAs, KnownUser, ListQuery, MappingPatch, NewClient,
+    NewMapping, NewProxy, NewToken, NewUser, Page, ProxyDial, ProxyPatch, Replies, Reply, Session, Store,
+    StoreError, Token, User, UserPatch, Users,
 };
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -265,5 +270,75 @@ impl Store for SqliteStore {
         let mut tx = self.begin_write().await?;
         sqlx::query("select count(*) from (select 1 from proxies limit 1)").execute(&mut *tx).await?;
         Ok(tx.rollback().await?)
+    }
+}
+
+#[async_trait]
+impl Users for SqliteStore {
+    async fn create_user(&self, new: NewUser) -> Result<User, StoreError> {
+        in_one_write!(self, tx => users::create(&mut tx, new))
+    }
+
+    async fn create_first_user(&self, new: NewUser) -> Result<User, StoreError> {
+        in_one_write!(self, tx => users::create_first(&mut tx, new))
+    }
+
+    async fn has_users(&self) -> Result<bool, StoreError> {
+        users::any(&mut *self.reader().await?).await
+    }
+
+    async fn users(&self, query: &ListQuery) -> Result<Page<User>, StoreError> {
+        users::list(&mut *self.reader().await?, query).await
+    }
+
+    async fn user(&self, id: UserId) -> Result<User, StoreError> {
+        Ok(users::get(&mut *self.reader().await?, id).await?.into())
+    }
+
+    async fn update_user(&self, id: UserId, patch: UserPatch) -> Result<User, StoreError> {
+        in_one_write!(self, tx => users::update(&mut tx, id, patch))
+    }
+
+    async fn remove_user(&self, id: UserId, if_revision: Option<i64>) -> Result<(), StoreError> {
+        in_one_write!(self, tx => users::remove(&mut tx, id, if_revision))
+    }
+
+    async fn user_by_name(&self, name: &str) -> Result<Option<KnownUser>, StoreError> {
+        users::by_name(&mut *self.reader().await?, name).await
+    }
+
+    async fn open_session(&self, user: &KnownUser, hash: &[u8; 32]) -> Result<Option<Session>, StoreError> {
+        in_one_write!(self, tx => sessions::open(&mut tx, user, hash))
+    }
+
+    async fn session(&self, hash: &[u8; 32]) -> Result<Option<Session>, StoreError> {
+        sessions::get(&mut *self.reader().await?, hash).await
+    }
+
+    async fn touch_session(&self, hash: &[u8; 32]) -> Result<(), StoreError> {
+        in_one_write!(self, tx => sessions::touch(&mut tx, hash))
+    }
+
+    async fn end_session(&self, hash: &[u8; 32]) -> Result<(), StoreError> {
+        in_one_write!(self, tx => sessions::end(&mut tx, hash))
+    }
+
+    async fn forget_sessions(&self, seen: Timestamp, opened: Timestamp) -> Result<(), StoreError> {
+        in_one_write!(self, tx => sessions::forget(&mut tx, seen, opened))
+    }
+}
+
+#[async_trait]
+impl Replies for SqliteStore {
+    async fn claim_reply(&self, key: &[u8; 32], request: &[u8; 32]) -> Result<Claim, StoreError> {
+        in_one_write!(self, tx => replies::claim(&mut tx, &self.vault, key, request))
+    }
+
+    async fn keep_reply(&self, key: &[u8; 32], request: &[u8; 32], reply: &Reply) -> Result<(), StoreError> {
+        in_one_write!(self, tx => replies::keep(&mut tx, &self.vault, key, request, reply))
+    }
+
+    async fn release_reply(&self, key: &[u8; 32]) -> Result<(), StoreError> {
+        in_one_write!(self, tx => replies::release(&mut tx, key))
     }
 }

@@ -23,6 +23,7 @@ fn conflict(error: &dyn DatabaseError) -> Option<Conflict> {
         [
             ("proxies.name", Conflict::NameTaken("proxy")),
             ("tokens.name", Conflict::NameTaken("token")),
+            ("users.name", Conflict::NameTaken("user")),
             ("clients.ip", Conflict::AddressTaken),
             ("mappings.client_id, mappings.proxy_id", Conflict::PairTaken),
         ]
