@@ -14,9 +14,9 @@ pub fn raise_file_limit() {
     }
 }
 
-/// What this machine is called; empty if nobody knows.
-pub fn host_name() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
+/// What this machine is called.
+pub fn host_name() -> io::Result<String> {
+    Ok(std::fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_owned())
 }
 
 /// How many files this process may have open now.

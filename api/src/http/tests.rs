@@ -38,7 +38,8 @@ use super::doors::{Doors, SetupTime};
 use super::{Api, router};
 use crate::passwords::Passwords;
 use crate::shared::Shared;
-use crate::store::sqlite::{PATIENCE, SqliteStore};
+use crate::store::open::{Opening, PATIENCE};
+use crate::store::sqlite::SqliteStore;
 use crate::store::{NewToken, Role, Store};
 use fake::FakeEngine;
 
@@ -91,8 +92,8 @@ impl Gateway {
 
     async fn with(ports: PortRange, patience: Duration) -> Self {
         let place = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}/pgw.db", place.path().display());
-        let store = SqliteStore::open(&url, place.path(), patience).await.unwrap();
+        let opening = Opening { patience, ..Opening::new("gw1", &place.path().join("secret.key")) };
+        let store = SqliteStore::open(&place.path().join("pgw.db"), &opening).await.unwrap();
         for (name, token, role) in [
             ("admin", ADMIN, Role::Admin),
             ("operator", OPERATOR, Role::Operator),

@@ -1,5 +1,5 @@
 //! What the database holds, as core types. The trait is all that the rest of the API knows of
-//! SQL; SQLite stands behind it.
+//! SQL; SQLite or PostgreSQL stands behind it, with the same statements (`sql/`).
 //!
 //! Removal has two steps. `remove_*` marks rows as going, and from then on no reader of the
 //! REST API sees them; the row itself, and the port with it, goes in `finish_removal`, once
@@ -7,6 +7,9 @@
 
 mod by;
 pub mod crypt;
+mod error;
+pub mod open;
+pub mod postgres;
 mod replies;
 pub mod sqlite;
 #[cfg(test)]

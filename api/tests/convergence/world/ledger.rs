@@ -4,12 +4,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use pgw_api::store::{
-    ClientPatch, ClientPlan, HealthRecord, KnownAs, ListQuery, MappingPatch, NewClient, NewMapping, NewProxy,
-    NewToken, Page, ProxyDial, ProxyPatch, Store, StoreError, Token,
+    Claim, ClientPatch, ClientPlan, HealthRecord, KnownAs, KnownUser, ListQuery, MappingPatch, NewClient,
+    NewMapping, NewProxy, NewToken, NewUser, Page, ProxyDial, ProxyPatch, Replies, Reply, Session, Store,
+    StoreError, Token, User, UserPatch, Users,
 };
 use pgw_core::client::Client;
-use pgw_core::ids::{ClientId, MappingId, ProxyId, TokenId};
+use pgw_core::ids::{ClientId, MappingId, ProxyId, TokenId, UserId};
 use pgw_core::mapping::Mapping;
 use pgw_core::ports::PortRange;
 use pgw_core::proxy::Proxy;
@@ -21,11 +23,12 @@ pub(crate) struct Ledger(pub(crate) Arc<World>);
 
 macro_rules! over_the_worlds_store {
     (
+        $trait:ident:
         effects { $($effect:ident($($a:ident: $at:ty),*) -> $ar:ty;)* }
         others { $($other:ident($($b:ident: $bt:ty),*) -> $br:ty;)* }
     ) => {
         #[async_trait]
-        impl Store for Ledger {
+        impl $trait for Ledger {
             $(async fn $effect(&self, $($a: $at),*) -> Result<$ar, StoreError> {
                 self.0.effect().await;
                 let done = self.0.store.$effect($($a),*).await;
@@ -40,6 +43,7 @@ macro_rules! over_the_worlds_store {
 }
 
 over_the_worlds_store! {
+    Store:
     effects {
         record_verdict(id: MappingId, verdict: &Verdict) -> ();
         finish_removal(client: ClientId, mappings: &[MappingId]) -> ();
@@ -73,5 +77,35 @@ over_the_worlds_store! {
         revoke_token(id: TokenId) -> ();
         token_by_hash(hash: &[u8; 32]) -> Option<Token>;
         ping() -> ();
+    }
+}
+
+over_the_worlds_store! {
+    Users:
+    effects {}
+    others {
+        create_user(new: NewUser) -> User;
+        create_first_user(new: NewUser) -> User;
+        has_users() -> bool;
+        users(query: &ListQuery) -> Page<User>;
+        user(id: UserId) -> User;
+        update_user(id: UserId, patch: UserPatch) -> User;
+        remove_user(id: UserId, if_revision: Option<i64>) -> ();
+        user_by_name(name: &str) -> Option<KnownUser>;
+        open_session(user: &KnownUser, hash: &[u8; 32]) -> Option<Session>;
+        session(hash: &[u8; 32]) -> Option<Session>;
+        touch_session(hash: &[u8; 32]) -> ();
+        end_session(hash: &[u8; 32]) -> ();
+        forget_sessions(seen: Timestamp, opened: Timestamp) -> ();
+    }
+}
+
+over_the_worlds_store! {
+    Replies:
+    effects {}
+    others {
+        claim_reply(key: &[u8; 32], request: &[u8; 32]) -> Claim;
+        keep_reply(key: &[u8; 32], request: &[u8; 32], reply: &Reply) -> ();
+        release_reply(key: &[u8; 32]) -> ();
     }
 }

@@ -1,8 +1,8 @@
 //! The table `replies`. What is kept is sealed: it may be the answer that made a token.
 
+use super::db::Connection;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use sqlx::SqliteConnection;
 use sqlx::types::Text;
 
 use super::values::now;
@@ -29,7 +29,7 @@ struct Kept {
 }
 
 pub(super) async fn claim(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     vault: &Vault,
     key: &[u8; 32],
     request: &[u8; 32],
@@ -61,7 +61,7 @@ pub(super) async fn claim(
 }
 
 pub(super) async fn keep(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     vault: &Vault,
     key: &[u8; 32],
     request: &[u8; 32],
@@ -75,12 +75,12 @@ pub(super) async fn keep(
     Ok(())
 }
 
-pub(super) async fn release(db: &mut SqliteConnection, key: &[u8; 32]) -> Result<(), StoreError> {
+pub(super) async fn release(db: &mut Connection, key: &[u8; 32]) -> Result<(), StoreError> {
     sqlx::query("delete from replies where key = $1").bind(key.as_slice()).execute(db).await?;
     Ok(())
 }
 
-async fn make_room(db: &mut SqliteConnection) -> Result<(), StoreError> {
+async fn make_room(db: &mut Connection) -> Result<(), StoreError> {
     sqlx::query("delete from replies where claimed_at < $1")
         .bind(Text(now() - KEPT))
         .execute(&mut *db)

@@ -1,9 +1,9 @@
 //! The table `users`: no password, only what one is compared with.
 
+use super::db::Connection;
 use jiff::Timestamp;
 use pgw_core::ids::UserId;
 use pgw_core::redact::Secret;
-use sqlx::SqliteConnection;
 use sqlx::types::Text;
 use uuid::Uuid;
 
@@ -36,7 +36,7 @@ impl From<Row> for User {
     }
 }
 
-pub(super) async fn create(db: &mut SqliteConnection, new: NewUser) -> Result<User, StoreError> {
+pub(super) async fn create(db: &mut Connection, new: NewUser) -> Result<User, StoreError> {
     let row: Row = sqlx::query_as(
         "insert into users (id, name, role, password, created_at, updated_at)
          values ($1, $2, $3, $4, $5, $5) returning *",
@@ -51,19 +51,19 @@ pub(super) async fn create(db: &mut SqliteConnection, new: NewUser) -> Result<Us
     Ok(row.into())
 }
 
-pub(super) async fn create_first(db: &mut SqliteConnection, new: NewUser) -> Result<User, StoreError> {
+pub(super) async fn create_first(db: &mut Connection, new: NewUser) -> Result<User, StoreError> {
     if any(db).await? { Err(StoreError::Conflict(Conflict::SetUp)) } else { create(db, new).await }
 }
 
-pub(super) async fn any(db: &mut SqliteConnection) -> Result<bool, StoreError> {
+pub(super) async fn any(db: &mut Connection) -> Result<bool, StoreError> {
     let one: Option<Uuid> = sqlx::query_scalar("select id from users limit 1").fetch_optional(db).await?;
     Ok(one.is_some())
 }
 
-pub(super) async fn list(db: &mut SqliteConnection, query: &ListQuery) -> Result<Page<User>, StoreError> {
+pub(super) async fn list(db: &mut Connection, query: &ListQuery) -> Result<Page<User>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
         r"select * from users
-          where ($1 is null or id > $1) and ($2 is null or name like $2 escape '\')
+          where ($1 is null or id > $1) and ($2 is null or lower(name) like $2 escape '\')
           order by id limit $3",
     )
     .bind(query.after)
@@ -74,7 +74,7 @@ pub(super) async fn list(db: &mut SqliteConnection, query: &ListQuery) -> Result
     Ok(page(rows, query, |row| row.id))
 }
 
-pub(super) async fn get(db: &mut SqliteConnection, id: UserId) -> Result<Row, StoreError> {
+pub(super) async fn get(db: &mut Connection, id: UserId) -> Result<Row, StoreError> {
     sqlx::query_as("select * from users where id = $1")
         .bind(id.0)
         .fetch_optional(db)
@@ -82,17 +82,13 @@ pub(super) async fn get(db: &mut SqliteConnection, id: UserId) -> Result<Row, St
         .ok_or(StoreError::NotFound("user"))
 }
 
-pub(super) async fn by_name(db: &mut SqliteConnection, name: &str) -> Result<Option<KnownUser>, StoreError> {
+pub(super) async fn by_name(db: &mut Connection, name: &str) -> Result<Option<KnownUser>, StoreError> {
     let row: Option<Row> =
         sqlx::query_as("select * from users where name = $1").bind(name).fetch_optional(db).await?;
     Ok(row.map(|row| KnownUser { password: Secret::new(row.password.as_str()), user: row.into() }))
 }
 
-pub(super) async fn update(
-    db: &mut SqliteConnection,
-    id: UserId,
-    patch: UserPatch,
-) -> Result<User, StoreError> {
+pub(super) async fn update(db: &mut Connection, id: UserId, patch: UserPatch) -> Result<User, StoreError> {
     let before = at_revision(db, id, patch.if_revision).await?;
     let (was, is) = (before.role.0, patch.role.unwrap_or(before.role.0));
     if was == Role::Admin && is != Role::Admin {
@@ -117,7 +113,7 @@ pub(super) async fn update(
 
 /// Their sessions go with them.
 pub(super) async fn remove(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     id: UserId,
     if_revision: Option<i64>,
 ) -> Result<(), StoreError> {
@@ -128,7 +124,7 @@ pub(super) async fn remove(
     Ok(())
 }
 
-async fn at_revision(db: &mut SqliteConnection, id: UserId, wanted: Option<i64>) -> Result<Row, StoreError> {
+async fn at_revision(db: &mut Connection, id: UserId, wanted: Option<i64>) -> Result<Row, StoreError> {
     let row = get(db, id).await?;
     match wanted {
         Some(revision) if revision != row.revision => Err(StoreError::Stale { revision: row.revision }),
@@ -136,7 +132,7 @@ async fn at_revision(db: &mut SqliteConnection, id: UserId, wanted: Option<i64>)
     }
 }
 
-async fn someone_else_is_admin(db: &mut SqliteConnection, id: UserId) -> Result<(), StoreError> {
+async fn someone_else_is_admin(db: &mut Connection, id: UserId) -> Result<(), StoreError> {
     let other: Option<Uuid> =
         sqlx::query_scalar("select id from users where role = 'admin' and id <> $1 limit 1")
             .bind(id.0)

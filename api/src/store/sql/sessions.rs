@@ -1,8 +1,8 @@
 //! The table `sessions`: hashes only.
 
+use super::db::Connection;
 use jiff::Timestamp;
 use pgw_core::ids::UserId;
-use sqlx::SqliteConnection;
 use sqlx::types::Text;
 use uuid::Uuid;
 
@@ -21,7 +21,7 @@ struct Row {
 }
 
 pub(super) async fn open(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     known: &KnownUser,
     hash: &[u8; 32],
 ) -> Result<Option<Session>, StoreError> {
@@ -52,7 +52,7 @@ pub(super) async fn open(
     get(db, hash).await
 }
 
-pub(super) async fn get(db: &mut SqliteConnection, hash: &[u8; 32]) -> Result<Option<Session>, StoreError> {
+pub(super) async fn get(db: &mut Connection, hash: &[u8; 32]) -> Result<Option<Session>, StoreError> {
     let row: Option<Row> = sqlx::query_as("select user_id, opened_at, seen_at from sessions where hash = $1")
         .bind(hash.as_slice())
         .fetch_optional(&mut *db)
@@ -68,7 +68,7 @@ pub(super) async fn get(db: &mut SqliteConnection, hash: &[u8; 32]) -> Result<Op
     }
 }
 
-pub(super) async fn touch(db: &mut SqliteConnection, hash: &[u8; 32]) -> Result<(), StoreError> {
+pub(super) async fn touch(db: &mut Connection, hash: &[u8; 32]) -> Result<(), StoreError> {
     sqlx::query("update sessions set seen_at = $2 where hash = $1")
         .bind(hash.as_slice())
         .bind(Text(now()))
@@ -77,13 +77,13 @@ pub(super) async fn touch(db: &mut SqliteConnection, hash: &[u8; 32]) -> Result<
     Ok(())
 }
 
-pub(super) async fn end(db: &mut SqliteConnection, hash: &[u8; 32]) -> Result<(), StoreError> {
+pub(super) async fn end(db: &mut Connection, hash: &[u8; 32]) -> Result<(), StoreError> {
     sqlx::query("delete from sessions where hash = $1").bind(hash.as_slice()).execute(db).await?;
     Ok(())
 }
 
 pub(super) async fn forget(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     seen: Timestamp,
     opened: Timestamp,
 ) -> Result<(), StoreError> {
