@@ -80,9 +80,9 @@ struct Log {
     listener: Listener,
 }
 
-pub async fn build(settings: &ApiSettings, gateway: &str, store: Arc<dyn Store>) -> anyhow::Result<Parts> {
+pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Result<Parts> {
     store.begin_watch(env!("CARGO_PKG_VERSION")).await?;
-    let bus = Arc::new(Bus::new(gateway, store.log_ends().await?.latest));
+    let bus = Arc::new(Bus::new(store.gateway(), store.log_ends().await?.latest));
     let (recorder, recorder_task) = recorder(store.clone());
     store.keep_ports_within(&settings.ports).await?;
     let board = Arc::new(Board::new(settings.reconcile_interval * BELIEVED_INTERVALS));

@@ -34,6 +34,8 @@ id! {
     TokenId,
     /// Somebody who is told of events.
     WebhookId,
+    /// A person who logs in.
+    UserId,
 }
 
 /// Which version of the configuration: counted by the API, confirmed by the agent. It only

@@ -59,8 +59,8 @@ async fn stream(
     let store = api.store.clone();
     let gateway = api.bus.gateway().to_owned();
     let access: Access = Box::new(move || {
-        let (api, headers, caller) = (api.clone(), headers.clone(), caller.clone());
-        Box::pin(async move { auth::is_still(&api, &headers, &caller).await })
+        let (api, caller) = (api.clone(), caller.clone());
+        Box::pin(async move { auth::is_still(&api, &caller).await })
     });
     let reader = Reader::new(seat, store, filter, access, &gateway, after, ends);
     let kind = (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));

@@ -12,10 +12,12 @@ use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::conditional::{Meant, Tagged};
 use super::error::Error;
 use super::events::kind;
 use super::fields::{Fields, Read};
 use super::input::{Body, Id, Params};
+use super::openapi::IfMatchHeader;
 use super::{Api, List, created, values};
 use crate::events::Kind;
 use crate::store::{NewWebhook, Webhook, WebhookPatch};
@@ -97,30 +99,35 @@ async fn create(State(api): State<Arc<Api>>, Body(fields): Body) -> Result<impl 
 
 #[utoipa::path(get, path = "/v1/webhooks/{id}", tag = "webhooks", params(("id" = WebhookId, Path)),
     responses((status = 200, body = Webhook)))]
-async fn get(State(api): State<Arc<Api>>, Id(id): Id<WebhookId>) -> Result<Json<Webhook>, Error> {
-    Ok(Json(api.store.webhook(id).await?))
+async fn get(State(api): State<Arc<Api>>, Id(id): Id<WebhookId>) -> Result<Tagged<Webhook>, Error> {
+    let webhook = api.store.webhook(id).await?;
+    Ok(Tagged(webhook.revision, webhook))
 }
 
 /// Changes a webhook. One that is switched on again is told what happens from then on.
-#[utoipa::path(patch, path = "/v1/webhooks/{id}", tag = "webhooks", params(("id" = WebhookId, Path)),
+#[utoipa::path(patch, path = "/v1/webhooks/{id}", tag = "webhooks", params(("id" = WebhookId, Path), IfMatchHeader),
     request_body = WebhookUpdate, responses((status = 200, body = Webhook)))]
 async fn update(
     State(api): State<Arc<Api>>,
     Id(id): Id<WebhookId>,
+    Meant(if_revision): Meant,
     Body(fields): Body,
-) -> Result<Json<Webhook>, Error> {
-    Ok(Json(api.store.update_webhook(id, webhook_patch(fields)?).await?))
+) -> Result<Tagged<Webhook>, Error> {
+    let patch = WebhookPatch { if_revision, ..webhook_patch(fields)? };
+    let webhook = api.store.update_webhook(id, patch).await?;
+    Ok(Tagged(webhook.revision, webhook))
 }
 
-#[utoipa::path(delete, path = "/v1/webhooks/{id}", tag = "webhooks", params(("id" = WebhookId, Path)),
+#[utoipa::path(delete, path = "/v1/webhooks/{id}", tag = "webhooks", params(("id" = WebhookId, Path), IfMatchHeader),
     responses((status = 204)))]
 async fn remove(
     State(api): State<Arc<Api>>,
     Id(id): Id<WebhookId>,
+    Meant(if_revision): Meant,
     Params(fields): Params,
 ) -> Result<StatusCode, Error> {
     fields.finish()?;
-    api.store.remove_webhook(id, None).await?;
+    api.store.remove_webhook(id, if_revision).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -11,9 +11,6 @@ use super::values::Word;
 use crate::events::{Action, Event, Kind, NewEvent, Thing};
 use crate::store::{By, Heard, JournalPage, JournalQuery, LogEnds, StoreError};
 
-/// What every piece of work that writes events needs to know: on which gateway they happen.
-pub(super) type Gateway<'a> = &'a str;
-
 #[derive(sqlx::FromRow)]
 pub(super) struct Row {
     id: i64,
@@ -49,17 +46,13 @@ pub(super) fn sortable(at: Timestamp) -> String {
 }
 
 /// Answers with its id, which is larger than that of everything that was written before.
-pub(super) async fn write(
-    db: &mut Connection,
-    gateway: Gateway<'_>,
-    event: &NewEvent,
-) -> Result<i64, StoreError> {
+pub(super) async fn write(db: &mut Connection, own: &str, event: &NewEvent) -> Result<i64, StoreError> {
     Ok(sqlx::query_scalar(
         "insert into events (at, gateway, kind, client_id, mapping_id, proxy_id, asked_by, data)
          values ($1, $2, $3, $4, $5, $6, $7, $8) returning id",
     )
     .bind(sortable(event.at))
-    .bind(gateway)
+    .bind(own)
     .bind(Word(event.kind))
     .bind(event.client_id.map(|id| id.0))
     .bind(event.mapping_id.map(|id| id.0))
@@ -73,13 +66,13 @@ pub(super) async fn write(
 /// Of a change that an operator made, in the transaction of the change. Answers with the event's id.
 pub(super) async fn changed(
     db: &mut Connection,
-    gateway: Gateway<'_>,
+    own: &str,
     what: Thing,
     action: Action,
     name: &str,
     fields: &[&str],
 ) -> Result<i64, StoreError> {
-    write(db, gateway, &NewEvent::change(By::current().0, what, action, name, fields)).await
+    write(db, own, &NewEvent::change(By::current().0, what, action, name, fields)).await
 }
 
 /// The names of those fields that are another now.
@@ -87,29 +80,25 @@ pub(super) fn changes<const N: usize>(fields: [(&'static str, bool); N]) -> Vec<
     fields.into_iter().filter_map(|(name, changed)| changed.then_some(name)).collect()
 }
 
-pub(super) async fn record(
-    db: &mut Connection,
-    gateway: Gateway<'_>,
-    events: &[NewEvent],
-) -> Result<(), StoreError> {
+pub(super) async fn record(db: &mut Connection, own: &str, events: &[NewEvent]) -> Result<(), StoreError> {
     for event in events {
-        write(db, gateway, event).await?;
+        write(db, own, event).await?;
     }
     Ok(())
 }
 
 pub(super) async fn record_news(
     db: &mut Connection,
-    gateway: Gateway<'_>,
+    own: &str,
     heard: Heard,
     events: &[NewEvent],
 ) -> Result<(), StoreError> {
-    record(db, gateway, events).await?;
+    record(db, own, events).await?;
     sqlx::query(
         "insert into agent_news (gateway, run, number) values ($1, $2, $3)
          on conflict (gateway) do update set run = excluded.run, number = excluded.number",
     )
-    .bind(gateway)
+    .bind(own)
     .bind(heard.run)
     .bind(i64::try_from(heard.number).unwrap_or(i64::MAX))
     .execute(db)
@@ -117,9 +106,9 @@ pub(super) async fn record_news(
     Ok(())
 }
 
-pub(super) async fn heard(db: &mut Connection, gateway: Gateway<'_>) -> Result<Option<Heard>, StoreError> {
+pub(super) async fn heard(db: &mut Connection, own: &str) -> Result<Option<Heard>, StoreError> {
     let row: Option<(Uuid, i64)> = sqlx::query_as("select run, number from agent_news where gateway = $1")
-        .bind(gateway)
+        .bind(own)
         .fetch_optional(db)
         .await?;
     Ok(row.map(|(run, number)| Heard { run, number: u64::try_from(number).unwrap_or(0) }))
@@ -144,14 +133,14 @@ pub(super) async fn after(db: &mut Connection, after: i64, limit: u32) -> Result
 
 pub(super) async fn own_after(
     db: &mut Connection,
-    gateway: Gateway<'_>,
+    own: &str,
     after: i64,
     limit: u32,
 ) -> Result<Vec<Event>, StoreError> {
     let rows: Vec<Row> =
         sqlx::query_as("select * from events where id > $1 and gateway = $2 order by id limit $3")
             .bind(after)
-            .bind(gateway)
+            .bind(own)
             .bind(i64::from(limit))
             .fetch_all(db)
             .await?;

@@ -7,7 +7,7 @@ use sqlx::types::Text;
 use uuid::Uuid;
 
 use super::db::Connection;
-use super::events::{self, Gateway, Row as EventRow, sortable};
+use super::events::{self, Row as EventRow, sortable};
 use crate::events::{Event, Exit, NewEvent};
 use crate::store::{ExitAt, StoreError, Unwatched};
 
@@ -29,14 +29,17 @@ struct Known {
 /// last written, or is none now. A way that is going counts as gone: its end was asked for.
 pub(super) async fn settle(
     db: &mut Connection,
-    gateway: Gateway<'_>,
+    own: &str,
     client: ClientId,
     by: Option<String>,
     reason: &str,
 ) -> Result<(), StoreError> {
     let now: Option<Effective> = sqlx::query_as(
-        "select m.id as mapping_id, m.proxy_id, p.name as proxy, p.health_exit_ip as exit_ip
-         from mappings m join proxies p on p.id = m.proxy_id
+        "select m.id as mapping_id, m.proxy_id, p.name as proxy, h.exit_ip
+         from mappings m
+         join clients c on c.id = m.client_id
+         join proxies p on p.id = m.proxy_id
+         left join proxy_health h on h.proxy_id = p.id and h.gateway = c.gateway
          where m.client_id = $1 and m.state = 'APPLIED' and m.removed_at is null
          order by m.priority, m.id limit 1",
     )
@@ -63,7 +66,12 @@ pub(super) async fn settle(
     });
     let through = now.as_ref().zip(exit.as_ref()).map(|(now, exit)| (ProxyId(now.proxy_id), exit));
     let event = NewEvent { by, ..NewEvent::exit(client, through, reason) };
-    let id = events::write(db, gateway, &event).await?;
+    // It happens where the client is, whoever asked for it.
+    let gateway: Option<String> = sqlx::query_scalar("select gateway from clients where id = $1")
+        .bind(client.0)
+        .fetch_optional(&mut *db)
+        .await?;
+    let id = events::write(db, gateway.as_deref().unwrap_or(own), &event).await?;
     sqlx::query(
         "insert into client_exits (client_id, event_id, mapping_id, exit_ip) values ($1, $2, $3, $4)
          on conflict (client_id) do update set
@@ -79,30 +87,32 @@ pub(super) async fn settle(
 }
 
 /// Before anything is looked at.
-pub(super) async fn begin_watch(
-    db: &mut Connection,
-    gateway: Gateway<'_>,
-    version: &str,
-) -> Result<(), StoreError> {
-    // What was last known: no event of a gateway is written while nobody watches it.
-    let seen: Option<Text<Timestamp>> =
+pub(super) async fn begin_watch(db: &mut Connection, own: &str, version: &str) -> Result<(), StoreError> {
+    let seen: Option<Text<Timestamp>> = sqlx::query_scalar("select seen_at from gateways where name = $1")
+        .bind(own)
+        .fetch_optional(&mut *db)
+        .await?;
+    // Between two of its signs of life it may have written something.
+    let wrote: Option<Text<Timestamp>> =
         sqlx::query_scalar("select at from events where gateway = $1 order by id desc limit 1")
-            .bind(gateway)
+            .bind(own)
             .fetch_optional(&mut *db)
             .await?;
-    events::write(db, gateway, &NewEvent::started(version, seen.map(|Text(at)| at))).await?;
-    settle_all(db, gateway).await
+    let last = [seen, wrote].into_iter().flatten().map(|Text(at)| at).max();
+    events::write(db, own, &NewEvent::started(version, last)).await?;
+    settle_all(db, own).await
 }
 
 /// At the start: whoever does not get out where it was last written, or of whom nothing was written
 /// yet.
-async fn settle_all(db: &mut Connection, gateway: Gateway<'_>) -> Result<(), StoreError> {
+async fn settle_all(db: &mut Connection, own: &str) -> Result<(), StoreError> {
     let clients: Vec<Uuid> =
-        sqlx::query_scalar("select id from clients where removed_at is null order by id")
+        sqlx::query_scalar("select id from clients where gateway = $1 and removed_at is null order by id")
+            .bind(own)
             .fetch_all(&mut *db)
             .await?;
     for client in clients {
-        settle(db, gateway, ClientId(client), None, "so it was found when pgw-api started").await?;
+        settle(db, own, ClientId(client), None, "so it was found when pgw-api started").await?;
     }
     Ok(())
 }
@@ -156,15 +166,11 @@ async fn last(
 }
 
 /// The first start after the time says since when nobody had watched.
-async fn unwatched(
-    db: &mut Connection,
-    gateway: Gateway<'_>,
-    at: Timestamp,
-) -> Result<Option<Unwatched>, StoreError> {
+async fn unwatched(db: &mut Connection, own: &str, at: Timestamp) -> Result<Option<Unwatched>, StoreError> {
     let row: Option<EventRow> = sqlx::query_as(
         "select * from events where kind = 'gateway' and gateway = $1 and at > $2 order by id limit 1",
     )
-    .bind(gateway)
+    .bind(own)
     .bind(sortable(at))
     .fetch_optional(db)
     .await?;

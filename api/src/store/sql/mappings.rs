@@ -9,11 +9,12 @@ use sqlx::types::Text;
 use uuid::Uuid;
 
 use super::db::Connection;
-use super::events::{self, Gateway, changes};
-use super::values::{Number, Word, now, page, pattern, rows_wanted};
+use super::events::{self, changes};
+use super::gateways::{self, tell};
+use super::values::{Number, Word, now, page, pattern, rows_wanted, unchanged};
 use super::{clients, exits, ports, proxies};
 use crate::events::{Action, NewEvent, StateChange, Thing};
-use crate::store::{By, Conflict, ListQuery, MappingPatch, NewMapping, Page, StoreError};
+use crate::store::{By, Conflict, ListQuery, MappingPatch, NewMapping, News, Owner, Page, StoreError};
 
 /// A row of `mappings` with its client's port.
 #[derive(Clone, sqlx::FromRow)]
@@ -24,9 +25,11 @@ pub(super) struct Row {
     priority: Number<u16>,
     target: Word<Target>,
     enabled: bool,
+    gateway: String,
     port: Number<u16>,
     state: Word<MappingState>,
     reason: String,
+    revision: i64,
     applied_at: Option<Text<Timestamp>>,
     created_at: Text<Timestamp>,
     updated_at: Text<Timestamp>,
@@ -54,9 +57,11 @@ impl From<Row> for Mapping {
             priority: row.priority.0,
             target: row.target.0,
             enabled: row.enabled,
+            gateway: row.gateway,
             port: row.port.0,
             state: row.state.0,
             reason: row.reason,
+            revision: row.revision,
             applied_at: row.applied_at.map(|Text(at)| at),
             created_at: row.created_at.0,
             updated_at: row.updated_at.0,
@@ -66,13 +71,14 @@ impl From<Row> for Mapping {
 
 pub(super) async fn create(
     db: &mut Connection,
-    gateway: Gateway<'_>,
+    own: &str,
     new: NewMapping,
     range: &PortRange,
 ) -> Result<Mapping, StoreError> {
-    present(clients::live(db, new.client_id).await)?;
-    present(proxies::live(db, new.proxy_id).await)?;
-    ports::ensure(db, new.client_id, range).await?;
+    let gateway = present(clients::live(db, new.client_id).await)?.gateway;
+    present(proxies::live(db, own, new.proxy_id).await)?;
+    let range = if gateway == own { range.clone() } else { gateways::known(db, &gateway).await? };
+    ports::ensure(db, &gateway, new.client_id, &range).await?;
     let id = MappingId(Uuid::now_v7());
     sqlx::query(
         "insert into mappings
@@ -88,7 +94,8 @@ pub(super) async fn create(
     .bind(Text(now()))
     .execute(&mut *db)
     .await?;
-    change(db, gateway, id, Action::Created, &[]).await?;
+    tell(db, own, News::Client(new.client_id)).await?;
+    change(db, own, id, Action::Created, &[]).await?;
     Ok(live(db, id).await?.into())
 }
 
@@ -102,7 +109,7 @@ fn present<T>(found: Result<T, StoreError>) -> Result<T, StoreError> {
 
 pub(super) async fn list(db: &mut Connection, query: &ListQuery) -> Result<Page<Mapping>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
-        r"select m.*, ports.port from mappings m
+        r"select m.*, ports.gateway, ports.port from mappings m
           join ports on ports.client_id = m.client_id
           join clients c on c.id = m.client_id
           join proxies p on p.id = m.proxy_id
@@ -113,6 +120,7 @@ pub(super) async fn list(db: &mut Connection, query: &ListQuery) -> Result<Page<
             and ($3 is null or m.state = $3)
             and ($4 is null or m.client_id = $4)
             and ($5 is null or m.proxy_id = $5)
+            and ($7 is null or ports.gateway = $7)
           order by m.id limit $6",
     )
     .bind(query.after)
@@ -121,6 +129,7 @@ pub(super) async fn list(db: &mut Connection, query: &ListQuery) -> Result<Page<
     .bind(query.client_id.map(|id| id.0))
     .bind(query.proxy_id.map(|id| id.0))
     .bind(rows_wanted(query))
+    .bind(&query.gateway)
     .fetch_all(db)
     .await?;
     Ok(page(rows, query, |row| row.id))
@@ -128,7 +137,7 @@ pub(super) async fn list(db: &mut Connection, query: &ListQuery) -> Result<Page<
 
 pub(super) async fn live(db: &mut Connection, id: MappingId) -> Result<Row, StoreError> {
     sqlx::query_as(
-        "select m.*, ports.port from mappings m join ports on ports.client_id = m.client_id
+        "select m.*, ports.gateway, ports.port from mappings m join ports on ports.client_id = m.client_id
          where m.id = $1 and m.removed_at is null",
     )
     .bind(id.0)
@@ -140,7 +149,7 @@ pub(super) async fn live(db: &mut Connection, id: MappingId) -> Result<Row, Stor
 /// In failover order.
 pub(super) async fn of_client(db: &mut Connection, client: ClientId) -> Result<Vec<Row>, StoreError> {
     Ok(sqlx::query_as(
-        "select m.*, ports.port from mappings m join ports on ports.client_id = m.client_id
+        "select m.*, ports.gateway, ports.port from mappings m join ports on ports.client_id = m.client_id
          where m.client_id = $1 order by m.priority, m.id",
     )
     .bind(client.0)
@@ -148,30 +157,30 @@ pub(super) async fn of_client(db: &mut Connection, client: ClientId) -> Result<V
     .await?)
 }
 
-pub(super) async fn clients_of_proxy(
-    db: &mut Connection,
-    proxy: ProxyId,
-) -> Result<Vec<ClientId>, StoreError> {
-    let ids: Vec<Uuid> =
-        sqlx::query_scalar("select distinct client_id from mappings where proxy_id = $1 order by client_id")
-            .bind(proxy.0)
-            .fetch_all(db)
-            .await?;
-    Ok(ids.into_iter().map(ClientId).collect())
+pub(super) async fn clients_of_proxy(db: &mut Connection, proxy: ProxyId) -> Result<Vec<Owner>, StoreError> {
+    let rows: Vec<(Uuid, String)> = sqlx::query_as(
+        "select id, gateway from clients
+         where id in (select client_id from mappings where proxy_id = $1) order by id",
+    )
+    .bind(proxy.0)
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|(id, gateway)| Owner { client: ClientId(id), gateway }).collect())
 }
 
 pub(super) async fn update(
     db: &mut Connection,
-    gateway: Gateway<'_>,
+    own: &str,
     id: MappingId,
     patch: MappingPatch,
 ) -> Result<Mapping, StoreError> {
     let mut row = live(db, id).await?;
+    unchanged(patch.if_revision, row.revision)?;
     let before = row.clone();
     let proxy_id = patch.proxy_id.map_or(row.proxy_id, |id| id.0);
     let enabled = patch.enabled.unwrap_or(row.enabled);
     if proxy_id != row.proxy_id {
-        present(proxies::live(db, ProxyId(proxy_id)).await)?;
+        present(proxies::live(db, own, ProxyId(proxy_id)).await)?;
     }
     // PENDING and FAILED mean closed. One that is switched off is as open as it was until the door
     // is shut; whoever shuts it says so.
@@ -179,11 +188,11 @@ pub(super) async fn update(
         // What was true of the old way out says nothing of the new one.
         (row.state, row.reason, row.applied_at) = (Word(MappingState::Pending), "changed".to_owned(), None);
         let pending = Verdict { state: MappingState::Pending, reason: "it was changed".to_owned() };
-        tell_state(db, gateway, id, &pending).await?;
+        tell_state(db, own, id, &pending).await?;
     }
     sqlx::query(
         "update mappings set proxy_id = $2, priority = $3, target = $4, enabled = $5,
-            state = $6, reason = $7, applied_at = $8, updated_at = $9
+            state = $6, reason = $7, applied_at = $8, revision = revision + 1, updated_at = $9
          where id = $1",
     )
     .bind(id.0)
@@ -197,6 +206,7 @@ pub(super) async fn update(
     .bind(Text(now()))
     .execute(&mut *db)
     .await?;
+    tell(db, own, News::Client(ClientId(row.client_id))).await?;
     let now = live(db, id).await?;
     let fields = changes([
         ("proxy_id", now.proxy_id != before.proxy_id),
@@ -205,9 +215,9 @@ pub(super) async fn update(
         ("enabled", now.enabled != before.enabled),
     ]);
     if !fields.is_empty() {
-        change(db, gateway, id, Action::Updated, &fields).await?;
+        change(db, own, id, Action::Updated, &fields).await?;
         let client = ClientId(now.client_id);
-        exits::settle(db, gateway, client, By::current().0, "one of its mappings was changed").await?;
+        exits::settle(db, own, client, By::current().0, "one of its mappings was changed").await?;
     }
     Ok(now.into())
 }
@@ -229,7 +239,7 @@ async fn named(db: &mut Connection, id: MappingId) -> Result<Option<Named>, Stor
 /// While it is there.
 async fn change(
     db: &mut Connection,
-    gateway: Gateway<'_>,
+    own: &str,
     id: MappingId,
     action: Action,
     fields: &[&str],
@@ -238,23 +248,19 @@ async fn change(
     let name = format!("{} by {}", named.client, named.proxy);
     let told = NewEvent::change(By::current().0, Thing::Mapping, action, &name, fields);
     let told = told.of_mapping(ClientId(named.client_id), id, ProxyId(named.proxy_id));
-    events::write(db, gateway, &told).await.map(drop)
+    events::write(db, own, &told).await.map(drop)
 }
 
 /// Before it is marked.
-pub(super) async fn tell_removal(
-    db: &mut Connection,
-    gateway: Gateway<'_>,
-    id: MappingId,
-) -> Result<(), StoreError> {
-    change(db, gateway, id, Action::Deleted, &[]).await
+pub(super) async fn tell_removal(db: &mut Connection, own: &str, id: MappingId) -> Result<(), StoreError> {
+    change(db, own, id, Action::Deleted, &[]).await
 }
 
 /// Before it is written down: whether it is another state, and what it was, is read from the row.
 /// Answers whose it is, if it is there.
 pub(super) async fn tell_state(
     db: &mut Connection,
-    gateway: Gateway<'_>,
+    own: &str,
     id: MappingId,
     verdict: &Verdict,
 ) -> Result<Option<ClientId>, StoreError> {
@@ -273,7 +279,7 @@ pub(super) async fn tell_state(
             proxy: &named.proxy,
             port: named.port.0,
         });
-        events::write(db, gateway, &told).await?;
+        events::write(db, own, &told).await?;
     }
     Ok(Some(client))
 }
@@ -296,30 +302,32 @@ pub(super) async fn live_ids(
 
 pub(super) async fn remove(
     db: &mut Connection,
-    gateway: Gateway<'_>,
+    own: &str,
     id: MappingId,
-) -> Result<ClientId, StoreError> {
-    tell_removal(db, gateway, id).await?;
-    let owner: Option<Uuid> = sqlx::query_scalar(
-        "update mappings set removed_at = $2 where id = $1 and removed_at is null returning client_id",
-    )
-    .bind(id.0)
-    .bind(Text(now()))
-    .fetch_optional(&mut *db)
-    .await?;
-    let owner = owner.map(ClientId).ok_or(StoreError::NotFound("mapping"))?;
-    exits::settle(db, gateway, owner, By::current().0, "its mapping was removed").await?;
-    Ok(owner)
+    if_revision: Option<i64>,
+) -> Result<Owner, StoreError> {
+    let row = live(db, id).await?;
+    unchanged(if_revision, row.revision)?;
+    let client = ClientId(row.client_id);
+    tell_removal(db, own, id).await?;
+    sqlx::query("update mappings set removed_at = $2 where id = $1")
+        .bind(id.0)
+        .bind(Text(now()))
+        .execute(&mut *db)
+        .await?;
+    tell(db, own, News::Client(client)).await?;
+    exits::settle(db, own, client, By::current().0, "its mapping was removed").await?;
+    Ok(Owner { client, gateway: row.gateway })
 }
 
 /// `applied_at` tells since when it is open without a break.
 pub(super) async fn record_verdict(
     db: &mut Connection,
-    gateway: Gateway<'_>,
+    own: &str,
     id: MappingId,
     verdict: &Verdict,
 ) -> Result<(), StoreError> {
-    let Some(client) = tell_state(db, gateway, id, verdict).await? else { return Ok(()) };
+    let Some(client) = tell_state(db, own, id, verdict).await? else { return Ok(()) };
     sqlx::query(
         "update mappings set state = $2, reason = $3,
             applied_at = case when $2 = 'APPLIED' then coalesce(applied_at, $4) end
@@ -331,5 +339,5 @@ pub(super) async fn record_verdict(
     .bind(Text(now()))
     .execute(&mut *db)
     .await?;
-    exits::settle(db, gateway, client, None, &verdict.reason).await
+    exits::settle(db, own, client, None, &verdict.reason).await
 }

@@ -8,15 +8,21 @@
 mod clients;
 mod events;
 mod exits;
+mod gateways;
 mod journal;
 mod lent;
 mod mappings;
+mod people;
 mod plans;
 mod ports;
 mod proxies;
+mod replies;
+mod sessions;
 mod store;
 mod tokens;
+mod users;
 mod values;
+mod vault;
 mod webhooks;
 
 use super::db;

@@ -6,7 +6,7 @@ use sqlx::types::Text;
 use uuid::Uuid;
 
 use super::db::Connection;
-use super::events::{Gateway, changed};
+use super::events::changed;
 use super::values::{Word, now};
 use crate::events::{Action, Thing};
 use crate::store::{NewToken, Role, StoreError, Token};
@@ -32,11 +32,7 @@ impl From<Row> for Token {
     }
 }
 
-pub(super) async fn create(
-    db: &mut Connection,
-    gateway: Gateway<'_>,
-    new: NewToken,
-) -> Result<Token, StoreError> {
+pub(super) async fn create(db: &mut Connection, own: &str, new: NewToken) -> Result<Token, StoreError> {
     let row: Row = sqlx::query_as(
         "insert into tokens (id, name, role, hash, created_at) values ($1, $2, $3, $4, $5) returning *",
     )
@@ -47,7 +43,7 @@ pub(super) async fn create(
     .bind(Text(now()))
     .fetch_one(&mut *db)
     .await?;
-    changed(db, gateway, Thing::Token, Action::Created, &row.name, &[]).await?;
+    changed(db, own, Thing::Token, Action::Created, &row.name, &[]).await?;
     Ok(row.into())
 }
 
@@ -58,7 +54,7 @@ pub(super) async fn list(db: &mut Connection) -> Result<Vec<Token>, StoreError> 
 }
 
 /// Revoking twice is fine, and keeps the first time.
-pub(super) async fn revoke(db: &mut Connection, gateway: Gateway<'_>, id: TokenId) -> Result<(), StoreError> {
+pub(super) async fn revoke(db: &mut Connection, own: &str, id: TokenId) -> Result<(), StoreError> {
     let row: Option<Row> =
         sqlx::query_as("select * from tokens where id = $1").bind(id.0).fetch_optional(&mut *db).await?;
     let row = row.ok_or(StoreError::NotFound("token"))?;
@@ -70,7 +66,7 @@ pub(super) async fn revoke(db: &mut Connection, gateway: Gateway<'_>, id: TokenI
         .bind(Text(now()))
         .execute(&mut *db)
         .await?;
-    changed(db, gateway, Thing::Token, Action::Revoked, &row.name, &[]).await?;
+    changed(db, own, Thing::Token, Action::Revoked, &row.name, &[]).await?;
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use sqlx::types::Text;
 use uuid::Uuid;
 
 use super::db::Connection;
-use super::events::{Gateway, changed, changes};
+use super::events::{changed, changes};
 use super::values::{now, replace};
 use crate::events::{Action, Kind, Thing};
 use crate::store::crypt::Vault;
@@ -89,7 +89,7 @@ fn place(id: Uuid) -> String {
 pub(super) async fn create(
     db: &mut Connection,
     vault: &Vault,
-    gateway: Gateway<'_>,
+    own: &str,
     new: NewWebhook,
 ) -> Result<Webhook, StoreError> {
     let there: i64 = sqlx::query_scalar("select count(*) from webhooks").fetch_one(&mut *db).await?;
@@ -98,7 +98,7 @@ pub(super) async fn create(
     }
     let id = Uuid::now_v7();
     let secret = vault.seal_at(&place(id), new.secret.expose().as_bytes())?;
-    let told_from = changed(db, gateway, Thing::Webhook, Action::Created, &new.name, &[]).await?;
+    let told_from = changed(db, own, Thing::Webhook, Action::Created, &new.name, &[]).await?;
     let row: Row = sqlx::query_as(
         "insert into webhooks (id, name, url, kinds, enabled, secret, told_from, created_at, updated_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $8) returning *",
@@ -179,7 +179,7 @@ async fn waiting(db: &mut Connection, row: &Row) -> Result<i64, StoreError> {
 
 pub(super) async fn update(
     db: &mut Connection,
-    gateway: Gateway<'_>,
+    own: &str,
     id: WebhookId,
     patch: WebhookPatch,
 ) -> Result<Webhook, StoreError> {
@@ -197,7 +197,7 @@ pub(super) async fn update(
     if fields.is_empty() {
         return one(db, id).await;
     }
-    let told_from = changed(db, gateway, Thing::Webhook, Action::Updated, &row.name, &fields).await?;
+    let told_from = changed(db, own, Thing::Webhook, Action::Updated, &row.name, &fields).await?;
     if row.enabled && !was_enabled {
         // Nobody is woken by what happened while it was off.
         row.told_from = told_from;
@@ -222,7 +222,7 @@ pub(super) async fn update(
 
 pub(super) async fn remove(
     db: &mut Connection,
-    gateway: Gateway<'_>,
+    own: &str,
     id: WebhookId,
     if_revision: Option<i64>,
 ) -> Result<(), StoreError> {
@@ -233,14 +233,14 @@ pub(super) async fn remove(
     for rows in ["delete from deliveries where webhook_id = $1", "delete from webhooks where id = $1"] {
         sqlx::query(rows).bind(id.0).execute(&mut *db).await?;
     }
-    changed(db, gateway, Thing::Webhook, Action::Deleted, &row.name, &[]).await?;
+    changed(db, own, Thing::Webhook, Action::Deleted, &row.name, &[]).await?;
     Ok(())
 }
 
 pub(super) async fn target(
     db: &mut Connection,
     vault: &Vault,
-    gateway: Gateway<'_>,
+    own: &str,
     id: WebhookId,
 ) -> Result<Addressee, StoreError> {
     let row = live(db, id).await?;
@@ -249,7 +249,7 @@ pub(super) async fn target(
     let delivery: Option<DeliveryRow> =
         sqlx::query_as("select * from deliveries where webhook_id = $1 and gateway = $2")
             .bind(id.0)
-            .bind(gateway)
+            .bind(own)
             .fetch_optional(db)
             .await?;
     let none = Delivery { told: row.told_from, ..Delivery::default() };
@@ -261,7 +261,7 @@ pub(super) async fn target(
 /// What is told of one that is gone, or was switched on anew meanwhile, is not written down.
 pub(super) async fn record_delivery(
     db: &mut Connection,
-    gateway: Gateway<'_>,
+    own: &str,
     id: WebhookId,
     delivery: &Delivery,
 ) -> Result<(), StoreError> {
@@ -273,7 +273,7 @@ pub(super) async fn record_delivery(
             last_error = excluded.last_error, given_up = excluded.given_up",
     )
     .bind(id.0)
-    .bind(gateway)
+    .bind(own)
     .bind(delivery.told)
     .bind(delivery.last_ok_at.map(Text))
     .bind(delivery.failing_since.map(Text))

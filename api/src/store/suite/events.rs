@@ -59,8 +59,8 @@ pub(crate) async fn every_change_is_told_with_who_wanted_it_and_what_became_anot
         let token = store.create_token(token).await.unwrap();
         store.revoke_token(token.id).await.unwrap();
         store.revoke_token(token.id).await.unwrap();
-        store.remove_client(client.id, true).await.unwrap();
-        store.remove_proxy(proxy.id, true).await.unwrap();
+        store.remove_client(client.id, true, None).await.unwrap();
+        store.remove_proxy(proxy.id, true, None).await.unwrap();
     };
     By::named("user alice").during(work).await;
     let told = since(&*store, &mut seen, &[Kind::Change]).await;
@@ -87,7 +87,7 @@ pub(crate) async fn what_did_not_happen_is_not_told(store: Arc<dyn Store>) {
     let mut seen = 0;
     since(&*store, &mut seen, &[]).await;
     conflict(store.create_proxy(new_proxy("de1")).await);
-    not_found(store.remove_client(ClientId(uuid::Uuid::nil()), true).await);
+    not_found(store.remove_client(ClientId(uuid::Uuid::nil()), true, None).await);
     assert_eq!(since(&*store, &mut seen, &[]).await, []);
     let (_, mapping) = mapped(&*store, 3, &proxy).await;
     since(&*store, &mut seen, &[]).await;
@@ -145,15 +145,15 @@ pub(crate) async fn whatever_closes_a_device_is_told_as_its_reason(store: Arc<dy
         let to = |ip: &str| ClientPatch { ip_cidr: Some(ip.parse().unwrap()), ..ClientPatch::default() };
         let reason = match what {
             "removed" => {
-                store.remove_mapping(mapping.id).await.unwrap();
+                store.remove_mapping(mapping.id, None).await.unwrap();
                 "its mapping was removed"
             }
             "proxy" => {
-                store.remove_proxy(proxy.id, true).await.unwrap();
+                store.remove_proxy(proxy.id, true, None).await.unwrap();
                 "proxy proxy was removed"
             }
             "client" => {
-                store.remove_client(client.id, true).await.unwrap();
+                store.remove_client(client.id, true, None).await.unwrap();
                 "it is no longer registered: its traffic is left alone"
             }
             "moved" => {
