@@ -174,7 +174,7 @@ async fn the_journal_is_a_list_like_any_other() {
     let mut newest_first = ids.clone();
     newest_first.sort_unstable_by(|a, b| b.cmp(a));
     newest_first.dedup();
-    assert_eq!((ids.len(), pages, &ids), (12, 3, &newest_first), "five clients, twice, and two tokens");
+    assert_eq!((ids.len(), pages, &ids), (13, 4, &newest_first), "five clients, twice, and three tokens");
     gateway
         .get("/v1/journal?limit=0&cursor=x&from=yesterday")
         .await
