@@ -7,6 +7,7 @@ mod contract;
 mod description;
 mod explain;
 mod fake;
+mod gateways;
 mod problems;
 mod validation;
 
