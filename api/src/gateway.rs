@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use pgw_core::files;
+use pgw_core::resources::host_name;
 use pgw_core::settings::{DatabaseUrl, GATEWAY_ALLOWED, is_gateway_name};
 
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +38,7 @@ pub fn name(set: Option<&str>, state_dir: &Path, database: &DatabaseUrl) -> Resu
         }
         (Some(set), _) => Ok(set.to_owned()),
         (None, Some(was)) => Ok(was),
-        (None, None) => host_name(),
+        (None, None) => own_host(),
     }
 }
 
@@ -66,9 +67,8 @@ fn kept(state_dir: &Path) -> Result<Option<String>, GatewayError> {
     Err(GatewayError::File { file, source })
 }
 
-fn host_name() -> Result<String, GatewayError> {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").map_err(GatewayError::Unknown)?;
-    let host = host.trim().to_owned();
+fn own_host() -> Result<String, GatewayError> {
+    let host = host_name().map_err(GatewayError::Unknown)?;
     if is_gateway_name(&host) { Ok(host) } else { Err(GatewayError::Unusable(host)) }
 }
 

@@ -13,6 +13,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::fields::{Fields, Read};
+use crate::passwords::{LONGEST_PASSWORD, SHORTEST_PASSWORD};
 
 const LONGEST_NAME: usize = 100;
 const LONGEST_NOTE: usize = 1000;
@@ -133,6 +134,25 @@ pub(super) fn password(value: &Value) -> Read<Secret> {
         password => {
             Credentials::new("user", password).map(|both| both.password).map_err(|error| error.to_string())
         }
+    }
+}
+
+/// One that somebody chooses to log in with.
+pub(super) fn new_password(value: &Value) -> Read<Secret> {
+    if text(value)?.chars().count() < SHORTEST_PASSWORD {
+        return Err(format!("is shorter than {SHORTEST_PASSWORD} characters"));
+    }
+    typed_password(value)
+}
+
+/// One that may be the right one.
+pub(super) fn typed_password(value: &Value) -> Read<Secret> {
+    match text(value)? {
+        "" => Err("is empty".to_owned()),
+        long if long.chars().count() > LONGEST_PASSWORD => {
+            Err(format!("is longer than {LONGEST_PASSWORD} characters"))
+        }
+        password => Ok(Secret::new(password)),
     }
 }
 

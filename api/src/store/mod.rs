@@ -5,14 +5,17 @@
 //! REST API sees them; the row itself, and the port with it, goes in `finish_removal`, once
 //! rule and forwarder are gone. A process that dies in between finds the mark again.
 
+mod by;
 pub mod crypt;
 mod error;
 mod gateways;
 pub mod open;
 pub mod postgres;
+mod replies;
 pub mod sqlite;
 #[cfg(test)]
 mod suite;
+mod users;
 
 use std::collections::BTreeMap;
 
@@ -31,8 +34,12 @@ use serde::{Deserialize, Serialize};
 
 pub use gateways::{Gateway, Gateways, Neighbours, News, Owner, Presence};
 
+pub use by::By;
+pub use replies::{Claim, Replies, Reply};
+pub use users::{KnownUser, NewUser, Session, User, UserPatch, Users};
+
 #[async_trait]
-pub trait Store: Gateways + 'static {
+pub trait Store: Gateways + Users + Replies + 'static {
     async fn create_proxy(&self, new: NewProxy) -> Result<Proxy, StoreError>;
     async fn proxies(&self, query: &ListQuery) -> Result<Page<Proxy>, StoreError>;
     async fn proxy(&self, id: ProxyId) -> Result<Proxy, StoreError>;
@@ -134,6 +141,10 @@ pub enum Conflict {
     Missing(&'static str),
     #[error("a password needs a user name")]
     PasswordAlone,
+    #[error("this is the last admin; make somebody else one first")]
+    LastAdmin,
+    #[error("there are users already")]
+    SetUp,
 }
 
 #[derive(Debug, Clone)]
@@ -278,12 +289,15 @@ pub struct Route {
     pub proxy: ProxyDial,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+/// Each may do what those before it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    Admin,
-    /// Reads only.
+    /// Reads only, and no secret.
     Viewer,
+    /// Changes clients and mappings, too.
+    Operator,
+    Admin,
 }
 
 #[derive(Debug, Clone)]

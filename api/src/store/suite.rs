@@ -3,6 +3,7 @@
 pub(super) mod concurrency;
 pub(super) mod gateways;
 pub(super) mod lists;
+pub(super) mod people;
 pub(super) mod removal;
 pub(super) mod revisions;
 pub(super) mod states;
@@ -84,6 +85,15 @@ macro_rules! every_store_test {
                 clients_that_come_at_the_same_time_get_different_lowest_ports,
                 of_many_equal_writes_one_wins_and_the_others_are_told,
                 an_exhausted_range_says_so_and_changes_nothing,
+            }
+            people {
+                a_user_is_found_by_name_changed_and_gone,
+                a_change_of_a_former_revision_changes_nothing,
+                the_last_admin_is_neither_removed_nor_demoted,
+                a_session_ends_with_what_it_was_opened_for,
+                sessions_are_forgotten_when_they_are_old_or_too_many,
+                an_answer_is_claimed_once_kept_and_given_to_the_same_request,
+                of_many_who_claim_the_same_answer_one_gets_it,
             }
         }
     };

@@ -9,11 +9,15 @@ mod clients;
 mod gateways;
 mod lent;
 mod mappings;
+mod people;
 mod plans;
 mod ports;
 mod proxies;
+mod replies;
+mod sessions;
 mod store;
 mod tokens;
+mod users;
 mod values;
 mod vault;
 

@@ -29,10 +29,10 @@ pub struct SqlStore {
     /// Cannot write.
     pub(in crate::store) read: Pool<Db>,
     gateway: String,
-    vault: Vault,
-    /// For one piece of work, from its first word to the database until the last answer.
-    limit: Duration,
     neighbours: Mutex<Option<Box<dyn Neighbours>>>,
+    pub(super) vault: Vault,
+    /// For one piece of work, from its first word to the database until the last answer.
+    pub(super) limit: Duration,
 }
 
 impl SqlStore {

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use pgw_api::store::{
-    ClientPatch, ClientPlan, Gateway, Gateways, HealthRecord, KnownAs, ListQuery, MappingPatch, Neighbours,
-    NewClient, NewMapping, NewProxy, NewToken, Owner, Page, Presence, ProxyDial, ProxyPatch, Store,
-    StoreError, Token,
+    Claim, ClientPatch, ClientPlan, Gateway, Gateways, HealthRecord, KnownAs, KnownUser, ListQuery,
+    MappingPatch, Neighbours, NewClient, NewMapping, NewProxy, NewToken, NewUser, Owner, Page, Presence,
+    ProxyDial, ProxyPatch, Replies, Reply, Session, Store, StoreError, Token, User, UserPatch, Users,
 };
 use pgw_core::client::Client;
-use pgw_core::ids::{ClientId, MappingId, ProxyId, TokenId};
+use pgw_core::ids::{ClientId, MappingId, ProxyId, TokenId, UserId};
 use pgw_core::mapping::Mapping;
 use pgw_core::ports::PortRange;
 use pgw_core::proxy::Proxy;
@@ -41,11 +42,12 @@ impl Gateways for Ledger {
 
 macro_rules! over_the_worlds_store {
     (
+        $trait:ident:
         effects { $($effect:ident($($a:ident: $at:ty),*) -> $ar:ty;)* }
         others { $($other:ident($($b:ident: $bt:ty),*) -> $br:ty;)* }
     ) => {
         #[async_trait]
-        impl Store for Ledger {
+        impl $trait for Ledger {
             $(async fn $effect(&self, $($a: $at),*) -> Result<$ar, StoreError> {
                 self.0.effect().await;
                 let done = self.0.store.$effect($($a),*).await;
@@ -60,6 +62,7 @@ macro_rules! over_the_worlds_store {
 }
 
 over_the_worlds_store! {
+    Store:
     effects {
         record_verdict(id: MappingId, verdict: &Verdict) -> ();
         finish_removal(client: ClientId, mappings: &[MappingId]) -> ();
@@ -93,5 +96,35 @@ over_the_worlds_store! {
         revoke_token(id: TokenId) -> ();
         token_by_hash(hash: &[u8; 32]) -> Option<Token>;
         ping() -> ();
+    }
+}
+
+over_the_worlds_store! {
+    Users:
+    effects {}
+    others {
+        create_user(new: NewUser) -> User;
+        create_first_user(new: NewUser) -> User;
+        has_users() -> bool;
+        users(query: &ListQuery) -> Page<User>;
+        user(id: UserId) -> User;
+        update_user(id: UserId, patch: UserPatch) -> User;
+        remove_user(id: UserId, if_revision: Option<i64>) -> ();
+        user_by_name(name: &str) -> Option<KnownUser>;
+        open_session(user: &KnownUser, hash: &[u8; 32]) -> Option<Session>;
+        session(hash: &[u8; 32]) -> Option<Session>;
+        touch_session(hash: &[u8; 32]) -> ();
+        end_session(hash: &[u8; 32]) -> ();
+        forget_sessions(seen: Timestamp, opened: Timestamp) -> ();
+    }
+}
+
+over_the_worlds_store! {
+    Replies:
+    effects {}
+    others {
+        claim_reply(key: &[u8; 32], request: &[u8; 32]) -> Claim;
+        keep_reply(key: &[u8; 32], request: &[u8; 32], reply: &Reply) -> ();
+        release_reply(key: &[u8; 32]) -> ();
     }
 }
