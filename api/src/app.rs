@@ -34,8 +34,9 @@ use crate::health::evidence::Evidence;
 use crate::health::probe::HttpProbe;
 use crate::health::scheduler::Scheduler;
 use crate::known::known;
+use crate::neighbourhood::Neighbourhood;
 use crate::shared::Shared;
-use crate::store::{Store, StoreError};
+use crate::store::{Presence, Store, StoreError};
 use crate::units::{self, Units};
 use crate::webhooks::{self, Webhooks};
 
@@ -69,6 +70,7 @@ pub struct Parts {
     scheduler: Scheduler,
     evidence: Evidence,
     log: Log,
+    neighbourhood: Neighbourhood,
     deaths: tokio::sync::mpsc::UnboundedReceiver<u16>,
 }
 
@@ -81,10 +83,17 @@ struct Log {
 }
 
 pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Result<Parts> {
+    // Before anything is shown or written: it asks since when nobody did.
     store.begin_watch(env!("CARGO_PKG_VERSION")).await?;
     let bus = Arc::new(Bus::new(store.gateway(), store.log_ends().await?.latest));
     let (recorder, recorder_task) = recorder(store.clone());
     store.keep_ports_within(&settings.ports).await?;
+    let presence = Presence {
+        version: env!("CARGO_PKG_VERSION"),
+        ports: settings.ports.clone(),
+        started_at: Timestamp::now(),
+    };
+    store.show_presence(&presence).await?;
     let board = Arc::new(Board::new(settings.reconcile_interval * BELIEVED_INTERVALS));
     let transport = Arc::new(Http::new(&settings.agent_url, internal_token_file(&settings.state_dir))?);
     let (agent, agent_task): (AgentClient, _) =
@@ -136,6 +145,13 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         bounds: Bounds { store: store.clone(), days: settings.journal_days, rows: settings.journal_rows },
         listener: Listener { agent: transport, store: store.clone() },
     };
+    let neighbourhood = Neighbourhood {
+        store: store.clone(),
+        board: board.clone(),
+        converger: converger.clone(),
+        health: health.clone(),
+        presence,
+    };
     let generations = Generations::new(Timestamp::now());
     let engine = Arc::new(Machinery {
         store,
@@ -149,7 +165,8 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         running: Shared::default(),
     });
     let webhooks = Arc::new(webhooks);
-    Ok(Parts { engine, bus, webhooks, agent: agent_task, converge, scheduler, evidence, log, deaths })
+    let agent = agent_task;
+    Ok(Parts { engine, bus, webhooks, agent, converge, scheduler, evidence, log, neighbourhood, deaths })
 }
 
 impl Parts {
@@ -163,6 +180,7 @@ impl Parts {
         tasks.spawn(self.log.bounds.run(stop.clone()));
         tasks.spawn(self.log.listener.run(stop.clone()));
         tasks.spawn(self.webhooks.run(stop.clone()));
+        tasks.spawn(self.neighbourhood.run(stop.clone()));
         let (mut deaths, converger, stop) = (self.deaths, self.engine.converger.clone(), stop.clone());
         tasks.spawn(async move {
             while let Some(Some(port)) = stop.run_until_cancelled(deaths.recv()).await {
@@ -220,6 +238,10 @@ impl Engine for Machinery {
         };
         let first_look =
             (!self.converger.has_swept()).then(|| "the first look at every client is under way".to_owned());
+        let namesake = self
+            .board
+            .namesake()
+            .then(|| format!("another gateway that is running is called {:?}", self.store.gateway()));
         let running = async { self.units.running().await.map(|all| all.len()).map_err(|e| e.to_string()) };
         let running = self.running.get(running).await;
         let forwarders = match &running {
@@ -229,6 +251,7 @@ impl Engine for Machinery {
         vec![
             entry("agent", self.board.agent_trouble(), "it answers, and the kernel holds what it said"),
             entry("forwarders", running.err(), &forwarders),
+            entry("gateway", namesake, "no other gateway has its name"),
             entry("health", self.board.checks_error(), "upstreams can be asked"),
             entry("start", first_look, "every client has been looked at"),
         ]

@@ -10,6 +10,7 @@ mod description;
 mod events;
 mod explain;
 mod fake;
+mod gateways;
 mod login;
 mod problems;
 mod twice;

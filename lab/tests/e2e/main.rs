@@ -11,6 +11,7 @@ mod crashes;
 mod crowds;
 mod drift;
 mod drill;
+mod events;
 mod evidence;
 mod explained;
 mod faults;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         closed::TESTS,
         upstreams::TESTS,
         evidence::TESTS,
+        events::TESTS,
         crashes::TESTS,
         agent::TESTS,
         drift::TESTS,

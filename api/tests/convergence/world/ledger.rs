@@ -49,7 +49,7 @@ macro_rules! over_the_worlds_store {
         $trait:ident:
         effects { $($effect:ident($($a:ident: $at:ty),*) -> $ar:ty;)* }
         others { $($other:ident($($b:ident: $bt:ty),*) -> $br:ty;)* }
-        $($plain:item)?
+        $($plain:item)*
     ) => {
         #[async_trait]
         impl $trait for Ledger {
@@ -62,7 +62,7 @@ macro_rules! over_the_worlds_store {
             $(async fn $other(&self, $($b: $bt),*) -> Result<$br, StoreError> {
                 self.0.store.$other($($b),*).await
             })*
-            $($plain)?
+            $($plain)*
         }
     };
 }
@@ -166,5 +166,8 @@ over_the_worlds_store! {
     }
     fn written(&self) -> watch::Receiver<u64> {
         self.0.store.written()
+    }
+    fn written_elsewhere(&self) {
+        self.0.store.written_elsewhere();
     }
 }
