@@ -23,6 +23,7 @@ static RULES: [(Method, &str, Role); 26] = [
     (Method::GET, "/v1/mappings/{id}", Viewer),
     (Method::PATCH, "/v1/mappings/{id}", Operator),
     (Method::DELETE, "/v1/mappings/{id}", Operator),
+    (Method::GET, "/v1/gateways", Viewer),
     (Method::GET, "/v1/explain", Viewer),
     (Method::GET, "/v1/tokens", Admin),
     (Method::POST, "/v1/tokens", Admin),

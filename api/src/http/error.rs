@@ -81,7 +81,8 @@ impl From<StoreError> for Error {
             StoreError::NotFound(what) => Self::NotFound(what),
             StoreError::Conflict(Conflict::Missing(what)) => {
                 let detail = Conflict::Missing(what).to_string();
-                Self::Validation(vec![FieldError::new(&format!("{what}_id"), detail)])
+                let field = if what == "gateway" { what.to_owned() } else { format!("{what}_id") };
+                Self::Validation(vec![FieldError::new(&field, detail)])
             }
             StoreError::Conflict(Conflict::PasswordAlone) => {
                 Self::Validation(vec![FieldError::new("password", Conflict::PasswordAlone.to_string())])

@@ -11,6 +11,7 @@ mod error;
 mod explain;
 mod fields;
 mod frame;
+mod gateways;
 mod idempotency;
 mod input;
 mod login;
@@ -96,6 +97,7 @@ fn guarded() -> OpenApiRouter<Arc<Api>> {
         .merge(proxies::router())
         .merge(clients::router())
         .merge(mappings::router())
+        .merge(gateways::router())
         .merge(explain::router())
         .merge(tokens::router())
         .merge(users::router())

@@ -7,6 +7,7 @@ use pgw_core::ids::ClientIp;
 use pgw_core::mac::Mac;
 use pgw_core::proxy::{Credentials, Host, Scheme};
 use pgw_core::redact::Secret;
+use pgw_core::settings::{GATEWAY_ALLOWED, is_gateway_name};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use uuid::Uuid;
@@ -46,6 +47,11 @@ pub(super) fn name(value: &Value) -> Read<String> {
         "" => Err("is empty".to_owned()),
         name => bounded(name, LONGEST_NAME, is_printable),
     }
+}
+
+pub(super) fn gateway(value: &Value) -> Read<String> {
+    let name = text(value)?;
+    if is_gateway_name(name) { Ok(name.to_owned()) } else { Err(format!("must be {GATEWAY_ALLOWED}")) }
 }
 
 pub(super) fn note(value: &Value) -> Read<String> {

@@ -12,8 +12,8 @@ use crate::store::{Conflict, StoreError};
 const UNIQUE: &[(&str, &str, Conflict)] = &[
     ("proxies_name", "proxies.name", Conflict::NameTaken("proxy")),
     ("tokens_name", "tokens.name", Conflict::NameTaken("token")),
+    ("clients_ip", "clients.gateway, clients.ip", Conflict::AddressTaken),
     ("users_name", "users.name", Conflict::NameTaken("user")),
-    ("clients_ip", "clients.ip", Conflict::AddressTaken),
     ("mappings_pair", "mappings.client_id, mappings.proxy_id", Conflict::PairTaken),
 ];
 

@@ -4,6 +4,7 @@ pub(super) mod concurrency;
 pub(super) mod lists;
 pub(super) mod people;
 pub(super) mod removal;
+pub(super) mod revisions;
 pub(super) mod states;
 pub(super) mod writes;
 
@@ -63,6 +64,10 @@ macro_rules! every_store_test {
                 health_is_remembered,
                 what_was_found_of_a_former_way_of_dialling_is_not_written_down,
             }
+            revisions {
+                each_change_by_an_operator_is_another_revision_and_nothing_else_is,
+                a_change_that_was_meant_for_another_revision_is_refused_and_changes_nothing,
+            }
             removal {
                 a_thing_in_use_is_removed_only_with_cascade,
                 a_going_mapping_keeps_its_port_until_its_removal_is_finished,
@@ -114,6 +119,7 @@ fn new_client(last: u8) -> NewClient {
         ip_cidr: format!("192.168.2.{last}").parse().unwrap(),
         mac: None,
         note: String::new(),
+        gateway: None,
     }
 }
 
@@ -131,6 +137,11 @@ async fn mapped(store: &dyn Store, last: u8, proxy: &Proxy) -> (Client, Mapping)
     let client = store.create_client(new_client(last)).await.unwrap();
     let mapping = store.create_mapping(between(&client, proxy), &ports()).await.unwrap();
     (client, mapping)
+}
+
+#[track_caller]
+fn clients(owners: Result<Vec<Owner>, StoreError>) -> Vec<ClientId> {
+    owners.unwrap().into_iter().map(|owner| owner.client).collect()
 }
 
 #[track_caller]

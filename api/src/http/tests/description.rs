@@ -39,6 +39,7 @@ async fn every_call_is_described() {
             "post /v1/login",
             "post /v1/logout",
             "get /v1/explain",
+            "get /v1/gateways",
             "get /v1/tokens",
             "post /v1/tokens",
             "delete /v1/tokens/{id}",

@@ -6,6 +6,7 @@
 //! type of one of them. A list of what a column is in each: `docs/decisions/0015`.
 
 mod clients;
+mod gateways;
 mod lent;
 mod mappings;
 mod people;
@@ -18,6 +19,7 @@ mod store;
 mod tokens;
 mod users;
 mod values;
+mod vault;
 
 use super::db;
 pub use store::SqlStore;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use pgw_api::store::{
-    Claim, ClientPatch, ClientPlan, HealthRecord, KnownAs, KnownUser, ListQuery, MappingPatch, NewClient,
-    NewMapping, NewProxy, NewToken, NewUser, Page, ProxyDial, ProxyPatch, Replies, Reply, Session, Store,
-    StoreError, Token, User, UserPatch, Users,
+    Claim, ClientPatch, ClientPlan, Gateway, Gateways, HealthRecord, KnownAs, KnownUser, ListQuery,
+    MappingPatch, Neighbours, NewClient, NewMapping, NewProxy, NewToken, NewUser, Owner, Page, Presence,
+    ProxyDial, ProxyPatch, Replies, Reply, Session, Store, StoreError, Token, User, UserPatch, Users,
 };
 use pgw_core::client::Client;
 use pgw_core::ids::{ClientId, MappingId, ProxyId, TokenId, UserId};
@@ -20,6 +20,25 @@ use pgw_core::state::Verdict;
 use super::World;
 
 pub(crate) struct Ledger(pub(crate) Arc<World>);
+
+#[async_trait]
+impl Gateways for Ledger {
+    fn gateway(&self) -> &str {
+        self.0.store.gateway()
+    }
+
+    async fn gateways(&self) -> Result<Vec<Gateway>, StoreError> {
+        self.0.store.gateways().await
+    }
+
+    async fn show_presence(&self, presence: &Presence) -> Result<(), StoreError> {
+        self.0.store.show_presence(presence).await
+    }
+
+    fn neighbours(&self) -> Option<Box<dyn Neighbours>> {
+        self.0.store.neighbours()
+    }
+}
 
 macro_rules! over_the_worlds_store {
     (
@@ -53,23 +72,23 @@ over_the_worlds_store! {
         proxies(query: &ListQuery) -> Page<Proxy>;
         proxy(id: ProxyId) -> Proxy;
         update_proxy(id: ProxyId, patch: ProxyPatch) -> Proxy;
-        remove_proxy(id: ProxyId, cascade: bool) -> Vec<ClientId>;
+        remove_proxy(id: ProxyId, cascade: bool, if_revision: Option<i64>) -> Vec<Owner>;
         record_health(found: &[HealthRecord]) -> ();
         upstreams() -> Vec<ProxyDial>;
         upstream(id: ProxyId) -> ProxyDial;
-        clients_of_proxy(id: ProxyId) -> Vec<ClientId>;
+        clients_of_proxy(id: ProxyId) -> Vec<Owner>;
         create_client(new: NewClient) -> Client;
         clients(query: &ListQuery) -> Page<Client>;
         clients_known_as(known_as: &KnownAs) -> Vec<ClientId>;
         client(id: ClientId) -> Client;
         update_client(id: ClientId, patch: ClientPatch) -> Client;
-        remove_client(id: ClientId, cascade: bool) -> ();
+        remove_client(id: ClientId, cascade: bool, if_revision: Option<i64>) -> Owner;
         create_mapping(new: NewMapping, ports: &PortRange) -> Mapping;
         keep_ports_within(ports: &PortRange) -> ();
         mappings(query: &ListQuery) -> Page<Mapping>;
         mapping(id: MappingId) -> Mapping;
         update_mapping(id: MappingId, patch: MappingPatch) -> Mapping;
-        remove_mapping(id: MappingId) -> ClientId;
+        remove_mapping(id: MappingId, if_revision: Option<i64>) -> Owner;
         plans() -> Vec<ClientPlan>;
         plan(id: ClientId) -> Option<ClientPlan>;
         create_token(new: NewToken) -> Token;
