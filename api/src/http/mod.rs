@@ -17,6 +17,7 @@ mod input;
 mod login;
 mod mappings;
 mod me;
+mod narrow;
 mod openapi;
 mod problem;
 mod proxies;
