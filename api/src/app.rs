@@ -69,8 +69,8 @@ pub struct Parts {
     converge: ConvergeTask,
     scheduler: Scheduler,
     evidence: Evidence,
-    log: Log,
     neighbourhood: Neighbourhood,
+    log: Log,
     deaths: tokio::sync::mpsc::UnboundedReceiver<u16>,
 }
 
@@ -137,6 +137,13 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         run_dir: settings.run_dir.clone(),
         told,
     };
+    let neighbourhood = Neighbourhood {
+        store: store.clone(),
+        board: board.clone(),
+        converger: converger.clone(),
+        health: health.clone(),
+        presence,
+    };
     let webhooks =
         Webhooks { store: store.clone(), bus: bus.clone(), post: Arc::new(webhooks::Http::new()?) };
     let log = Log {
@@ -144,13 +151,6 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         pump: Pump { store: store.clone(), bus: bus.clone() },
         bounds: Bounds { store: store.clone(), days: settings.journal_days, rows: settings.journal_rows },
         listener: Listener { agent: transport, store: store.clone() },
-    };
-    let neighbourhood = Neighbourhood {
-        store: store.clone(),
-        board: board.clone(),
-        converger: converger.clone(),
-        health: health.clone(),
-        presence,
     };
     let generations = Generations::new(Timestamp::now());
     let engine = Arc::new(Machinery {
@@ -165,8 +165,18 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         running: Shared::default(),
     });
     let webhooks = Arc::new(webhooks);
-    let agent = agent_task;
-    Ok(Parts { engine, bus, webhooks, agent, converge, scheduler, evidence, log, neighbourhood, deaths })
+    Ok(Parts {
+        engine,
+        bus,
+        webhooks,
+        agent: agent_task,
+        converge,
+        scheduler,
+        evidence,
+        neighbourhood,
+        log,
+        deaths,
+    })
 }
 
 impl Parts {
@@ -175,12 +185,12 @@ impl Parts {
         tasks.spawn(self.converge.run(stop.clone()));
         tasks.spawn(self.scheduler.run(stop.clone()));
         tasks.spawn(self.evidence.run(stop.clone()));
+        tasks.spawn(self.neighbourhood.run(stop.clone()));
         tasks.spawn(self.log.recorder.run(stop.clone()));
         tasks.spawn(self.log.pump.run(stop.clone()));
         tasks.spawn(self.log.bounds.run(stop.clone()));
         tasks.spawn(self.log.listener.run(stop.clone()));
         tasks.spawn(self.webhooks.run(stop.clone()));
-        tasks.spawn(self.neighbourhood.run(stop.clone()));
         let (mut deaths, converger, stop) = (self.deaths, self.engine.converger.clone(), stop.clone());
         tasks.spawn(async move {
             while let Some(Some(port)) = stop.run_until_cancelled(deaths.recv()).await {

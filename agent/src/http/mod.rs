@@ -7,8 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, Request, State};
-use axum::http::header;
+use axum::extract::{MatchedPath, Query, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -67,8 +66,8 @@ pub fn router(agent: Arc<Agent>) -> Router {
 }
 
 async fn guard(State(agent): State<Arc<Agent>>, request: Request, next: Next) -> Response {
-    let bearer = request.headers().get(header::AUTHORIZATION);
-    match agent.auth.admit(bearer, request.method()).await {
+    let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    match agent.auth.admit(request.headers(), request.method(), path).await {
         Ok(()) => next.run(request).await,
         Err(refusal) => Problem::from(refusal).into_response(),
     }

@@ -19,6 +19,7 @@ mod journal;
 mod login;
 mod mappings;
 mod me;
+mod narrow;
 mod openapi;
 mod problem;
 mod proxies;

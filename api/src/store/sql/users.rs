@@ -8,7 +8,7 @@ use pgw_core::redact::Secret;
 use sqlx::types::Text;
 use uuid::Uuid;
 
-use super::values::{Word, now, page, pattern, rows_wanted};
+use super::values::{Word, now, page, pattern, rows_wanted, unchanged};
 use crate::events::{Action, Thing};
 use crate::store::{Conflict, KnownUser, ListQuery, NewUser, Page, Role, StoreError, User, UserPatch};
 
@@ -97,7 +97,8 @@ pub(super) async fn update(
     id: UserId,
     patch: UserPatch,
 ) -> Result<User, StoreError> {
-    let before = at_revision(db, id, patch.if_revision).await?;
+    let before = get(db, id).await?;
+    unchanged(patch.if_revision, before.revision)?;
     let (was, is) = (before.role.0, patch.role.unwrap_or(before.role.0));
     if was == Role::Admin && is != Role::Admin {
         someone_else_is_admin(db, id).await?;
@@ -134,21 +135,14 @@ pub(super) async fn remove(
     id: UserId,
     if_revision: Option<i64>,
 ) -> Result<(), StoreError> {
-    let row = at_revision(db, id, if_revision).await?;
+    let row = get(db, id).await?;
+    unchanged(if_revision, row.revision)?;
     if row.role.0 == Role::Admin {
         someone_else_is_admin(db, id).await?;
     }
     sqlx::query("delete from users where id = $1").bind(id.0).execute(&mut *db).await?;
     changed(db, own, Thing::User, Action::Deleted, &row.name, &[]).await?;
     Ok(())
-}
-
-async fn at_revision(db: &mut Connection, id: UserId, wanted: Option<i64>) -> Result<Row, StoreError> {
-    let row = get(db, id).await?;
-    match wanted {
-        Some(revision) if revision != row.revision => Err(StoreError::Stale { revision: row.revision }),
-        Some(_) | None => Ok(row),
-    }
 }
 
 async fn someone_else_is_admin(db: &mut Connection, id: UserId) -> Result<(), StoreError> {
