@@ -7,6 +7,7 @@ mod fuzz;
 mod guarantees;
 mod install;
 mod run;
+mod web;
 
 use std::process::ExitCode;
 
@@ -25,7 +26,8 @@ cargo xtask <command>
   fuzz     [target] [seconds]: hostile bytes for the readers of such, all or one of them, for a
            minute each or for as long as it is told
   check    the minute before a commit: format, lints, unit tests
-  golden   rewrites the golden rulesets and shows what changed
+  golden   rewrites the golden rulesets and the API's description for the pages, and shows what changed
+  web      builds the pages of pgw-ui into target/web, where `cargo build` takes them from
   bench    fwd: measures the forwarder beside its peers on a quiet machine, about a quarter of an
            hour, and writes docs/bench/fwd.{md,json,svg}. --repeat N, --only <word>, --quick: what
            is not the whole of it goes to target/bench/ instead
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         ["test"] => test(),
         ["check"] => check(),
         ["golden"] => golden(),
+        ["web"] => web::build(),
         ["fuzz", rest @ ..] => fuzz(rest),
         ["matrix", rest @ ..] => matrix(rest),
         ["bench", rest @ ..] => bench(rest),
@@ -101,6 +104,7 @@ fn matrix(rest: &[&str]) -> Result<(), Failed> {
 fn test() -> Result<(), Failed> {
     install::missing(LAB)?;
     install::missing(fuzz::COMPILER)?;
+    web::test()?;
     format_and_lints()?;
     one_crypto_provider()?;
     build()?;
@@ -125,6 +129,7 @@ fn fuzz(rest: &[&str]) -> Result<(), Failed> {
 }
 
 fn check() -> Result<(), Failed> {
+    web::test()?;
     format_and_lints()?;
     step("unit tests", || cargo(&["test", "--workspace", "--exclude", "pgw-lab"]))
 }
@@ -132,10 +137,13 @@ fn check() -> Result<(), Failed> {
 fn golden() -> Result<(), Failed> {
     // The whole workspace even here: with one crate alone, cargo would choose other features for
     // the dependencies and build them a second time.
-    step("golden rulesets", || {
+    step("goldens", || {
         run::with_env(&["test", "--workspace", "--lib", "golden"], &[("PGW_GOLDEN", "write")])
     })?;
-    run::foreground("git".as_ref(), &["--no-pager", "diff", "--stat", "-p", "--", "agent/tests/golden"])
+    run::foreground(
+        "git".as_ref(),
+        &["--no-pager", "diff", "--stat", "-p", "--", "agent/tests/golden", "ui/web/openapi.json"],
+    )
 }
 
 fn bench(rest: &[&str]) -> Result<(), Failed> {
@@ -153,6 +161,7 @@ fn bench(rest: &[&str]) -> Result<(), Failed> {
 }
 
 fn build() -> Result<(), Failed> {
+    web::build()?;
     step("build", || cargo(&["build", "--workspace"]))
 }
 
