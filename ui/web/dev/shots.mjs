@@ -12,10 +12,10 @@ mkdirSync(folder, { recursive: true });
 const browser = await chromium.launch({ executablePath: process.env.PGW_CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-quic"] });
 for (const colorScheme of ["light", "dark"]) {
   for (const width of [1280, 360]) {
-    const context = await browser.newContext({ viewport: { width, height: width === 360 ? 760 : 860 }, colorScheme, locale: "en-GB", hasTouch: width === 360 });
+    const context = await browser.newContext({ viewport: { width, height: width === 360 ? 760 : 860 }, colorScheme, locale: "en-GB", hasTouch: width === 360, isMobile: width === 360 });
     const page = await context.newPage();
     page.on("console", (message) => ["error", "warning"].includes(message.type()) && !message.text().includes("401") && console.log(colorScheme, width, message.text()));
-    page.on("pageerror", (error) => console.log(colorScheme, width, String(error)));
+    page.on("pageerror", (error) => console.log(colorScheme, width, page.url(), String(error)));
     await page.goto(url);
     await page.getByLabel("Name").waitFor();
     if (only.length === 0 || only.includes("login")) await page.screenshot({ path: `${folder}/login-${width}-${colorScheme}.png` });

@@ -1,6 +1,7 @@
 // A device as the table shows it: what its mappings add up to.
 
 import type { Client, Mapping, Proxy } from "../api/shapes";
+import { groupBy } from "./group";
 
 export type DeviceState = "open" | "pending" | "closed";
 
@@ -55,6 +56,6 @@ function rowOf(client: Client, mappings: Mapping[], proxies: ById<Proxy>): Devic
 }
 
 export function rowsOf(clients: ById<Client>, mappings: ById<Mapping>, proxies: ById<Proxy>): DeviceRow[] {
-  const of = Map.groupBy(mappings.values(), (mapping) => mapping.client_id);
+  const of = groupBy(mappings.values(), (mapping) => mapping.client_id);
   return [...clients.values()].map((client) => rowOf(client, (of.get(client.id) ?? []).sort(inOrder), proxies));
 }

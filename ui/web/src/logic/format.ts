@@ -50,6 +50,13 @@ export function clock(at: string | number, language: string): string {
   return new Date(at).toLocaleString(language, { dateStyle: "medium", timeStyle: "medium" });
 }
 
+/** Of today, the time is enough. */
+export function moment(at: string, now: number, language: string): string {
+  const then = new Date(at);
+  const isToday = then.toDateString() === new Date(now).toDateString();
+  return then.toLocaleString(language, isToday ? { timeStyle: "medium" } : { dateStyle: "medium", timeStyle: "short" });
+}
+
 export function duration(ms: number, language: string): string {
   const seconds = Math.floor(ms / 1000);
   const [value, unit] =

@@ -6,7 +6,7 @@ import type { Proxy } from "../api/shapes";
 
 export interface Query {
   words: string[];
-  /** Several values of one filter: any of them. */
+  /** Of several values of one filter, one has to fit. */
   filters: Map<string, string[]>;
 }
 

@@ -17,6 +17,8 @@ const isLanguage = (word: string | null): word is Language => word !== null && w
 
 class Words {
   language = $state<Language>("en");
+  /** For numbers and times: of the reader's own kind of the language. */
+  locale = $derived(navigator.languages.find((one) => one.startsWith(this.language)) ?? this.language);
   #text = $state.raw<Partial<Record<Key, string>>>({});
 
   async begin(): Promise<void> {
@@ -33,7 +35,7 @@ class Words {
   }
 
   say(key: Key, values: Record<string, string | number> = {}): string {
-    return fill(this.#text[key] ?? key, values, this.language);
+    return fill(this.#text[key] ?? key, values, this.locale);
   }
 }
 

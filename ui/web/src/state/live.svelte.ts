@@ -8,9 +8,17 @@ import { access } from "./access.svelte";
 /** The server says something at least every 15 s. */
 const SILENCE_MS = 35_000;
 const SHORTEST_MS = 500;
+/** A browser has six connections to a gateway; pages that nobody looks at are to leave them to others. */
+const UNSEEN_MS = 60_000;
 const LONGEST_MS = 15_000;
 
 type Listener = (happening: Happening) => void;
+
+const seen = (): Promise<void> =>
+  new Promise((done) => {
+    if (!document.hidden) return done();
+    document.addEventListener("visibilitychange", () => done(), { once: true });
+  });
 
 class Live {
   /** null while nobody is signed in. */
@@ -31,6 +39,7 @@ class Live {
     const stop = (this.#stop = new AbortController());
     let wait = SHORTEST_MS;
     while (!stop.signal.aborted) {
+      await seen();
       try {
         await this.#follow(stop.signal, reload, () => (wait = SHORTEST_MS));
       } catch {
@@ -54,6 +63,12 @@ class Live {
     const silent = new AbortController();
     let timer = setTimeout(() => silent.abort(), SILENCE_MS);
     const signal = AbortSignal.any([stop, silent.signal]);
+    let unseen: ReturnType<typeof setTimeout> | undefined;
+    const looked = (): void => {
+      clearTimeout(unseen);
+      if (document.hidden) unseen = setTimeout(() => silent.abort(), UNSEEN_MS);
+    };
+    document.addEventListener("visibilitychange", looked);
     const alive = (): void => {
       clearTimeout(timer);
       timer = setTimeout(() => silent.abort(), SILENCE_MS);
@@ -70,6 +85,8 @@ class Live {
       worked();
       await read(response.body, alive, (message) => this.#take(message.event, message.id, message.data, reload));
     } finally {
+      document.removeEventListener("visibilitychange", looked);
+      clearTimeout(unseen);
       clearTimeout(timer);
     }
   }

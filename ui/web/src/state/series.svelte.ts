@@ -1,6 +1,7 @@
 // Small histories for the tables: asked for only where a row is seen, a few at a time, and kept for
 // a minute.
 
+import { untrack } from "svelte";
 import { SvelteMap } from "svelte/reactivity";
 import { ask } from "../api/call";
 
@@ -26,7 +27,8 @@ class Series {
 
   /** While a row is seen. Returns how to say that it no longer is. */
   want(key: string): () => void {
-    const kept = this.#kept.get(key);
+    // Who waits is not to begin anew with every answer for somebody else.
+    const kept = untrack(() => this.#kept.get(key));
     if ((!kept || Date.now() - kept.at > FRESH_MS) && !this.#queue.includes(key)) this.#queue.push(key);
     this.#next();
     return () => (this.#queue = this.#queue.filter((one) => one !== key));

@@ -5,6 +5,7 @@ import { ask, askAll } from "../api/call";
 import { asProblem, type Problem } from "../api/problem";
 import type { Client, Happening, HealthStatus, Mapping, MappingState, Proxy } from "../api/shapes";
 import { rowsOf } from "../logic/devices";
+import { groupBy } from "../logic/group";
 import { live } from "./live.svelte";
 
 type ById<T> = ReadonlyMap<string, T>;
@@ -26,7 +27,7 @@ class World {
   problem = $state.raw<Problem | null>(null);
 
   rows = $derived(rowsOf(this.clients, this.mappings, this.proxies));
-  #usedBy = $derived(Map.groupBy(this.mappings.values(), (mapping) => mapping.proxy_id));
+  #usedBy = $derived(groupBy(this.mappings.values(), (mapping) => mapping.proxy_id));
 
   usersOf(proxy: string): Mapping[] {
     return this.#usedBy.get(proxy) ?? [];
