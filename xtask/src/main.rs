@@ -50,6 +50,10 @@ const LAB: &[Package] = &[
     Package { name: "dante-server", why: "another SOCKS5 upstream" },
 ];
 
+/// A server for the tests, which start it themselves.
+const DATABASE: &[Package] =
+    &[Package { name: "postgresql", why: "the store's tests run on PostgreSQL as well" }];
+
 /// The lab's programs that a bench needs as well.
 const BENCH: &[&str] = &["iproute2", "nftables"];
 
@@ -102,7 +106,7 @@ fn matrix(rest: &[&str]) -> Result<(), Failed> {
 }
 
 fn test() -> Result<(), Failed> {
-    install::missing(LAB)?;
+    install::missing(LAB.iter().chain(DATABASE))?;
     install::missing(fuzz::COMPILER)?;
     web::test()?;
     format_and_lints()?;
@@ -129,6 +133,7 @@ fn fuzz(rest: &[&str]) -> Result<(), Failed> {
 }
 
 fn check() -> Result<(), Failed> {
+    install::missing(DATABASE)?;
     web::test()?;
     format_and_lints()?;
     step("unit tests", || cargo(&["test", "--workspace", "--exclude", "pgw-lab"]))
