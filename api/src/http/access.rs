@@ -5,7 +5,7 @@ use axum::http::Method;
 use crate::store::Role::{self, Admin, Operator, Viewer};
 
 /// The least role that a call needs.
-static RULES: [(Method, &str, Role); 26] = [
+static RULES: &[(Method, &str, Role)] = &[
     (Method::GET, "/v1/proxies", Viewer),
     (Method::POST, "/v1/proxies", Admin),
     (Method::GET, "/v1/proxies/{id}", Viewer),
@@ -36,11 +36,11 @@ static RULES: [(Method, &str, Role); 26] = [
 ];
 
 /// What everybody may ask or say about themselves.
-static OWN: [(Method, &str); 3] =
-    [(Method::GET, "/v1/me"), (Method::POST, "/v1/me/password"), (Method::POST, "/v1/logout")];
+static OWN: &[(Method, &str)] =
+    &[(Method::GET, "/v1/me"), (Method::POST, "/v1/me/password"), (Method::POST, "/v1/logout")];
 
 /// All that the agent's token opens.
-static AGENTS: [(Method, &str); 2] = [(Method::GET, "/v1/mappings/active"), (Method::GET, "/v1/me")];
+static AGENTS: &[(Method, &str)] = &[(Method::GET, "/v1/mappings/active"), (Method::GET, "/v1/me")];
 
 /// `path` as the router knows it.
 pub(super) fn least(method: &Method, path: &str) -> Role {
@@ -98,7 +98,7 @@ mod tests {
     /// So that nobody has to read the table to be sure of what the roles promise.
     #[test]
     fn a_viewer_writes_nothing_and_an_operator_neither_proxies_nor_accounts() {
-        for (method, path, role) in &RULES {
+        for (method, path, role) in RULES {
             let reads = *method == Method::GET;
             assert!(reads || *role > Viewer, "{method} {path}");
             let sensitive = ["/v1/tokens", "/v1/users"].iter().any(|start| path.starts_with(start));

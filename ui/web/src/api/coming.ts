@@ -3,36 +3,6 @@
 
 import type { AgentStatus, Drill, Happening, Json, List, Neighbour } from "./shapes";
 
-type Role = "admin" | "operator" | "viewer";
-
-export interface Me {
-  name: string;
-  role: Role;
-  kind?: "token" | "session";
-}
-
-export interface Gateway {
-  name: string;
-  version: string;
-  online: boolean;
-  started_at: string;
-  seen_at: string;
-  clients: number;
-  applied: number;
-  pending: number;
-  failed: number;
-  ports_free: number;
-}
-
-export interface User {
-  id: string;
-  name: string;
-  role: Role;
-  revision: number;
-  created_at: string;
-  updated_at: string;
-}
-
 export interface Webhook {
   id: string;
   name: string;
@@ -148,17 +118,6 @@ type Window = { client_id?: string; proxy_id?: string; window?: string };
 type Page = { limit?: number; cursor?: string; q?: string; sort?: string };
 
 export interface Coming {
-  "GET /v1/setup": { answer: { needed: boolean; until: string | null } };
-  "POST /v1/setup": { body: { name: string; password: string }; answer: Me | undefined };
-  "POST /v1/login": { body: { name: string; password: string }; answer: Me | undefined };
-  "POST /v1/logout": { answer: undefined };
-  "GET /v1/me": { answer: Me };
-  "POST /v1/me/password": { body: { current: string; new: string }; answer: undefined };
-  "GET /v1/users": { query: Page; answer: List<User> };
-  "POST /v1/users": { body: { name: string; password: string; role: Role }; answer: User };
-  "PATCH /v1/users/{id}": { path: Id; body: { role?: Role; password?: string }; answer: User };
-  "DELETE /v1/users/{id}": { path: Id; answer: undefined };
-  "GET /v1/gateways": { answer: List<Gateway> };
   "GET /v1/journal": {
     query: Page & { client_id?: string; proxy_id?: string; mapping_id?: string; kind?: string; by?: string; from?: string; to?: string };
     answer: List<Happening>;

@@ -45,11 +45,6 @@ export function countryOf(proxy: Proxy | null): string | null {
   return typeof country === "string" && country !== "" ? country : null;
 }
 
-export function gatewayOf(thing: object): string {
-  const gateway: unknown = Reflect.get(thing, "gateway");
-  return typeof gateway === "string" ? gateway : "";
-}
-
 function valueOf(row: DeviceRow, filter: string): string {
   switch (filter) {
     case "state":
@@ -61,7 +56,7 @@ function valueOf(row: DeviceRow, filter: string): string {
     case "country":
       return countryOf(row.proxy) ?? "none";
     case "gateway":
-      return gatewayOf(row.client);
+      return row.client.gateway;
     default:
       return row.client.mac ? "yes" : "no";
   }

@@ -1,7 +1,7 @@
 // From opening the page to being somebody: first run, login, and what is kept going meanwhile.
 
 import { ask } from "../api/call";
-import type { Me } from "../api/coming";
+import type { Me } from "../api/shapes";
 import { asProblem, Problem, problemOf } from "../api/problem";
 import { access } from "./access.svelte";
 import { live } from "./live.svelte";
