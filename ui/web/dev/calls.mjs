@@ -96,7 +96,7 @@ export function answer(world, method, url, body, text) {
   const at = `${method} ${url.pathname}`;
   const special = {
     "GET /v1/me": () => ({ name: "admin", role: "admin", kind: "session" }),
-    "GET /v1/setup": () => ({ needed: world.users.size === 0, until: null }),
+    "GET /v1/setup": () => ({ needed: world.users.size === 0, until: new Date(Date.now() + 1_800_000).toISOString() }),
     "GET /readyz": () => ({ ready: true, checks: [{ name: "database", ok: true, detail: "it can be read and written" }, { name: "agent", ok: true, detail: "it answers" }, { name: "units", ok: true, detail: "systemd answers" }] }),
     "GET /version": () => ({ name: "pgw-api", version: "0.1.0" }),
     "GET /v1/gateways": () => ({ items: [{ name: "gw1", version: "0.1.0", online: true, started_at: new Date(Date.now() - 86_400_000).toISOString(), seen_at: new Date().toISOString(), clients: world.clients.size, applied: 20, pending: 1, failed: 3, ports_free: 950 }] }),

@@ -39,11 +39,11 @@ const server = createServer(async (request, response) => {
     response.end(JSON.stringify({ type: "about:blank", status, code, detail }));
   };
   if (at === "POST /v1/login" || at === "POST /v1/setup") {
-    if (JSON.parse(text).password !== PASSWORD && at === "POST /v1/login") return problem(401, "unauthorized", "Name or password is wrong.");
+    if (JSON.parse(text).password !== PASSWORD && at === "POST /v1/login") return problem(401, "wrong_credentials", "Name or password is wrong.");
     const id = Math.random().toString(36).slice(2);
     world.sessions.add(id);
-    response.writeHead(204, { "set-cookie": `pgw_session=${id}; HttpOnly; SameSite=Strict; Path=/` });
-    return response.end();
+    response.writeHead(200, { "set-cookie": `pgw_session=${id}; HttpOnly; SameSite=Strict; Path=/`, "content-type": "application/json" });
+    return response.end('{"name":"admin","role":"admin","kind":"session"}');
   }
   if (at === "POST /dev/expire") {
     world.sessions.clear();
@@ -54,6 +54,10 @@ const server = createServer(async (request, response) => {
   if (!open && !world.sessions.has(cookie) && !request.headers.authorization) return problem(401, "unauthorized", "Nobody was recognised.");
   if (at === "GET /v1/events") return stream(url, response);
   const json = text !== "" && (request.headers["content-type"] ?? "").includes("json") ? JSON.parse(text) : undefined;
+  const [, , list, id] = url.pathname.split("/");
+  const thing = world[list]?.get?.(id);
+  const match = request.headers["if-match"];
+  if (thing && match && match !== "*" && match !== `"${thing.revision}"`) return problem(412, "precondition_failed", "It was changed in the meantime.");
   const told = answer(world, request.method, url, json, text);
   if (told.text !== undefined) {
     response.writeHead(told.status, { "content-type": "text/plain; charset=utf-8" });

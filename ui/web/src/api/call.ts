@@ -58,8 +58,9 @@ export async function ask<C extends Call>(call: C, given: Given<C> = {}): Promis
     try {
       return await once(call, given);
     } catch (error) {
-      const outside = call === "POST /v1/login" || call === "POST /v1/setup";
-      if (!(error instanceof Problem) || error.status !== 401 || outside || given.keepalive) throw error;
+      // A wrong password is an answer; only whoever is not recognised has to sign in.
+      const expired = error instanceof Problem && error.status === 401 && error.code === "unauthorized";
+      if (!expired || given.keepalive) throw error;
       // Waits until somebody has signed in: the form that asks stays as it is.
       await access.renewed(asked);
     }

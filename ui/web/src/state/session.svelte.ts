@@ -13,6 +13,8 @@ class Session {
   stage = $state<Stage>("asking");
   me = $state.raw<Me | null>(null);
   problem = $state.raw<Problem | null>(null);
+  /** There is no user, and nobody may make the first one any more without a token. */
+  setupClosed = $state(false);
 
   mayWrite = $derived(this.me?.role === "admin" || this.me?.role === "operator");
   isAdmin = $derived(this.me?.role === "admin");
@@ -24,7 +26,7 @@ class Session {
       await this.#enter();
     } catch (error) {
       const problem = asProblem(error);
-      if (problem.status === 401) this.stage = (await this.#needsSetup()) ? "setup" : "login";
+      if (problem.status === 401) await this.#ask();
       else this.problem = problem;
     }
   }
@@ -75,12 +77,10 @@ class Session {
     if (first) void live.run(() => world.readAll());
   }
 
-  async #needsSetup(): Promise<boolean> {
-    try {
-      return (await (await fetch("/api/v1/setup")).json() as { needed?: boolean }).needed === true;
-    } catch {
-      return false;
-    }
+  async #ask(): Promise<void> {
+    const { needed, until } = await ask("GET /v1/setup").catch(() => ({ needed: false, until: null }));
+    this.setupClosed = needed && !until;
+    this.stage = needed && until ? "setup" : "login";
   }
 }
 
