@@ -43,7 +43,8 @@ class Live {
       try {
         await this.#follow(stop.signal, reload, () => (wait = SHORTEST_MS));
       } catch {
-        // Why does not matter: it is tried again, and calls of the page say what is wrong.
+        // Why does not matter: it is tried again, and the lists, which are read instead, say what is wrong.
+        if (!stop.signal.aborted) await reload().catch(() => undefined);
       }
       if (stop.signal.aborted) return;
       this.connected = false;
