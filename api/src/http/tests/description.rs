@@ -56,6 +56,18 @@ async fn every_call_is_described() {
     assert_eq!(found, want);
 }
 
+/// The pages of pgw-ui are built against this file, without an API that runs.
+#[tokio::test]
+async fn the_golden_description_that_the_pages_are_built_with_is_this_one() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../ui/web/openapi.json");
+    let text = format!("{}\n", serde_json::to_string_pretty(&document().await).unwrap());
+    if std::env::var("PGW_GOLDEN").is_ok_and(|word| word == "write") {
+        std::fs::write(&path, &text).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(golden == text, "ui/web/openapi.json is not what is served; run `cargo xtask golden`");
+}
+
 #[tokio::test]
 async fn every_reference_leads_somewhere_and_every_operation_has_an_id_of_its_own() {
     let document = document().await;
