@@ -22,6 +22,7 @@ mod interfaces;
 mod lab_itself;
 mod names;
 mod operators;
+mod people;
 mod removal;
 mod rules;
 mod setup;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         sources::TESTS,
         setup::TESTS,
         operators::TESTS,
+        people::TESTS,
         explained::TESTS,
         faults_at_random::TESTS,
         faults::TESTS,
