@@ -65,7 +65,10 @@ impl From<String> for Asked {
 
 async fn subject(api: &Api, asked: Asked) -> Result<Subject, Error> {
     let (found, stranger) = match asked {
-        Asked::Id(id) => (vec![id], None),
+        Asked::Id(id) => {
+            is_here(api, id).await?;
+            (vec![id], None)
+        }
         Asked::Address(ip) => (api.store.clients_known_as(&KnownAs::Address(ip)).await?, Some(ip)),
         Asked::Name(name) => (api.store.clients_known_as(&KnownAs::Name(name)).await?, None),
     };
@@ -78,4 +81,14 @@ async fn subject(api: &Api, asked: Asked) -> Result<Subject, Error> {
         }
     };
     known.map(Subject::Registered).or(stranger.map(Subject::Stranger)).ok_or(Error::NotFound("client"))
+}
+
+/// What is true of a device is known where it is.
+async fn is_here(api: &Api, id: ClientId) -> Result<(), Error> {
+    let client = api.store.client(id).await?;
+    if client.gateway == api.store.gateway() {
+        return Ok(());
+    }
+    let detail = format!("is a client of the gateway {}; ask there", client.gateway);
+    Err(Error::Validation(vec![FieldError::new("client", detail)]))
 }

@@ -9,6 +9,7 @@ mod contract;
 mod description;
 mod explain;
 mod fake;
+mod gateways;
 mod login;
 mod problems;
 mod twice;
