@@ -31,9 +31,7 @@ impl Browser {
     }
 }
 
-async fn an_operator_logs_in_through_the_ui_and_reaches_both_services_by_its_role(
-    mut lab: Lab,
-) -> Result<()> {
+async fn an_operator_logs_in_through_the_ui_and_reaches_both_services_by_its_role(lab: Lab) -> Result<()> {
     let ready = lab.gateway().await?;
     let olga = json!({ "name": "olga", "role": "operator", "password": PASSWORD });
     ready.rest.post("/v1/users", olga).await?;
