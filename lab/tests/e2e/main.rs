@@ -23,6 +23,7 @@ mod interfaces;
 mod lab_itself;
 mod names;
 mod operators;
+mod people;
 mod removal;
 mod rules;
 mod setup;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         sources::TESTS,
         setup::TESTS,
         operators::TESTS,
+        people::TESTS,
         explained::TESTS,
         faults_at_random::TESTS,
         faults::TESTS,
