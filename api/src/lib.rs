@@ -16,4 +16,5 @@ pub mod secret_file;
 pub mod shared;
 pub mod sole;
 pub mod store;
+pub mod telemetry;
 pub mod units;

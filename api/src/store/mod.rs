@@ -9,6 +9,7 @@ pub mod crypt;
 pub mod sqlite;
 #[cfg(test)]
 mod suite;
+pub mod traffic;
 
 use std::collections::BTreeMap;
 
@@ -25,8 +26,10 @@ use pgw_core::redact::Secret;
 use pgw_core::state::{MappingState, Verdict};
 use serde::{Deserialize, Serialize};
 
+use traffic::Traffic;
+
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: Traffic + Send + Sync + 'static {
     async fn create_proxy(&self, new: NewProxy) -> Result<Proxy, StoreError>;
     async fn proxies(&self, query: &ListQuery) -> Result<Page<Proxy>, StoreError>;
     async fn proxy(&self, id: ProxyId) -> Result<Proxy, StoreError>;

@@ -9,6 +9,7 @@ mod proxies;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod traffic;
 mod values;
 
 use std::fs::OpenOptions;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use pgw_core::client::Client;
+use pgw_core::control::Sum;
 use pgw_core::ids::{ClientId, MappingId, ProxyId, TokenId};
 use pgw_core::mapping::Mapping;
 use pgw_core::ports::PortRange;
@@ -32,6 +34,9 @@ use sqlx::sqlite::{
 use sqlx::{Connection, Sqlite, SqliteTransaction};
 
 use super::crypt::{KeyError, Vault};
+use super::traffic::{
+    Census, Counted, HealthQuery, HealthSum, NamesRow, Owner, Traffic, TrafficQuery, TrafficRecord,
+};
 use super::{
     ClientPatch, ClientPlan, HealthRecord, KnownAs, ListQuery, MappingPatch, NewClient, NewMapping, NewProxy,
     NewToken, Page, ProxyDial, ProxyPatch, Store, StoreError, Token,
@@ -265,5 +270,40 @@ impl Store for SqliteStore {
         let mut tx = self.begin_write().await?;
         sqlx::query("select count(*) from (select 1 from proxies limit 1)").execute(&mut *tx).await?;
         Ok(tx.rollback().await?)
+    }
+}
+
+#[async_trait]
+impl Traffic for SqliteStore {
+    async fn record_traffic(&self, found: &TrafficRecord) -> Result<(), StoreError> {
+        in_one_write!(self, tx => traffic::record(&mut tx, found))
+    }
+
+    async fn traffic(&self, query: &TrafficQuery) -> Result<Vec<(i64, Sum)>, StoreError> {
+        traffic::over_time(&mut *self.reader().await?, query).await
+    }
+
+    async fn health_history(&self, query: &HealthQuery) -> Result<Vec<(i64, HealthSum)>, StoreError> {
+        traffic::health(&mut *self.reader().await?, query).await
+    }
+
+    async fn names(&self, client: Option<ClientId>, from: i64) -> Result<Vec<NamesRow>, StoreError> {
+        traffic::names(&mut *self.reader().await?, client, from).await
+    }
+
+    async fn names_of_hour(&self, at: i64) -> Result<Vec<NamesRow>, StoreError> {
+        traffic::names_of_hour(&mut *self.reader().await?, at).await
+    }
+
+    async fn counted(&self, gateway: &str) -> Result<Vec<Counted>, StoreError> {
+        traffic::counted(&mut *self.reader().await?, gateway).await
+    }
+
+    async fn owners(&self) -> Result<Vec<Owner>, StoreError> {
+        traffic::owners(&mut *self.reader().await?).await
+    }
+
+    async fn census(&self) -> Result<Census, StoreError> {
+        traffic::census(&mut *self.read.begin().await?).await
     }
 }

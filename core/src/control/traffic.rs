@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::ids::{ClientId, MappingId};
 
 /// Names in one answer.
-pub const MAX_NAMES: usize = 64;
+pub const MAX_NAMES: usize = 32;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FwdTraffic {
