@@ -96,10 +96,12 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::store::sqlite::{PATIENCE, SqliteStore};
+    use crate::store::open::Opening;
+    use crate::store::sqlite::SqliteStore;
 
     async fn store(dir: &Path) -> SqliteStore {
-        SqliteStore::open(&format!("sqlite://{}/pgw.db", dir.display()), dir, PATIENCE).await.unwrap()
+        let opening = Opening::new("gw1", &dir.join("secret.key"));
+        SqliteStore::open(&dir.join("pgw.db"), &opening).await.unwrap()
     }
 
     async fn first_run(store: &dyn Store, dir: &Path) -> Option<Role> {

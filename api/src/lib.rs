@@ -9,6 +9,7 @@ pub mod converge;
 pub mod credentials;
 pub mod engine;
 pub mod flags;
+pub mod gateway;
 pub mod health;
 pub mod http;
 pub mod known;

@@ -7,9 +7,8 @@ use std::time::Duration;
 use anyhow::Context;
 use pgw_api::http::{self, Api};
 use pgw_api::shared::Shared;
-use pgw_api::store::Store;
-use pgw_api::store::sqlite::{PATIENCE, SqliteStore};
-use pgw_api::{app, credentials, sole};
+use pgw_api::store::open::{Opening, open};
+use pgw_api::{app, credentials, gateway, sole};
 use pgw_core::resources::raise_file_limit;
 use pgw_core::serve::serve;
 use pgw_core::settings::{ApiSettings, Environment};
@@ -68,8 +67,8 @@ async fn run(settings: ApiSettings) -> anyhow::Result<()> {
     let listener = TcpListener::bind(settings.listen)
         .await
         .with_context(|| format!("PGW_API_LISTEN={} cannot be listened on", settings.listen))?;
-    let store: Arc<dyn Store> =
-        Arc::new(SqliteStore::open(&settings.database_url, &settings.state_dir, PATIENCE).await?);
+    let gateway = gateway::name(settings.gateway.as_deref())?;
+    let store = open(&settings.database_url, &Opening::new(&gateway, &settings.key_file)).await?;
     let auth =
         credentials::prepare(&settings.state_dir, store.as_ref(), settings.admin_token.as_ref()).await?;
     let parts = app::build(&settings, store.clone()).await?;

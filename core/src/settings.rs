@@ -1,6 +1,7 @@
 //! `PGW_*` settings: read from a `Source`, so that tests pass a map, and all mistakes told at
 //! once, each with its name, its value and what is allowed.
 
+mod database;
 mod drill;
 mod reader;
 mod url;
@@ -18,6 +19,7 @@ use crate::log::LogLevels;
 use crate::ports::PortRange;
 use crate::redact::{Secret, SniLog};
 
+pub use database::{DatabaseUrl, GATEWAY_ALLOWED, is_gateway_name};
 use reader::Reader;
 pub use url::HttpUrl;
 
@@ -112,7 +114,11 @@ pub struct HealthSettings {
 pub struct ApiSettings {
     pub listen: SocketAddr,
     pub agent_url: String,
-    pub database_url: String,
+    pub database_url: DatabaseUrl,
+    /// None: the host's name.
+    pub gateway: Option<String>,
+    /// Opens what is sealed in the database.
+    pub key_file: PathBuf,
     pub state_dir: PathBuf,
     pub run_dir: PathBuf,
     pub ports: PortRange,
@@ -170,19 +176,12 @@ impl ApiSettings {
     pub fn read(source: &dyn Source) -> Result<Self, Mistakes> {
         let mut r = Reader::new(source);
         let state_dir = r.dir("PGW_STATE_DIR", STATE_DIR);
-        let default_database = format!("sqlite://{}", state_dir.join("pgw.db").display());
         let settings = Self {
             listen: r.listen("PGW_API_LISTEN", ([0, 0, 0, 0], 8080).into()),
             agent_url: r.base_url("PGW_AGENT_URL", AGENT_URL),
-            database_url: r.read(
-                "PGW_DATABASE_URL",
-                default_database,
-                "sqlite:// and an absolute path",
-                |v| {
-                    let path = v.strip_prefix("sqlite://")?;
-                    (path.starts_with('/') && path.len() > 1 && !path.contains('?')).then(|| v.to_owned())
-                },
-            ),
+            database_url: database::read_url(&mut r, &state_dir),
+            gateway: database::read_gateway(&mut r),
+            key_file: database::read_key_file(&mut r, &state_dir),
             state_dir,
             run_dir: r.dir("PGW_RUN_DIR", RUN_DIR),
             ports: r.ports(),

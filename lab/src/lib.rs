@@ -22,6 +22,7 @@ pub mod net;
 pub mod netns;
 pub mod origin;
 pub mod pki;
+pub mod postgres;
 pub mod raw;
 pub mod relay;
 pub mod rest;

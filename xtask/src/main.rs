@@ -48,6 +48,10 @@ const LAB: &[Package] = &[
     Package { name: "dante-server", why: "another SOCKS5 upstream" },
 ];
 
+/// A server for the tests, which start it themselves.
+const DATABASE: &[Package] =
+    &[Package { name: "postgresql", why: "the store's tests run on PostgreSQL as well" }];
+
 /// The lab's programs that a bench needs as well.
 const BENCH: &[&str] = &["iproute2", "nftables"];
 
@@ -99,7 +103,7 @@ fn matrix(rest: &[&str]) -> Result<(), Failed> {
 }
 
 fn test() -> Result<(), Failed> {
-    install::missing(LAB)?;
+    install::missing(LAB.iter().chain(DATABASE))?;
     install::missing(fuzz::COMPILER)?;
     format_and_lints()?;
     one_crypto_provider()?;
@@ -125,6 +129,7 @@ fn fuzz(rest: &[&str]) -> Result<(), Failed> {
 }
 
 fn check() -> Result<(), Failed> {
+    install::missing(DATABASE)?;
     format_and_lints()?;
     step("unit tests", || cargo(&["test", "--workspace", "--exclude", "pgw-lab"]))
 }

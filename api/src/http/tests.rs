@@ -27,7 +27,8 @@ use tower::ServiceExt;
 use super::auth::Auth;
 use super::{Api, router};
 use crate::shared::Shared;
-use crate::store::sqlite::{PATIENCE, SqliteStore};
+use crate::store::open::{Opening, PATIENCE};
+use crate::store::sqlite::SqliteStore;
 use crate::store::{NewToken, Role, Store};
 use fake::FakeEngine;
 
@@ -59,8 +60,8 @@ impl Gateway {
 
     async fn with(ports: PortRange, patience: Duration) -> Self {
         let place = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}/pgw.db", place.path().display());
-        let store = SqliteStore::open(&url, place.path(), patience).await.unwrap();
+        let opening = Opening { patience, ..Opening::new("gw1", &place.path().join("secret.key")) };
+        let store = SqliteStore::open(&place.path().join("pgw.db"), &opening).await.unwrap();
         for (name, token, role) in [("admin", ADMIN, Role::Admin), ("viewer", VIEWER, Role::Viewer)] {
             let hash = super::auth::hash(token);
             store.create_token(NewToken { name: name.into(), role, hash }).await.unwrap();

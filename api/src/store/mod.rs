@@ -1,11 +1,14 @@
 //! What the database holds, as core types. The trait is all that the rest of the API knows of
-//! SQL; SQLite stands behind it.
+//! SQL; SQLite or PostgreSQL stands behind it, with the same statements (`sql/`).
 //!
 //! Removal has two steps. `remove_*` marks rows as going, and from then on no reader of the
 //! REST API sees them; the row itself, and the port with it, goes in `finish_removal`, once
 //! rule and forwarder are gone. A process that dies in between finds the mark again.
 
 pub mod crypt;
+mod error;
+pub mod open;
+pub mod postgres;
 pub mod sqlite;
 #[cfg(test)]
 mod suite;

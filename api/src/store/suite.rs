@@ -20,7 +20,7 @@ use super::*;
 /// A fresh database; what it lies in goes when it is dropped.
 pub(super) struct Fresh {
     pub(super) store: Arc<dyn Store>,
-    pub(super) _place: tempfile::TempDir,
+    pub(super) _place: Box<dyn std::any::Any>,
 }
 
 /// Runs every test of the suite against the stores that `$fresh` makes.

@@ -193,7 +193,7 @@ impl HealthSum {
 }
 
 /// From good to bad, as it stands in the table.
-pub fn rank(status: HealthStatus) -> i32 {
+pub fn rank(status: HealthStatus) -> u32 {
     match status {
         HealthStatus::Unknown => 0,
         HealthStatus::Ok => 1,
@@ -202,7 +202,7 @@ pub fn rank(status: HealthStatus) -> i32 {
     }
 }
 
-pub fn of_rank(rank: i32) -> HealthStatus {
+pub fn of_rank(rank: u32) -> HealthStatus {
     match rank {
         1 => HealthStatus::Ok,
         2 => HealthStatus::Degraded,

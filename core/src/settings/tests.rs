@@ -12,7 +12,8 @@ fn agent(pairs: &[(&'static str, &'static str)]) -> Result<AgentSettings, Mistak
 fn the_defaults_are_those_of_the_contract() {
     let api = api(&[]).unwrap();
     assert_eq!(api.listen.to_string(), "0.0.0.0:8080");
-    assert_eq!(api.database_url, "sqlite:///var/lib/pgw/pgw.db");
+    assert_eq!(api.database_url, DatabaseUrl::Sqlite("/var/lib/pgw/pgw.db".into()));
+    assert_eq!((api.gateway, api.key_file), (None, "/var/lib/pgw/secret.key".into()));
     assert_eq!(api.ports.to_string(), "15001..15999");
     assert_eq!((api.health.interval.as_secs(), api.health.timeout.as_secs()), (30, 5));
     assert_eq!(api.health.thresholds, Thresholds { degraded_ms: 1500, failures: 3 });
@@ -37,6 +38,9 @@ fn a_setting_that_cannot_be_used_is_named_with_its_value_and_what_is_allowed() {
         ("PGW_AGENT_URL", "http://127.0.0.1:9090/agent"),
         ("PGW_DATABASE_URL", "mysql://x"),
         ("PGW_DATABASE_URL", "sqlite://relative.db"),
+        ("PGW_DATABASE_URL", "postgres://"),
+        ("PGW_GATEWAY", "gate way"),
+        ("PGW_KEY_FILE", "secret.key"),
         ("PGW_FWD_BASE_PORT", "0"),
         ("PGW_FWD_BASE_PORT", "70000"),
         ("PGW_FWD_MAX_PORT", "15000"),
@@ -100,6 +104,25 @@ fn a_short_admin_token_is_refused_and_never_shown() {
     assert!(line.contains("PGW_ADMIN_TOKEN") && !line.contains("hunter2"), "{line}");
     let long = api(&[("PGW_ADMIN_TOKEN", "0123456789abcdef")]).unwrap();
     assert!(!format!("{long:?}").contains("0123456789abcdef"));
+}
+
+#[test]
+fn the_database_may_be_a_file_or_a_server_whose_password_is_never_shown() {
+    let file = api(&[("PGW_STATE_DIR", "/srv/pgw")]).unwrap();
+    assert_eq!(file.database_url, DatabaseUrl::Sqlite("/srv/pgw/pgw.db".into()));
+    let server = "postgres://pgw:hunter2@db.example/pgw?sslmode=verify-full";
+    for url in [server, "postgresql:///pgw?host=/run/postgresql"] {
+        assert_eq!(
+            api(&[("PGW_DATABASE_URL", url)]).unwrap().database_url,
+            DatabaseUrl::Postgres(Secret::new(url))
+        );
+    }
+    let settings = format!("{:?}", api(&[("PGW_DATABASE_URL", server)]).unwrap());
+    assert!(!settings.contains("hunter2"), "{settings}");
+    for wrong in ["mysql://root:hunter2@h/pgw", "postgres:root:hunter2@h", "pg://h/pgw?password=hunter2"] {
+        let line = api(&[("PGW_DATABASE_URL", wrong)]).unwrap_err().to_string();
+        assert!(line.contains("***") && !line.contains("hunter2"), "{line}");
+    }
 }
 
 #[test]

@@ -7,13 +7,16 @@ use pgw_core::redact::Secret;
 use sqlx::SqliteConnection;
 
 use super::*;
+use crate::store::crypt::KeyError;
+use crate::store::open::PATIENCE;
 use crate::store::suite::{Fresh, every_store_test, store_suite};
+use crate::store::{NewProxy, ProxyPatch, Store as _, StoreError};
 
 every_store_test!(super::fresh);
 
 async fn fresh() -> Fresh {
     let place = tempfile::tempdir().unwrap();
-    Fresh { store: Arc::new(open(place.path(), PATIENCE).await.unwrap()), _place: place }
+    Fresh { store: Arc::new(open(place.path(), PATIENCE).await.unwrap()), _place: Box::new(place) }
 }
 
 fn url(place: &Path) -> String {
@@ -21,7 +24,8 @@ fn url(place: &Path) -> String {
 }
 
 async fn open(place: &Path, patience: Duration) -> Result<SqliteStore, OpenError> {
-    SqliteStore::open(&url(place), place, patience).await
+    let opening = Opening { patience, ..Opening::new("gw1", &place.join("secret.key")) };
+    SqliteStore::open(&place.join("pgw.db"), &opening).await
 }
 
 async fn raw(place: &Path) -> SqliteConnection {
@@ -110,9 +114,11 @@ async fn a_transaction_that_the_database_itself_gave_up_spoils_no_later_one() {
     let place = tempfile::tempdir().unwrap();
     let store = open(place.path(), PATIENCE).await.unwrap();
     // As on a full disk: nothing is left to be rolled back when we would.
-    let mut given_up = store.begin_write().await.unwrap();
+    let mut connection = store.write.acquire().await.unwrap();
+    let mut given_up = db::begin_write(&mut connection).await.unwrap();
     sqlx::query("rollback").execute(&mut *given_up).await.unwrap();
     drop(given_up);
+    drop(connection);
     store.ping().await.unwrap();
     store.create_proxy(proxy()).await.unwrap();
 }
@@ -122,8 +128,6 @@ async fn a_database_that_cannot_be_used_stops_the_start_with_its_reason() {
     let place = tempfile::tempdir().unwrap();
     let missing = place.path().join("missing");
     assert!(matches!(open(&missing, PATIENCE).await.err(), Some(OpenError::File { .. })));
-    let postgres = SqliteStore::open("postgres://h/pgw", place.path(), PATIENCE).await.err();
-    assert!(matches!(postgres, Some(OpenError::Url(_))));
 
     drop(open(place.path(), PATIENCE).await.unwrap());
     sqlx::query("update _sqlx_migrations set version = version + 9998")

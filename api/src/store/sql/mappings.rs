@@ -5,11 +5,11 @@ use pgw_core::ids::{ClientId, MappingId, ProxyId};
 use pgw_core::mapping::{Mapping, Target};
 use pgw_core::ports::PortRange;
 use pgw_core::state::{MappingState, Verdict};
-use sqlx::SqliteConnection;
 use sqlx::types::Text;
 use uuid::Uuid;
 
-use super::values::{Word, now, page, pattern, rows_wanted};
+use super::db::Connection;
+use super::values::{Number, Word, now, page, pattern, rows_wanted};
 use super::{clients, ports, proxies};
 use crate::store::{Conflict, ListQuery, MappingPatch, NewMapping, Page, StoreError};
 
@@ -19,10 +19,10 @@ pub(super) struct Row {
     id: Uuid,
     client_id: Uuid,
     pub(super) proxy_id: Uuid,
-    priority: u16,
+    priority: Number<u16>,
     target: Word<Target>,
     enabled: bool,
-    port: u16,
+    port: Number<u16>,
     state: Word<MappingState>,
     reason: String,
     applied_at: Option<Text<Timestamp>>,
@@ -37,10 +37,10 @@ impl From<Row> for Mapping {
             id: MappingId(row.id),
             client_id: ClientId(row.client_id),
             proxy_id: ProxyId(row.proxy_id),
-            priority: row.priority,
+            priority: row.priority.0,
             target: row.target.0,
             enabled: row.enabled,
-            port: row.port,
+            port: row.port.0,
             state: row.state.0,
             reason: row.reason,
             applied_at: row.applied_at.map(|Text(at)| at),
@@ -51,7 +51,7 @@ impl From<Row> for Mapping {
 }
 
 pub(super) async fn create(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     new: NewMapping,
     range: &PortRange,
 ) -> Result<Mapping, StoreError> {
@@ -67,7 +67,7 @@ pub(super) async fn create(
     .bind(id.0)
     .bind(new.client_id.0)
     .bind(new.proxy_id.0)
-    .bind(new.priority)
+    .bind(Number(new.priority))
     .bind(Word(new.target))
     .bind(new.enabled)
     .bind(Text(now()))
@@ -84,7 +84,7 @@ fn present<T>(found: Result<T, StoreError>) -> Result<T, StoreError> {
     })
 }
 
-pub(super) async fn list(db: &mut SqliteConnection, query: &ListQuery) -> Result<Page<Mapping>, StoreError> {
+pub(super) async fn list(db: &mut Connection, query: &ListQuery) -> Result<Page<Mapping>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
         r"select m.*, ports.port from mappings m
           join ports on ports.client_id = m.client_id
@@ -92,8 +92,8 @@ pub(super) async fn list(db: &mut SqliteConnection, query: &ListQuery) -> Result
           join proxies p on p.id = m.proxy_id
           where m.removed_at is null
             and ($1 is null or m.id > $1)
-            and ($2 is null or c.name like $2 escape '\' or c.ip like $2 escape '\'
-                 or p.name like $2 escape '\' or p.host like $2 escape '\')
+            and ($2 is null or lower(c.name) like $2 escape '\' or c.ip like $2 escape '\'
+                 or lower(p.name) like $2 escape '\' or lower(p.host) like $2 escape '\')
             and ($3 is null or m.state = $3)
             and ($4 is null or m.client_id = $4)
             and ($5 is null or m.proxy_id = $5)
@@ -110,7 +110,7 @@ pub(super) async fn list(db: &mut SqliteConnection, query: &ListQuery) -> Result
     Ok(page(rows, query, |row| row.id))
 }
 
-pub(super) async fn live(db: &mut SqliteConnection, id: MappingId) -> Result<Row, StoreError> {
+pub(super) async fn live(db: &mut Connection, id: MappingId) -> Result<Row, StoreError> {
     sqlx::query_as(
         "select m.*, ports.port from mappings m join ports on ports.client_id = m.client_id
          where m.id = $1 and m.removed_at is null",
@@ -122,7 +122,7 @@ pub(super) async fn live(db: &mut SqliteConnection, id: MappingId) -> Result<Row
 }
 
 /// In failover order.
-pub(super) async fn of_client(db: &mut SqliteConnection, client: ClientId) -> Result<Vec<Row>, StoreError> {
+pub(super) async fn of_client(db: &mut Connection, client: ClientId) -> Result<Vec<Row>, StoreError> {
     Ok(sqlx::query_as(
         "select m.*, ports.port from mappings m join ports on ports.client_id = m.client_id
          where m.client_id = $1 order by m.priority, m.id",
@@ -133,7 +133,7 @@ pub(super) async fn of_client(db: &mut SqliteConnection, client: ClientId) -> Re
 }
 
 pub(super) async fn clients_of_proxy(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     proxy: ProxyId,
 ) -> Result<Vec<ClientId>, StoreError> {
     let ids: Vec<Uuid> =
@@ -145,7 +145,7 @@ pub(super) async fn clients_of_proxy(
 }
 
 pub(super) async fn update(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     id: MappingId,
     patch: MappingPatch,
 ) -> Result<Mapping, StoreError> {
@@ -168,7 +168,7 @@ pub(super) async fn update(
     )
     .bind(id.0)
     .bind(proxy_id)
-    .bind(patch.priority.unwrap_or(row.priority))
+    .bind(Number(patch.priority.unwrap_or(row.priority.0)))
     .bind(Word(patch.target.unwrap_or(row.target.0)))
     .bind(enabled)
     .bind(row.state)
@@ -180,7 +180,7 @@ pub(super) async fn update(
     Ok(live(db, id).await?.into())
 }
 
-pub(super) async fn remove(db: &mut SqliteConnection, id: MappingId) -> Result<ClientId, StoreError> {
+pub(super) async fn remove(db: &mut Connection, id: MappingId) -> Result<ClientId, StoreError> {
     let owner: Option<Uuid> = sqlx::query_scalar(
         "update mappings set removed_at = $2 where id = $1 and removed_at is null returning client_id",
     )
@@ -193,7 +193,7 @@ pub(super) async fn remove(db: &mut SqliteConnection, id: MappingId) -> Result<C
 
 /// `applied_at` tells since when it is open without a break.
 pub(super) async fn record_verdict(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     id: MappingId,
     verdict: &Verdict,
 ) -> Result<(), StoreError> {

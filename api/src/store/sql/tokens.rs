@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 use pgw_core::ids::TokenId;
-use sqlx::SqliteConnection;
 use sqlx::types::Text;
 use uuid::Uuid;
 
+use super::db::Connection;
 use super::values::{Word, now};
 use crate::store::{NewToken, Role, StoreError, Token};
 
@@ -30,7 +30,7 @@ impl From<Row> for Token {
     }
 }
 
-pub(super) async fn create(db: &mut SqliteConnection, new: NewToken) -> Result<Token, StoreError> {
+pub(super) async fn create(db: &mut Connection, new: NewToken) -> Result<Token, StoreError> {
     let row: Row = sqlx::query_as(
         "insert into tokens (id, name, role, hash, created_at) values ($1, $2, $3, $4, $5) returning *",
     )
@@ -45,13 +45,13 @@ pub(super) async fn create(db: &mut SqliteConnection, new: NewToken) -> Result<T
 }
 
 /// Revoked ones included: who had access is worth knowing.
-pub(super) async fn list(db: &mut SqliteConnection) -> Result<Vec<Token>, StoreError> {
+pub(super) async fn list(db: &mut Connection) -> Result<Vec<Token>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as("select * from tokens order by id").fetch_all(db).await?;
     Ok(rows.into_iter().map(Token::from).collect())
 }
 
 /// Revoking twice is fine, and keeps the first time.
-pub(super) async fn revoke(db: &mut SqliteConnection, id: TokenId) -> Result<(), StoreError> {
+pub(super) async fn revoke(db: &mut Connection, id: TokenId) -> Result<(), StoreError> {
     let known = sqlx::query("update tokens set revoked_at = coalesce(revoked_at, $2) where id = $1")
         .bind(id.0)
         .bind(Text(now()))
@@ -61,7 +61,7 @@ pub(super) async fn revoke(db: &mut SqliteConnection, id: TokenId) -> Result<(),
     if known == 0 { Err(StoreError::NotFound("token")) } else { Ok(()) }
 }
 
-pub(super) async fn by_hash(db: &mut SqliteConnection, hash: &[u8; 32]) -> Result<Option<Token>, StoreError> {
+pub(super) async fn by_hash(db: &mut Connection, hash: &[u8; 32]) -> Result<Option<Token>, StoreError> {
     let row: Option<Row> = sqlx::query_as("select * from tokens where hash = $1 and revoked_at is null")
         .bind(hash.as_slice())
         .fetch_optional(db)

@@ -4,10 +4,11 @@
 use std::collections::HashMap;
 
 use pgw_core::ids::{ClientId, MappingId};
-use sqlx::SqliteConnection;
 use sqlx::types::Text;
 use uuid::Uuid;
 
+use super::db::Connection;
+use super::values::Number;
 use super::{clients, mappings, proxies};
 use crate::store::crypt::Vault;
 use crate::store::{ClientPlan, ProxyDial, Route, StoreError};
@@ -17,10 +18,10 @@ struct PlannedClient {
     #[sqlx(flatten)]
     client: clients::Row,
     removed_at: Option<Text<jiff::Timestamp>>,
-    port: Option<u16>,
+    port: Option<Number<u16>>,
 }
 
-pub(super) async fn all(db: &mut SqliteConnection, vault: &Vault) -> Result<Vec<ClientPlan>, StoreError> {
+pub(super) async fn all(db: &mut Connection, vault: &Vault) -> Result<Vec<ClientPlan>, StoreError> {
     let clients: Vec<PlannedClient> = sqlx::query_as(
         "select c.*, ports.port from clients c left join ports on ports.client_id = c.id order by c.id",
     )
@@ -37,7 +38,7 @@ pub(super) async fn all(db: &mut SqliteConnection, vault: &Vault) -> Result<Vec<
 }
 
 pub(super) async fn one(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     vault: &Vault,
     id: ClientId,
 ) -> Result<Option<ClientPlan>, StoreError> {
@@ -76,13 +77,18 @@ fn assemble(
     }
     let plan = |PlannedClient { client, removed_at, port }| {
         let routes = routes.remove(&ClientId(client.id)).unwrap_or_default();
-        ClientPlan { client: client.into(), going: removed_at.is_some(), port, routes }
+        ClientPlan {
+            client: client.into(),
+            going: removed_at.is_some(),
+            port: port.map(|port| port.0),
+            routes,
+        }
     };
     Ok(clients.into_iter().map(plan).collect())
 }
 
 pub(super) async fn finish_removal(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     client: ClientId,
     mappings: &[MappingId],
 ) -> Result<(), StoreError> {

@@ -1,18 +1,19 @@
-//! Which port is whose. The write lock is held by every caller that changes something, so
+//! Which port is whose. Every caller that changes something holds the write lock, so
 //! nobody takes a port in between.
 
 use std::collections::BTreeSet;
 
 use pgw_core::ids::ClientId;
 use pgw_core::ports::PortRange;
-use sqlx::SqliteConnection;
 use uuid::Uuid;
 
+use super::db::Connection;
+use super::values::Number;
 use crate::store::{Conflict, StoreError};
 
 /// The client's port, also while its last mapping is going; otherwise the lowest that nobody has.
 pub(super) async fn ensure(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     client: ClientId,
     range: &PortRange,
 ) -> Result<(), StoreError> {
@@ -22,7 +23,7 @@ pub(super) async fn ensure(
     }
     let port = lowest_free(range, taken.iter().map(|(port, _)| *port).collect())?;
     sqlx::query("insert into ports (port, client_id) values ($1, $2)")
-        .bind(port)
+        .bind(Number(port))
         .bind(client.0)
         .execute(db)
         .await?;
@@ -31,15 +32,15 @@ pub(super) async fn ensure(
 
 /// Moves whoever has a port outside the range, which somebody has changed, to one inside: the
 /// agent's rules guard the range and nothing else.
-pub(super) async fn keep_within(db: &mut SqliteConnection, range: &PortRange) -> Result<(), StoreError> {
+pub(super) async fn keep_within(db: &mut Connection, range: &PortRange) -> Result<(), StoreError> {
     let (inside, outside): (Vec<_>, Vec<_>) =
         taken(db).await?.into_iter().partition(|(port, _)| range.contains(*port));
     let mut taken: BTreeSet<u16> = inside.into_iter().map(|(port, _)| port).collect();
     for (old, _owner) in outside {
         let port = lowest_free(range, taken.clone())?;
         sqlx::query("update ports set port = $1 where port = $2")
-            .bind(port)
-            .bind(old)
+            .bind(Number(port))
+            .bind(Number(old))
             .execute(&mut *db)
             .await?;
         tracing::info!(from = old, to = port, "a client's port lay outside of the configured range");
@@ -48,8 +49,10 @@ pub(super) async fn keep_within(db: &mut SqliteConnection, range: &PortRange) ->
     Ok(())
 }
 
-async fn taken(db: &mut SqliteConnection) -> Result<Vec<(u16, Uuid)>, StoreError> {
-    Ok(sqlx::query_as("select port, client_id from ports order by port").fetch_all(db).await?)
+async fn taken(db: &mut Connection) -> Result<Vec<(u16, Uuid)>, StoreError> {
+    let rows: Vec<(Number<u16>, Uuid)> =
+        sqlx::query_as("select port, client_id from ports order by port").fetch_all(db).await?;
+    Ok(rows.into_iter().map(|(port, owner)| (port.0, owner)).collect())
 }
 
 fn lowest_free(range: &PortRange, taken: BTreeSet<u16>) -> Result<u16, StoreError> {

@@ -4,10 +4,10 @@ use jiff::Timestamp;
 use pgw_core::client::Client;
 use pgw_core::ids::{ClientId, ClientIp};
 use pgw_core::mac::Mac;
-use sqlx::SqliteConnection;
 use sqlx::types::Text;
 use uuid::Uuid;
 
+use super::db::Connection;
 use super::values::{now, page, pattern, rows_wanted};
 use crate::store::{ClientPatch, Conflict, KnownAs, ListQuery, NewClient, Page, StoreError};
 
@@ -36,7 +36,7 @@ impl From<Row> for Client {
     }
 }
 
-pub(super) async fn create(db: &mut SqliteConnection, new: NewClient) -> Result<Client, StoreError> {
+pub(super) async fn create(db: &mut Connection, new: NewClient) -> Result<Client, StoreError> {
     let row: Row = sqlx::query_as(
         "insert into clients (id, name, ip, mac, note, created_at, updated_at)
          values ($1, $2, $3, $4, $5, $6, $6) returning *",
@@ -52,13 +52,13 @@ pub(super) async fn create(db: &mut SqliteConnection, new: NewClient) -> Result<
     Ok(row.into())
 }
 
-pub(super) async fn list(db: &mut SqliteConnection, query: &ListQuery) -> Result<Page<Client>, StoreError> {
+pub(super) async fn list(db: &mut Connection, query: &ListQuery) -> Result<Page<Client>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
         r"select * from clients
           where removed_at is null
             and ($1 is null or id > $1)
-            and ($2 is null or name like $2 escape '\' or ip like $2 escape '\' or mac like $2 escape '\'
-                 or note like $2 escape '\')
+            and ($2 is null or lower(name) like $2 escape '\' or ip like $2 escape '\'
+                 or mac like $2 escape '\' or lower(note) like $2 escape '\')
           order by id limit $3",
     )
     .bind(query.after)
@@ -69,10 +69,7 @@ pub(super) async fn list(db: &mut SqliteConnection, query: &ListQuery) -> Result
     Ok(page(rows, query, |row| row.id))
 }
 
-pub(super) async fn known_as(
-    db: &mut SqliteConnection,
-    known_as: &KnownAs,
-) -> Result<Vec<ClientId>, StoreError> {
+pub(super) async fn known_as(db: &mut Connection, known_as: &KnownAs) -> Result<Vec<ClientId>, StoreError> {
     let (address, name) = match known_as {
         KnownAs::Address(ip) => (Some(Text(*ip)), None),
         KnownAs::Name(name) => (None, Some(name)),
@@ -87,7 +84,7 @@ pub(super) async fn known_as(
     Ok(ids.into_iter().map(ClientId).collect())
 }
 
-pub(super) async fn live(db: &mut SqliteConnection, id: ClientId) -> Result<Row, StoreError> {
+pub(super) async fn live(db: &mut Connection, id: ClientId) -> Result<Row, StoreError> {
     sqlx::query_as("select * from clients where id = $1 and removed_at is null")
         .bind(id.0)
         .fetch_optional(db)
@@ -96,7 +93,7 @@ pub(super) async fn live(db: &mut SqliteConnection, id: ClientId) -> Result<Row,
 }
 
 pub(super) async fn update(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     id: ClientId,
     patch: ClientPatch,
 ) -> Result<Client, StoreError> {
@@ -120,7 +117,7 @@ pub(super) async fn update(
 }
 
 /// What was confirmed of the old address says nothing of the new one.
-async fn close_mappings(db: &mut SqliteConnection, id: ClientId) -> Result<(), StoreError> {
+async fn close_mappings(db: &mut Connection, id: ClientId) -> Result<(), StoreError> {
     sqlx::query(
         "update mappings set state = 'PENDING', reason = 'the device has a new address', applied_at = null
          where client_id = $1 and state = 'APPLIED'",
@@ -131,7 +128,7 @@ async fn close_mappings(db: &mut SqliteConnection, id: ClientId) -> Result<(), S
     Ok(())
 }
 
-pub(super) async fn remove(db: &mut SqliteConnection, id: ClientId, cascade: bool) -> Result<(), StoreError> {
+pub(super) async fn remove(db: &mut Connection, id: ClientId, cascade: bool) -> Result<(), StoreError> {
     live(db, id).await?;
     let removed_at = Text(now());
     let open: i64 =

@@ -7,12 +7,12 @@ use pgw_core::health::{Health, HealthStatus};
 use pgw_core::ids::{ClientId, ProxyId};
 use pgw_core::proxy::{Credentials, Host, Proxy, Scheme, Upstream};
 use pgw_core::redact::Secret;
-use sqlx::SqliteConnection;
 use sqlx::types::{Json, Text};
 use uuid::Uuid;
 
+use super::db::Connection;
 use super::mappings;
-use super::values::{Word, now, page, pattern, rows_wanted};
+use super::values::{Number, Word, now, page, pattern, rows_wanted};
 use crate::store::crypt::Vault;
 use crate::store::{Conflict, HealthRecord, ListQuery, NewProxy, Page, ProxyDial, ProxyPatch, StoreError};
 
@@ -22,7 +22,7 @@ pub(super) struct Row {
     name: String,
     scheme: Word<Scheme>,
     host: Text<Host>,
-    port: u16,
+    port: Number<u16>,
     username: Option<String>,
     password: Option<Vec<u8>>,
     enabled: bool,
@@ -30,7 +30,7 @@ pub(super) struct Row {
     labels: Json<BTreeMap<String, String>>,
     dial_revision: i64,
     health_status: Word<HealthStatus>,
-    health_latency_ms: Option<u32>,
+    health_latency_ms: Option<Number<u32>>,
     health_exit_ip: Option<String>,
     health_checked_at: Option<Text<Timestamp>>,
     health_error: Option<String>,
@@ -46,7 +46,7 @@ impl Row {
     fn health(&self) -> Health {
         Health {
             status: self.health_status.0,
-            latency_ms: self.health_latency_ms,
+            latency_ms: self.health_latency_ms.map(|ms| ms.0),
             exit_ip: self.health_exit_ip.clone(),
             checked_at: self.health_checked_at.map(|Text(at)| at),
             error: self.health_error.clone(),
@@ -55,7 +55,7 @@ impl Row {
 
     fn set_health(&mut self, health: Health) {
         self.health_status = Word(health.status);
-        self.health_latency_ms = health.latency_ms;
+        self.health_latency_ms = health.latency_ms.map(Number);
         self.health_exit_ip = health.exit_ip;
         self.health_checked_at = health.checked_at.map(Text);
         self.health_error = health.error;
@@ -73,7 +73,7 @@ impl Row {
             name: self.name.clone(),
             scheme: self.scheme.0,
             host: self.host.0.clone(),
-            port: self.port,
+            port: self.port.0,
             credentials,
         };
         let (id, revision) = (self.id(), self.dial_revision);
@@ -89,7 +89,7 @@ impl From<Row> for Proxy {
             name: row.name,
             scheme: row.scheme.0,
             host: row.host.0,
-            port: row.port,
+            port: row.port.0,
             username: row.username,
             has_password: row.password.is_some(),
             enabled: row.enabled,
@@ -101,11 +101,7 @@ impl From<Row> for Proxy {
     }
 }
 
-pub(super) async fn create(
-    db: &mut SqliteConnection,
-    vault: &Vault,
-    new: NewProxy,
-) -> Result<Proxy, StoreError> {
+pub(super) async fn create(db: &mut Connection, vault: &Vault, new: NewProxy) -> Result<Proxy, StoreError> {
     let id = ProxyId(Uuid::now_v7());
     let password = new.password.map(|secret| vault.seal(id, &secret)).transpose()?;
     let row: Row = sqlx::query_as(
@@ -118,7 +114,7 @@ pub(super) async fn create(
     .bind(new.name)
     .bind(Word(new.scheme))
     .bind(Text(new.host))
-    .bind(new.port)
+    .bind(Number(new.port))
     .bind(new.username)
     .bind(password)
     .bind(new.enabled)
@@ -130,12 +126,13 @@ pub(super) async fn create(
     Ok(row.into())
 }
 
-pub(super) async fn list(db: &mut SqliteConnection, query: &ListQuery) -> Result<Page<Proxy>, StoreError> {
+pub(super) async fn list(db: &mut Connection, query: &ListQuery) -> Result<Page<Proxy>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
         r"select * from proxies
           where removed_at is null
             and ($1 is null or id > $1)
-            and ($2 is null or name like $2 escape '\' or host like $2 escape '\' or note like $2 escape '\')
+            and ($2 is null or lower(name) like $2 escape '\' or lower(host) like $2 escape '\'
+                 or lower(note) like $2 escape '\')
           order by id limit $3",
     )
     .bind(query.after)
@@ -146,7 +143,7 @@ pub(super) async fn list(db: &mut SqliteConnection, query: &ListQuery) -> Result
     Ok(page(rows, query, |row| row.id))
 }
 
-pub(super) async fn live(db: &mut SqliteConnection, id: ProxyId) -> Result<Row, StoreError> {
+pub(super) async fn live(db: &mut Connection, id: ProxyId) -> Result<Row, StoreError> {
     sqlx::query_as("select * from proxies where id = $1 and removed_at is null")
         .bind(id.0)
         .fetch_optional(db)
@@ -154,17 +151,14 @@ pub(super) async fn live(db: &mut SqliteConnection, id: ProxyId) -> Result<Row, 
         .ok_or(StoreError::NotFound("proxy"))
 }
 
-pub(super) async fn upstreams(
-    db: &mut SqliteConnection,
-    vault: &Vault,
-) -> Result<Vec<ProxyDial>, StoreError> {
+pub(super) async fn upstreams(db: &mut Connection, vault: &Vault) -> Result<Vec<ProxyDial>, StoreError> {
     let rows: Vec<Row> =
         sqlx::query_as("select * from proxies where removed_at is null order by id").fetch_all(db).await?;
     rows.iter().map(|row| row.dial(vault)).collect()
 }
 
 pub(super) async fn update(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     vault: &Vault,
     id: ProxyId,
     patch: ProxyPatch,
@@ -208,7 +202,7 @@ fn patched(row: &mut Row, vault: &Vault, patch: ProxyPatch) -> Result<bool, Stor
     let mut redial = false;
     redial |= replace(&mut row.scheme.0, patch.scheme);
     redial |= replace(&mut row.host.0, patch.host);
-    redial |= replace(&mut row.port, patch.port);
+    redial |= replace(&mut row.port.0, patch.port);
     redial |= replace(&mut row.username, patch.username);
     if let Some(password) = patch.password
         && password != row.open_password(vault)?
@@ -236,7 +230,7 @@ fn replace<T: PartialEq>(field: &mut T, given: Option<T>) -> bool {
 }
 
 pub(super) async fn remove(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     id: ProxyId,
     cascade: bool,
 ) -> Result<Vec<ClientId>, StoreError> {
@@ -266,7 +260,7 @@ pub(super) async fn remove(
 }
 
 /// Drops the rows of going proxies that no mapping, not even a going one, leads through.
-pub(super) async fn sweep(db: &mut SqliteConnection) -> Result<(), StoreError> {
+pub(super) async fn sweep(db: &mut Connection) -> Result<(), StoreError> {
     sqlx::query(
         "delete from proxies where removed_at is not null
             and not exists (select 1 from mappings where proxy_id = proxies.id)",
@@ -278,10 +272,7 @@ pub(super) async fn sweep(db: &mut SqliteConnection) -> Result<(), StoreError> {
 
 /// A check may end after its proxy was removed, or after it was made to be dialled in another way;
 /// then there is nothing to write down.
-pub(super) async fn record_health(
-    db: &mut SqliteConnection,
-    found: &[HealthRecord],
-) -> Result<(), StoreError> {
+pub(super) async fn record_health(db: &mut Connection, found: &[HealthRecord]) -> Result<(), StoreError> {
     for HealthRecord { id, revision, health } in found {
         sqlx::query(
             "update proxies set health_status = $3, health_latency_ms = $4, health_exit_ip = $5,
@@ -291,7 +282,7 @@ pub(super) async fn record_health(
         .bind(id.0)
         .bind(revision)
         .bind(Word(health.status))
-        .bind(health.latency_ms)
+        .bind(health.latency_ms.map(Number))
         .bind(&health.exit_ip)
         .bind(health.checked_at.map(Text))
         .bind(&health.error)
