@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pgw_core::active::ReconcileReport;
+use pgw_core::active::{AgentStatus, ReconcileReport};
+use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +32,12 @@ pub struct AgentTask {
     requests: mpsc::UnboundedReceiver<oneshot::Sender<Outcome>>,
     transport: Arc<dyn Transport>,
     board: Arc<Board>,
+}
+
+/// What the agent says of itself, for those who only look.
+#[async_trait::async_trait]
+pub trait AgentView: Send + Sync {
+    async fn status(&self) -> Result<AgentStatus, AgentError>;
 }
 
 /// One reconcile over the wire.
@@ -93,17 +100,15 @@ impl Http {
             .timeout(PATIENCE)
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
-        Ok(Self { client, url: format!("{agent_url}/agent/reconcile"), token_file })
+        Ok(Self { client, url: agent_url.to_owned(), token_file })
     }
-}
 
-#[async_trait::async_trait]
-impl Transport for Http {
-    async fn reconcile(&self) -> Result<ReconcileReport, AgentError> {
+    async fn ask<T: DeserializeOwned>(&self, method: reqwest::Method, path: &str) -> Result<T, AgentError> {
         let token = tokio::fs::read_to_string(&self.token_file)
             .await
             .map_err(|error| AgentError(format!("the internal token cannot be read: {error}")))?;
-        let answer = self.client.post(&self.url).bearer_auth(token.trim()).send().await.map_err(|error| {
+        let request = self.client.request(method, format!("{}{path}", self.url)).bearer_auth(token.trim());
+        let answer = request.send().await.map_err(|error| {
             AgentError(format!("the agent does not answer: {}", pgw_core::cause::root(&error)))
         })?;
         let status = answer.status();
@@ -122,6 +127,20 @@ impl Transport for Http {
                 detail.unwrap_or("no reason given")
             )))
         }
+    }
+}
+
+#[async_trait::async_trait]
+impl Transport for Http {
+    async fn reconcile(&self) -> Result<ReconcileReport, AgentError> {
+        self.ask(reqwest::Method::POST, "/agent/reconcile").await
+    }
+}
+
+#[async_trait::async_trait]
+impl AgentView for Http {
+    async fn status(&self) -> Result<AgentStatus, AgentError> {
+        self.ask(reqwest::Method::GET, "/agent/status").await
     }
 }
 

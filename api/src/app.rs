@@ -32,6 +32,9 @@ use crate::health::scheduler::Scheduler;
 use crate::known::known;
 use crate::shared::Shared;
 use crate::store::{Store, StoreError};
+use crate::telemetry::puller::Puller;
+use crate::telemetry::watch::Watch;
+use crate::telemetry::{Telemetry, writer};
 use crate::units::{self, Units};
 
 /// How long a caller waits for rule and forwarder to be what was asked for.
@@ -57,18 +60,25 @@ pub struct Machinery {
 /// What is built but not yet running.
 pub struct Parts {
     pub engine: Arc<Machinery>,
+    pub watch: Arc<Watch>,
     agent: agent_client::AgentTask,
     converge: ConvergeTask,
     scheduler: Scheduler,
     evidence: Evidence,
+    puller: Puller,
     deaths: tokio::sync::mpsc::UnboundedReceiver<u16>,
 }
 
-pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Result<Parts> {
+pub async fn build(settings: &ApiSettings, gateway: &str, store: Arc<dyn Store>) -> anyhow::Result<Parts> {
     store.keep_ports_within(&settings.ports).await?;
     let board = Arc::new(Board::new(settings.reconcile_interval * BELIEVED_INTERVALS));
     let transport = Arc::new(Http::new(&settings.agent_url, internal_token_file(&settings.state_dir))?);
-    let (agent, agent_task): (AgentClient, _) = agent_client::connect(transport, board.clone());
+    let (agent, agent_task): (AgentClient, _) = agent_client::connect(transport.clone(), board.clone());
+    let interval = settings.telemetry_interval;
+    let telemetry = Arc::new(Telemetry::load(store.clone(), gateway.to_owned(), interval).await?);
+    let (by_client, run_dir) = (settings.metrics_clients, settings.run_dir.clone());
+    let watch = Watch::new(telemetry.clone(), store.clone(), board.clone(), transport, &run_dir, by_client);
+    let puller = Puller { telemetry: telemetry.clone(), board: board.clone(), run_dir, interval };
     let (told, deaths) = tokio::sync::mpsc::unbounded_channel();
     let units = units::choose(settings.units, &settings.state_dir, &settings.run_dir, told.clone()).await?;
     let activator = Arc::new(Activator {
@@ -91,10 +101,15 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         timeout: settings.health.timeout,
     };
     let waking = converger.clone();
+    let (counts, checked) = (watch.counts.clone(), telemetry);
     let (health, mut scheduler) = Scheduler::new(
         store.clone(),
         board.clone(),
         Box::new(move |proxy| waking.wake_proxy(proxy)),
+        Box::new(move |proxy, health| {
+            counts.check(health);
+            checked.checked(proxy, health);
+        }),
         Arc::new(probe),
         settings.health.interval,
         settings.health.thresholds,
@@ -119,7 +134,8 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         dns: settings.dns,
         running: Shared::default(),
     });
-    Ok(Parts { engine, agent: agent_task, converge, scheduler, evidence, deaths })
+    let watch = Arc::new(watch);
+    Ok(Parts { engine, watch, agent: agent_task, converge, scheduler, evidence, puller, deaths })
 }
 
 impl Parts {
@@ -128,6 +144,8 @@ impl Parts {
         tasks.spawn(self.converge.run(stop.clone()));
         tasks.spawn(self.scheduler.run(stop.clone()));
         tasks.spawn(self.evidence.run(stop.clone()));
+        tasks.spawn(writer::run(self.puller.telemetry.clone(), stop.clone()));
+        tasks.spawn(self.puller.run(stop.clone()));
         let (mut deaths, converger, stop) = (self.deaths, self.engine.converger.clone(), stop.clone());
         tasks.spawn(async move {
             while let Some(Some(port)) = stop.run_until_cancelled(deaths.recv()).await {

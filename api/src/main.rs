@@ -71,11 +71,12 @@ async fn run(settings: ApiSettings) -> anyhow::Result<()> {
     let store = open(&settings.database_url, &Opening::new(&gateway, &settings.key_file)).await?;
     let auth =
         credentials::prepare(&settings.state_dir, store.as_ref(), settings.admin_token.as_ref()).await?;
-    let parts = app::build(&settings, store.clone()).await?;
+    let parts = app::build(&settings, &gateway, store.clone()).await?;
 
     let api = Api {
         store,
         engine: parts.engine.clone(),
+        watch: parts.watch.clone(),
         auth,
         ports: settings.ports.clone(),
         database: Shared::default(),

@@ -4,6 +4,7 @@
 mod database;
 mod drill;
 mod reader;
+mod telemetry;
 mod url;
 
 use std::collections::BTreeMap;
@@ -130,6 +131,10 @@ pub struct ApiSettings {
     pub dns_resolvers: Vec<Resolver>,
     /// For the flag files' limits.
     pub warm: u8,
+    /// How often forwarders are asked what they carry.
+    pub telemetry_interval: Duration,
+    /// Metrics tell clients one by one.
+    pub metrics_clients: bool,
     pub admin_token: Option<Secret>,
     pub log: LogLevels,
 }
@@ -211,6 +216,8 @@ impl ApiSettings {
                 "off" => Some(0),
                 number => number.parse().ok().filter(|count| (1..=MOST_WARM).contains(count)),
             }),
+            telemetry_interval: telemetry::read_interval(&mut r),
+            metrics_clients: telemetry::read_clients(&mut r),
             admin_token: read_admin_token(&mut r),
             log: r.log(),
         };

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::credentials::RandomError;
 use crate::health::checks::NotChecked;
 use crate::store::{Conflict, StoreError};
+use crate::units::control::ControlError;
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
@@ -39,6 +40,9 @@ pub(super) enum Error {
     /// A health check that was asked for could not be made.
     #[error(transparent)]
     NotChecked(NotChecked),
+    /// Nobody knows whether it did what was asked of it.
+    #[error("{0}; try again")]
+    Forwarder(#[source] ControlError),
     #[error(transparent)]
     Random(#[from] RandomError),
     #[error("a handler panicked: {0}")]
@@ -167,6 +171,7 @@ impl Error {
                 (S::SERVICE_UNAVAILABLE, "database_unavailable", self.to_string())
             }
             Self::NotChecked(_) => (S::SERVICE_UNAVAILABLE, "check_impossible", self.to_string()),
+            Self::Forwarder(_) => (S::SERVICE_UNAVAILABLE, "forwarder_silent", self.to_string()),
             Self::Store(StoreError::Sealed { .. }) => (S::INTERNAL_SERVER_ERROR, "internal", self.to_string()),
             Self::Store(StoreError::Database(_)) | Self::Random(_) | Self::Panic(_) => {
                 (S::INTERNAL_SERVER_ERROR, "internal", INTERNAL.to_owned())

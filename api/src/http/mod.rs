@@ -2,16 +2,19 @@
 
 pub mod auth;
 mod clients;
+mod connections;
 mod error;
 mod explain;
 mod fields;
 mod frame;
 mod input;
 mod mappings;
+mod metrics;
 mod openapi;
 mod proxies;
 mod removal;
 mod service;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -32,6 +35,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::engine::Engine;
 use crate::shared::Shared;
 use crate::store::{Page, Store};
+use crate::telemetry::watch::Watch;
 use auth::Auth;
 use error::Error;
 
@@ -40,6 +44,7 @@ const LARGEST_BODY: usize = 1024 * 1024;
 pub struct Api {
     pub store: Arc<dyn Store>,
     pub engine: Arc<dyn Engine>,
+    pub watch: Arc<Watch>,
     pub auth: Auth,
     pub ports: PortRange,
     /// Why the database cannot be used, if it cannot.
@@ -62,6 +67,9 @@ pub fn router(api: Arc<Api>) -> Router {
         .merge(explain::router())
         .merge(tokens::router())
         .merge(service::router())
+        .merge(telemetry::router())
+        .merge(connections::router())
+        .merge(metrics::router())
         .route_layer(middleware::from_fn(frame::finish_writes))
         .route_layer(middleware::from_fn_with_state(api.clone(), auth::require));
     let (router, document) = OpenApiRouter::with_openapi(openapi::document())
@@ -79,6 +87,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .layer(middleware::from_fn(frame::time_limit))
         .layer(CatchPanicLayer::custom(frame::panicked))
         .layer(middleware::from_fn(frame::around))
+        .layer(middleware::from_fn_with_state(api.clone(), metrics::count))
         .with_state(api)
 }
 

@@ -8,7 +8,9 @@ mod description;
 mod explain;
 mod fake;
 mod problems;
+mod telemetry;
 mod validation;
+mod watching;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,10 +28,12 @@ use tower::ServiceExt;
 
 use super::auth::Auth;
 use super::{Api, router};
+use crate::board::Board;
 use crate::shared::Shared;
 use crate::store::open::{Opening, PATIENCE};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{NewToken, Role, Store};
+use crate::telemetry::watch::Watch;
 use fake::FakeEngine;
 
 const ADMIN: &str = "pgw_admin-of-the-tests";
@@ -42,6 +46,8 @@ const URL: &str = "socks5://bob:correct%3Ahorse%40battery@proxy.example:1080";
 struct Gateway {
     router: Router,
     engine: Arc<FakeEngine>,
+    watch: Arc<Watch>,
+    board: Arc<Board>,
     store: Arc<SqliteStore>,
     place: tempfile::TempDir,
 }
@@ -77,9 +83,16 @@ impl Gateway {
     ) -> Self {
         let engine = Arc::new(FakeEngine::default());
         let auth = Auth::new(admin, &Secret::new(INTERNAL));
-        let api =
-            Api { store: store.clone(), engine: engine.clone(), auth, ports, database: Shared::default() };
-        Self { router: router(Arc::new(api)), engine, store, place }
+        let (watch, board) = watching::watch(store.clone(), place.path());
+        let api = Api {
+            store: store.clone(),
+            engine: engine.clone(),
+            watch: watch.clone(),
+            auth,
+            ports,
+            database: Shared::default(),
+        };
+        Self { router: router(Arc::new(api)), engine, watch, board, store, place }
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {

@@ -266,3 +266,6 @@ impl ClientNow {
 fn whole(rate: f64) -> u64 {
     rate.round().max(0.0) as u64
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,10 +3,14 @@
 
 mod book;
 pub mod connections;
+pub mod counts;
+pub mod metrics;
 mod names;
+mod process;
 pub mod puller;
 mod series;
 mod source;
+pub mod watch;
 pub mod writer;
 
 use std::collections::BTreeMap;
@@ -84,6 +88,18 @@ pub struct HealthPoint {
 }
 
 impl Telemetry {
+    /// Nothing has been counted before.
+    pub fn new(store: Arc<dyn Store>, gateway: String, interval: Duration) -> Self {
+        Self {
+            store,
+            gateway,
+            interval,
+            book: Mutex::new(Book::resume(&[], 0, Vec::new())),
+            moving: RwLock::default(),
+            owners_asked: tokio::sync::Mutex::default(),
+        }
+    }
+
     /// Goes on where the program before this one ended.
     pub async fn load(
         store: Arc<dyn Store>,
@@ -92,14 +108,9 @@ impl Telemetry {
     ) -> Result<Self, StoreError> {
         let hour = NAMES_STEP.begin(second());
         let (counted, names) = (store.counted(&gateway).await?, store.names_of_hour(hour).await?);
-        Ok(Self {
-            store,
-            gateway,
-            interval,
-            book: Mutex::new(Book::resume(&counted, hour, names)),
-            moving: RwLock::default(),
-            owners_asked: tokio::sync::Mutex::default(),
-        })
+        let own = Self::new(store, gateway, interval);
+        *own.book() = Book::resume(&counted, hour, names);
+        Ok(own)
     }
 
     /// What a forwarder says of itself. Where it cannot be found out whose it was, it is counted
@@ -176,7 +187,7 @@ impl Telemetry {
     }
 
     /// Writes down what has come up to now, in one transaction.
-    async fn write(&self, names: bool, forget: bool) -> Result<(), StoreError> {
+    pub async fn write(&self, names: bool, forget: bool) -> Result<(), StoreError> {
         let second = second();
         let _alone = self.moving.write().await;
         let record = self.book().take(&self.gateway, second, names);
