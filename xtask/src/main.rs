@@ -7,6 +7,7 @@ mod fuzz;
 mod guarantees;
 mod install;
 mod run;
+mod tools;
 
 use std::process::ExitCode;
 
@@ -105,6 +106,7 @@ fn matrix(rest: &[&str]) -> Result<(), Failed> {
 fn test() -> Result<(), Failed> {
     install::missing(LAB.iter().chain(DATABASE))?;
     install::missing(fuzz::COMPILER)?;
+    tools::PROMTOOL.fetch()?;
     format_and_lints()?;
     one_crypto_provider()?;
     build()?;

@@ -7,6 +7,7 @@ mod contract;
 mod description;
 mod explain;
 mod fake;
+mod metrics;
 mod problems;
 mod telemetry;
 mod validation;

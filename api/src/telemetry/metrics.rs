@@ -61,7 +61,11 @@ fn classic(page: &str) -> String {
             Some((kind, (name, rest))) if kinds.get(name) == Some(&"counter") => {
                 text.extend([kind, name, "_total ", rest]);
             }
-            Some(_) | None => text.push_str(line),
+            // Where there are no labels, no brackets either.
+            Some(_) | None => match line.split_once("{} ") {
+                Some((name, value)) => text.extend([name, " ", value]),
+                None => text.push_str(line),
+            },
         }
         text.push('\n');
     }

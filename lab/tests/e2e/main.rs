@@ -27,6 +27,7 @@ mod rules;
 mod setup;
 mod silence;
 mod sources;
+mod telemetry;
 mod through;
 mod upstreams;
 mod ways;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         rules::TESTS,
         ways::TESTS,
         sources::TESTS,
+        telemetry::TESTS,
         setup::TESTS,
         operators::TESTS,
         explained::TESTS,
