@@ -69,13 +69,13 @@ pub struct Parts {
     deaths: tokio::sync::mpsc::UnboundedReceiver<u16>,
 }
 
-pub async fn build(settings: &ApiSettings, gateway: &str, store: Arc<dyn Store>) -> anyhow::Result<Parts> {
+pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Result<Parts> {
     store.keep_ports_within(&settings.ports).await?;
     let board = Arc::new(Board::new(settings.reconcile_interval * BELIEVED_INTERVALS));
     let transport = Arc::new(Http::new(&settings.agent_url, internal_token_file(&settings.state_dir))?);
     let (agent, agent_task): (AgentClient, _) = agent_client::connect(transport.clone(), board.clone());
     let interval = settings.telemetry_interval;
-    let telemetry = Arc::new(Telemetry::load(store.clone(), gateway.to_owned(), interval).await?);
+    let telemetry = Arc::new(Telemetry::load(store.clone(), interval).await?);
     let (by_client, run_dir) = (settings.metrics_clients, settings.run_dir.clone());
     let watch = Watch::new(telemetry.clone(), store.clone(), board.clone(), transport, &run_dir, by_client);
     let puller = Puller { telemetry: telemetry.clone(), board: board.clone(), run_dir, interval };

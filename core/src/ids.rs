@@ -32,6 +32,8 @@ id! {
     MappingId,
     /// An API token.
     TokenId,
+    /// A person who logs in.
+    UserId,
 }
 
 /// Which version of the configuration: counted by the API, confirmed by the agent. It only

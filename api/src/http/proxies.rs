@@ -125,8 +125,8 @@ async fn update(
         api.engine.proxy_changed(id).await;
     }
     match api.store.clients_of_proxy(id).await {
-        Ok(clients) => {
-            join_all(clients.into_iter().map(|client| api.engine.settle(client))).await;
+        Ok(owners) => {
+            join_all(owners.into_iter().map(|owner| removal::settle(&api, owner))).await;
         }
         // The change itself is made; the engine's next round finds it.
         Err(error) => {
@@ -141,8 +141,8 @@ async fn update(
 #[utoipa::path(delete, path = "/v1/proxies/{id}", tag = "proxies",
     params(("id" = ProxyId, Path), ("cascade" = Option<bool>, Query)), responses((status = 204), (status = 202, body = Removing)))]
 async fn remove(State(api): State<Arc<Api>>, Id(id): Id<ProxyId>, params: Params) -> Result<Response, Error> {
-    let clients = api.store.remove_proxy(id, params.cascade()?).await?;
-    let settled = join_all(clients.into_iter().map(|client| api.engine.settle(client))).await;
+    let owners = api.store.remove_proxy(id, params.cascade()?, None).await?;
+    let settled = join_all(owners.into_iter().map(|owner| removal::settle(&api, owner))).await;
     Ok(removal::answer(settled.into_iter().fold(Settled::Yes, Settled::and)))
 }
 
@@ -231,6 +231,7 @@ fn proxy_patch(mut fields: Fields) -> Result<ProxyPatch, Error> {
         enabled: fields.optional("enabled", values::boolean),
         note: fields.optional("note", values::note),
         labels: values::labels(&mut fields),
+        if_revision: None,
     };
     fields.finish()?;
     Ok(patch)

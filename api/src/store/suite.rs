@@ -2,7 +2,9 @@
 
 pub(super) mod concurrency;
 pub(super) mod lists;
+pub(super) mod people;
 pub(super) mod removal;
+pub(super) mod revisions;
 pub(super) mod states;
 pub(super) mod traffic;
 pub(super) mod writes;
@@ -63,6 +65,10 @@ macro_rules! every_store_test {
                 health_is_remembered,
                 what_was_found_of_a_former_way_of_dialling_is_not_written_down,
             }
+            revisions {
+                each_change_by_an_operator_is_another_revision_and_nothing_else_is,
+                a_change_that_was_meant_for_another_revision_is_refused_and_changes_nothing,
+            }
             removal {
                 a_thing_in_use_is_removed_only_with_cascade,
                 a_going_mapping_keeps_its_port_until_its_removal_is_finished,
@@ -74,8 +80,8 @@ macro_rules! every_store_test {
             traffic {
                 traffic_of_one_step_is_added_up_and_told_of_a_client_a_proxy_or_all,
                 a_busy_minute_of_a_thousand_clients_is_written_and_no_number_is_too_large,
-                health_over_time_is_the_worst_of_each_step_and_each_gateways_own,
-                how_far_was_counted_is_read_back_by_its_gateway_until_the_forwarder_is_gone,
+                health_over_time_is_the_worst_of_each_step,
+                how_far_was_counted_is_read_back_until_the_forwarder_is_gone,
                 names_are_replaced_and_those_of_removed_clients_are_forgotten,
                 what_is_too_old_is_forgotten_step_by_step,
                 the_census_counts_what_is_there_and_owners_are_known_until_all_is_done,
@@ -84,6 +90,15 @@ macro_rules! every_store_test {
                 clients_that_come_at_the_same_time_get_different_lowest_ports,
                 of_many_equal_writes_one_wins_and_the_others_are_told,
                 an_exhausted_range_says_so_and_changes_nothing,
+            }
+            people {
+                a_user_is_found_by_name_changed_and_gone,
+                a_change_of_a_former_revision_changes_nothing,
+                the_last_admin_is_neither_removed_nor_demoted,
+                a_session_ends_with_what_it_was_opened_for,
+                sessions_are_forgotten_when_they_are_old_or_too_many,
+                an_answer_is_claimed_once_kept_and_given_to_the_same_request,
+                of_many_who_claim_the_same_answer_one_gets_it,
             }
         }
     };
@@ -114,6 +129,7 @@ fn new_client(last: u8) -> NewClient {
         ip_cidr: format!("192.168.2.{last}").parse().unwrap(),
         mac: None,
         note: String::new(),
+        gateway: None,
     }
 }
 
@@ -131,6 +147,11 @@ async fn mapped(store: &dyn Store, last: u8, proxy: &Proxy) -> (Client, Mapping)
     let client = store.create_client(new_client(last)).await.unwrap();
     let mapping = store.create_mapping(between(&client, proxy), &ports()).await.unwrap();
     (client, mapping)
+}
+
+#[track_caller]
+fn clients(owners: Result<Vec<Owner>, StoreError>) -> Vec<ClientId> {
+    owners.unwrap().into_iter().map(|owner| owner.client).collect()
 }
 
 #[track_caller]

@@ -53,23 +53,23 @@ pub trait Traffic {
     /// Summed up over whatever was not asked for, oldest first; steps in which nothing happened
     /// are absent.
     async fn traffic(&self, query: &TrafficQuery) -> Result<Vec<(i64, Sum)>, StoreError>;
+    /// As this gateway's own checks found it.
     async fn health_history(&self, query: &HealthQuery) -> Result<Vec<(i64, HealthSum)>, StoreError>;
     /// From this second on; of everybody together, or of one client.
     async fn names(&self, client: Option<ClientId>, from: i64) -> Result<Vec<NamesRow>, StoreError>;
     /// Everything of one hour, but for what everybody together called.
     async fn names_of_hour(&self, at: i64) -> Result<Vec<NamesRow>, StoreError>;
     /// How far this gateway had counted what its forwarders carried.
-    async fn counted(&self, gateway: &str) -> Result<Vec<Counted>, StoreError>;
-    /// Every mapping, going ones included: whose traffic it is.
-    async fn owners(&self) -> Result<Vec<Owner>, StoreError>;
-    /// How much there is of everything.
+    async fn counted(&self) -> Result<Vec<Counted>, StoreError>;
+    /// Every mapping of this gateway, going ones included: whose traffic it is.
+    async fn owners(&self) -> Result<Vec<MappingOwner>, StoreError>;
+    /// How much of everything this gateway has.
     async fn census(&self) -> Result<Census, StoreError>;
 }
 
 /// What is written down in one go.
 #[derive(Debug, Clone, Default)]
 pub struct TrafficRecord {
-    pub gateway: String,
     pub traffic: Vec<TrafficRow>,
     pub health: Vec<HealthRow>,
     pub names: Vec<NamesRow>,
@@ -132,10 +132,8 @@ pub struct TrafficQuery {
     pub proxy: Option<ProxyId>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct HealthQuery {
-    /// Each gateway has its own way to an upstream.
-    pub gateway: String,
     pub step_s: i64,
     pub from: i64,
     pub proxy: ProxyId,
@@ -143,7 +141,7 @@ pub struct HealthQuery {
 
 /// Whose a mapping is, with the names that an operator gave.
 #[derive(Debug, Clone)]
-pub struct Owner {
+pub struct MappingOwner {
     pub mapping: MappingId,
     pub client: ClientId,
     pub client_name: String,
@@ -172,7 +170,7 @@ pub struct CountedProxy {
 
 impl TrafficRecord {
     pub fn is_nothing(&self) -> bool {
-        let Self { gateway: _, traffic, health, names, counted, gone, forget_at } = self;
+        let Self { traffic, health, names, counted, gone, forget_at } = self;
         traffic.is_empty()
             && health.is_empty()
             && names.is_empty()

@@ -132,7 +132,7 @@ impl Book {
     }
 
     /// Everything that is to be written down, with `names` those of the hour that runs, too.
-    pub(super) fn take(&mut self, gateway: &str, second: i64, names: bool) -> TrafficRecord {
+    pub(super) fn take(&mut self, second: i64, names: bool) -> TrafficRecord {
         let row = |Entry { width: step_s, at, key: (client, proxy), value: sum }| TrafficRow {
             step_s,
             at,
@@ -150,7 +150,6 @@ impl Book {
             })
         });
         TrafficRecord {
-            gateway: gateway.to_owned(),
             counted: dirty.collect(),
             traffic: self.traffic.take().into_iter().map(row).collect(),
             health: self.health.take().into_iter().map(health).collect(),

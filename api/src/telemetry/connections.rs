@@ -15,7 +15,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::board::Board;
-use crate::store::traffic::Owner;
+use crate::store::traffic::MappingOwner;
 use crate::store::{Store, StoreError};
 use crate::units::control::{ControlError, Line};
 
@@ -188,7 +188,7 @@ impl Walk<'_> {
 }
 
 impl Names {
-    fn of(owners: Vec<Owner>) -> Self {
+    fn of(owners: Vec<MappingOwner>) -> Self {
         let mut names = Self { clients: HashMap::new(), proxies: HashMap::new() };
         for owner in owners {
             names.clients.insert(owner.port, (owner.client, owner.client_name, owner.client_ip));

@@ -39,7 +39,6 @@ const OWNERS_APART: Duration = Duration::from_millis(250);
 
 pub struct Telemetry {
     store: Arc<dyn Store>,
-    gateway: String,
     interval: Duration,
     book: Mutex<Book>,
     /// Held while something goes from the book into the database, so that nobody counts it twice
@@ -89,10 +88,9 @@ pub struct HealthPoint {
 
 impl Telemetry {
     /// Nothing has been counted before.
-    pub fn new(store: Arc<dyn Store>, gateway: String, interval: Duration) -> Self {
+    pub fn new(store: Arc<dyn Store>, interval: Duration) -> Self {
         Self {
             store,
-            gateway,
             interval,
             book: Mutex::new(Book::resume(&[], 0, Vec::new())),
             moving: RwLock::default(),
@@ -101,14 +99,10 @@ impl Telemetry {
     }
 
     /// Goes on where the program before this one ended.
-    pub async fn load(
-        store: Arc<dyn Store>,
-        gateway: String,
-        interval: Duration,
-    ) -> Result<Self, StoreError> {
+    pub async fn load(store: Arc<dyn Store>, interval: Duration) -> Result<Self, StoreError> {
         let hour = NAMES_STEP.begin(second());
-        let (counted, names) = (store.counted(&gateway).await?, store.names_of_hour(hour).await?);
-        let own = Self::new(store, gateway, interval);
+        let (counted, names) = (store.counted().await?, store.names_of_hour(hour).await?);
+        let own = Self::new(store, interval);
         *own.book() = Book::resume(&counted, hour, names);
         Ok(own)
     }
@@ -161,7 +155,7 @@ impl Telemetry {
         let (step, now) = (Step::for_window(&HEALTH_STEPS, window), second());
         let (from, step_s) = (step.begin(now - window), step.width);
         let _still = self.moving.read().await;
-        let query = HealthQuery { gateway: self.gateway.clone(), step_s, from, proxy };
+        let query = HealthQuery { step_s, from, proxy };
         let mut sums: BTreeMap<i64, HealthSum> =
             self.store.health_history(&query).await?.into_iter().collect();
         for (at, sum) in self.book().health(step_s, proxy).filter(|(at, _)| *at >= from) {
@@ -190,7 +184,7 @@ impl Telemetry {
     pub async fn write(&self, names: bool, forget: bool) -> Result<(), StoreError> {
         let second = second();
         let _alone = self.moving.write().await;
-        let record = self.book().take(&self.gateway, second, names);
+        let record = self.book().take(second, names);
         let record = TrafficRecord { forget_at: forget.then_some(second), ..record };
         if record.is_nothing() {
             return Ok(());

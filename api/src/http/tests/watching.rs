@@ -40,7 +40,7 @@ impl AgentView for FakeAgent {
 
 pub(super) fn watch(store: Arc<SqliteStore>, run_dir: &Path) -> (Arc<Watch>, Arc<Board>) {
     let board = Arc::new(Board::new(Duration::from_secs(60)));
-    let telemetry = Arc::new(Telemetry::new(store.clone(), "gw1".into(), Duration::from_secs(5)));
+    let telemetry = Arc::new(Telemetry::new(store.clone(), Duration::from_secs(5)));
     let watch = Watch::new(telemetry, store, board.clone(), Arc::new(FakeAgent), run_dir, true);
     (Arc::new(watch), board)
 }

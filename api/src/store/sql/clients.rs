@@ -8,8 +8,9 @@ use sqlx::types::Text;
 use uuid::Uuid;
 
 use super::db::Connection;
-use super::values::{now, page, pattern, rows_wanted};
-use crate::store::{ClientPatch, Conflict, KnownAs, ListQuery, NewClient, Page, StoreError};
+use super::gateways::{self, tell};
+use super::values::{now, page, pattern, rows_wanted, unchanged};
+use crate::store::{ClientPatch, Conflict, KnownAs, ListQuery, NewClient, News, Owner, Page, StoreError};
 
 #[derive(sqlx::FromRow)]
 pub(super) struct Row {
@@ -18,6 +19,8 @@ pub(super) struct Row {
     ip: Text<ClientIp>,
     mac: Option<Text<Mac>>,
     note: String,
+    pub(super) gateway: String,
+    revision: i64,
     created_at: Text<Timestamp>,
     updated_at: Text<Timestamp>,
 }
@@ -30,25 +33,33 @@ impl From<Row> for Client {
             ip_cidr: row.ip.0,
             mac: row.mac.map(|mac| mac.0),
             note: row.note,
+            gateway: row.gateway,
+            revision: row.revision,
             created_at: row.created_at.0,
             updated_at: row.updated_at.0,
         }
     }
 }
 
-pub(super) async fn create(db: &mut Connection, new: NewClient) -> Result<Client, StoreError> {
+pub(super) async fn create(db: &mut Connection, own: &str, new: NewClient) -> Result<Client, StoreError> {
+    let gateway = new.gateway.as_deref().unwrap_or(own);
+    if gateway != own {
+        gateways::known(db, gateway).await?;
+    }
     let row: Row = sqlx::query_as(
-        "insert into clients (id, name, ip, mac, note, created_at, updated_at)
-         values ($1, $2, $3, $4, $5, $6, $6) returning *",
+        "insert into clients (id, gateway, name, ip, mac, note, created_at, updated_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $7) returning *",
     )
     .bind(Uuid::now_v7())
+    .bind(gateway)
     .bind(new.name)
     .bind(Text(new.ip_cidr))
     .bind(new.mac.map(Text))
     .bind(new.note)
     .bind(Text(now()))
-    .fetch_one(db)
+    .fetch_one(&mut *db)
     .await?;
+    tell(db, own, News::Client(ClientId(row.id))).await?;
     Ok(row.into())
 }
 
@@ -57,6 +68,7 @@ pub(super) async fn list(db: &mut Connection, query: &ListQuery) -> Result<Page<
         r"select * from clients
           where removed_at is null
             and ($1 is null or id > $1)
+            and ($4 is null or gateway = $4)
             and ($2 is null or lower(name) like $2 escape '\' or ip like $2 escape '\'
                  or mac like $2 escape '\' or lower(note) like $2 escape '\')
           order by id limit $3",
@@ -64,21 +76,29 @@ pub(super) async fn list(db: &mut Connection, query: &ListQuery) -> Result<Page<
     .bind(query.after)
     .bind(pattern(query))
     .bind(rows_wanted(query))
+    .bind(&query.gateway)
     .fetch_all(db)
     .await?;
     Ok(page(rows, query, |row| row.id))
 }
 
-pub(super) async fn known_as(db: &mut Connection, known_as: &KnownAs) -> Result<Vec<ClientId>, StoreError> {
+/// This gateway's own: an address means something else on another LAN.
+pub(super) async fn known_as(
+    db: &mut Connection,
+    own: &str,
+    known_as: &KnownAs,
+) -> Result<Vec<ClientId>, StoreError> {
     let (address, name) = match known_as {
         KnownAs::Address(ip) => (Some(Text(*ip)), None),
         KnownAs::Name(name) => (None, Some(name)),
     };
     let ids: Vec<Uuid> = sqlx::query_scalar(
-        "select id from clients where removed_at is null and (ip = $1 or name = $2) order by id limit 2",
+        "select id from clients where removed_at is null and gateway = $3 and (ip = $1 or name = $2)
+         order by id limit 2",
     )
     .bind(address)
     .bind(name)
+    .bind(own)
     .fetch_all(db)
     .await?;
     Ok(ids.into_iter().map(ClientId).collect())
@@ -94,16 +114,19 @@ pub(super) async fn live(db: &mut Connection, id: ClientId) -> Result<Row, Store
 
 pub(super) async fn update(
     db: &mut Connection,
+    own: &str,
     id: ClientId,
     patch: ClientPatch,
 ) -> Result<Client, StoreError> {
     let before = live(db, id).await?;
+    unchanged(patch.if_revision, before.revision)?;
     let ip = patch.ip_cidr.unwrap_or(before.ip.0);
     if ip != before.ip.0 {
         close_mappings(db, id).await?;
     }
     let row: Row = sqlx::query_as(
-        "update clients set name = $2, ip = $3, mac = $4, note = $5, updated_at = $6 where id = $1 returning *",
+        "update clients set name = $2, ip = $3, mac = $4, note = $5, revision = revision + 1, updated_at = $6
+         where id = $1 returning *",
     )
     .bind(id.0)
     .bind(patch.name.unwrap_or(before.name))
@@ -111,8 +134,9 @@ pub(super) async fn update(
     .bind(patch.mac.map_or(before.mac, |mac| mac.map(Text)))
     .bind(patch.note.unwrap_or(before.note))
     .bind(Text(now()))
-    .fetch_one(db)
+    .fetch_one(&mut *db)
     .await?;
+    tell(db, own, News::Client(id)).await?;
     Ok(row.into())
 }
 
@@ -128,8 +152,15 @@ async fn close_mappings(db: &mut Connection, id: ClientId) -> Result<(), StoreEr
     Ok(())
 }
 
-pub(super) async fn remove(db: &mut Connection, id: ClientId, cascade: bool) -> Result<(), StoreError> {
-    live(db, id).await?;
+pub(super) async fn remove(
+    db: &mut Connection,
+    own: &str,
+    id: ClientId,
+    cascade: bool,
+    if_revision: Option<i64>,
+) -> Result<Owner, StoreError> {
+    let Row { gateway, revision, .. } = live(db, id).await?;
+    unchanged(if_revision, revision)?;
     let removed_at = Text(now());
     let open: i64 =
         sqlx::query_scalar("select count(*) from mappings where client_id = $1 and removed_at is null")
@@ -145,5 +176,6 @@ pub(super) async fn remove(db: &mut Connection, id: ClientId, cascade: bool) -> 
     ] {
         sqlx::query(mark).bind(id.0).bind(removed_at).execute(&mut *db).await?;
     }
-    Ok(())
+    tell(db, own, News::Client(id)).await?;
+    Ok(Owner { client: id, gateway })
 }

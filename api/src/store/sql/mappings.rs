@@ -9,9 +9,10 @@ use sqlx::types::Text;
 use uuid::Uuid;
 
 use super::db::Connection;
-use super::values::{Number, Word, now, page, pattern, rows_wanted};
+use super::gateways::{self, tell};
+use super::values::{Number, Word, now, page, pattern, rows_wanted, unchanged};
 use super::{clients, ports, proxies};
-use crate::store::{Conflict, ListQuery, MappingPatch, NewMapping, Page, StoreError};
+use crate::store::{Conflict, ListQuery, MappingPatch, NewMapping, News, Owner, Page, StoreError};
 
 /// A row of `mappings` with its client's port.
 #[derive(sqlx::FromRow)]
@@ -22,9 +23,11 @@ pub(super) struct Row {
     priority: Number<u16>,
     target: Word<Target>,
     enabled: bool,
+    gateway: String,
     port: Number<u16>,
     state: Word<MappingState>,
     reason: String,
+    revision: i64,
     applied_at: Option<Text<Timestamp>>,
     created_at: Text<Timestamp>,
     updated_at: Text<Timestamp>,
@@ -40,9 +43,11 @@ impl From<Row> for Mapping {
             priority: row.priority.0,
             target: row.target.0,
             enabled: row.enabled,
+            gateway: row.gateway,
             port: row.port.0,
             state: row.state.0,
             reason: row.reason,
+            revision: row.revision,
             applied_at: row.applied_at.map(|Text(at)| at),
             created_at: row.created_at.0,
             updated_at: row.updated_at.0,
@@ -52,12 +57,14 @@ impl From<Row> for Mapping {
 
 pub(super) async fn create(
     db: &mut Connection,
+    own: &str,
     new: NewMapping,
     range: &PortRange,
 ) -> Result<Mapping, StoreError> {
-    present(clients::live(db, new.client_id).await)?;
-    present(proxies::live(db, new.proxy_id).await)?;
-    ports::ensure(db, new.client_id, range).await?;
+    let gateway = present(clients::live(db, new.client_id).await)?.gateway;
+    present(proxies::live(db, own, new.proxy_id).await)?;
+    let range = if gateway == own { range.clone() } else { gateways::known(db, &gateway).await? };
+    ports::ensure(db, &gateway, new.client_id, &range).await?;
     let id = MappingId(Uuid::now_v7());
     sqlx::query(
         "insert into mappings
@@ -73,6 +80,7 @@ pub(super) async fn create(
     .bind(Text(now()))
     .execute(&mut *db)
     .await?;
+    tell(db, own, News::Client(new.client_id)).await?;
     Ok(live(db, id).await?.into())
 }
 
@@ -86,7 +94,7 @@ fn present<T>(found: Result<T, StoreError>) -> Result<T, StoreError> {
 
 pub(super) async fn list(db: &mut Connection, query: &ListQuery) -> Result<Page<Mapping>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
-        r"select m.*, ports.port from mappings m
+        r"select m.*, ports.gateway, ports.port from mappings m
           join ports on ports.client_id = m.client_id
           join clients c on c.id = m.client_id
           join proxies p on p.id = m.proxy_id
@@ -97,6 +105,7 @@ pub(super) async fn list(db: &mut Connection, query: &ListQuery) -> Result<Page<
             and ($3 is null or m.state = $3)
             and ($4 is null or m.client_id = $4)
             and ($5 is null or m.proxy_id = $5)
+            and ($7 is null or ports.gateway = $7)
           order by m.id limit $6",
     )
     .bind(query.after)
@@ -105,6 +114,7 @@ pub(super) async fn list(db: &mut Connection, query: &ListQuery) -> Result<Page<
     .bind(query.client_id.map(|id| id.0))
     .bind(query.proxy_id.map(|id| id.0))
     .bind(rows_wanted(query))
+    .bind(&query.gateway)
     .fetch_all(db)
     .await?;
     Ok(page(rows, query, |row| row.id))
@@ -112,7 +122,7 @@ pub(super) async fn list(db: &mut Connection, query: &ListQuery) -> Result<Page<
 
 pub(super) async fn live(db: &mut Connection, id: MappingId) -> Result<Row, StoreError> {
     sqlx::query_as(
-        "select m.*, ports.port from mappings m join ports on ports.client_id = m.client_id
+        "select m.*, ports.gateway, ports.port from mappings m join ports on ports.client_id = m.client_id
          where m.id = $1 and m.removed_at is null",
     )
     .bind(id.0)
@@ -124,7 +134,7 @@ pub(super) async fn live(db: &mut Connection, id: MappingId) -> Result<Row, Stor
 /// In failover order.
 pub(super) async fn of_client(db: &mut Connection, client: ClientId) -> Result<Vec<Row>, StoreError> {
     Ok(sqlx::query_as(
-        "select m.*, ports.port from mappings m join ports on ports.client_id = m.client_id
+        "select m.*, ports.gateway, ports.port from mappings m join ports on ports.client_id = m.client_id
          where m.client_id = $1 order by m.priority, m.id",
     )
     .bind(client.0)
@@ -132,28 +142,29 @@ pub(super) async fn of_client(db: &mut Connection, client: ClientId) -> Result<V
     .await?)
 }
 
-pub(super) async fn clients_of_proxy(
-    db: &mut Connection,
-    proxy: ProxyId,
-) -> Result<Vec<ClientId>, StoreError> {
-    let ids: Vec<Uuid> =
-        sqlx::query_scalar("select distinct client_id from mappings where proxy_id = $1 order by client_id")
-            .bind(proxy.0)
-            .fetch_all(db)
-            .await?;
-    Ok(ids.into_iter().map(ClientId).collect())
+pub(super) async fn clients_of_proxy(db: &mut Connection, proxy: ProxyId) -> Result<Vec<Owner>, StoreError> {
+    let rows: Vec<(Uuid, String)> = sqlx::query_as(
+        "select id, gateway from clients
+         where id in (select client_id from mappings where proxy_id = $1) order by id",
+    )
+    .bind(proxy.0)
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|(id, gateway)| Owner { client: ClientId(id), gateway }).collect())
 }
 
 pub(super) async fn update(
     db: &mut Connection,
+    own: &str,
     id: MappingId,
     patch: MappingPatch,
 ) -> Result<Mapping, StoreError> {
     let mut row = live(db, id).await?;
+    unchanged(patch.if_revision, row.revision)?;
     let proxy_id = patch.proxy_id.map_or(row.proxy_id, |id| id.0);
     let enabled = patch.enabled.unwrap_or(row.enabled);
     if proxy_id != row.proxy_id {
-        present(proxies::live(db, ProxyId(proxy_id)).await)?;
+        present(proxies::live(db, own, ProxyId(proxy_id)).await)?;
     }
     // PENDING and FAILED mean closed. One that is switched off is as open as it was until the door
     // is shut; whoever shuts it says so.
@@ -163,7 +174,7 @@ pub(super) async fn update(
     }
     sqlx::query(
         "update mappings set proxy_id = $2, priority = $3, target = $4, enabled = $5,
-            state = $6, reason = $7, applied_at = $8, updated_at = $9
+            state = $6, reason = $7, applied_at = $8, revision = revision + 1, updated_at = $9
          where id = $1",
     )
     .bind(id.0)
@@ -177,18 +188,26 @@ pub(super) async fn update(
     .bind(Text(now()))
     .execute(&mut *db)
     .await?;
+    tell(db, own, News::Client(ClientId(row.client_id))).await?;
     Ok(live(db, id).await?.into())
 }
 
-pub(super) async fn remove(db: &mut Connection, id: MappingId) -> Result<ClientId, StoreError> {
-    let owner: Option<Uuid> = sqlx::query_scalar(
-        "update mappings set removed_at = $2 where id = $1 and removed_at is null returning client_id",
-    )
-    .bind(id.0)
-    .bind(Text(now()))
-    .fetch_optional(db)
-    .await?;
-    owner.map(ClientId).ok_or(StoreError::NotFound("mapping"))
+pub(super) async fn remove(
+    db: &mut Connection,
+    own: &str,
+    id: MappingId,
+    if_revision: Option<i64>,
+) -> Result<Owner, StoreError> {
+    let row = live(db, id).await?;
+    unchanged(if_revision, row.revision)?;
+    let client = ClientId(row.client_id);
+    sqlx::query("update mappings set removed_at = $2 where id = $1")
+        .bind(id.0)
+        .bind(Text(now()))
+        .execute(&mut *db)
+        .await?;
+    tell(db, own, News::Client(client)).await?;
+    Ok(Owner { client, gateway: row.gateway })
 }
 
 /// `applied_at` tells since when it is open without a break.

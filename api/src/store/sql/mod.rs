@@ -6,15 +6,21 @@
 //! type of one of them. A list of what a column is in each: `docs/decisions/0015`.
 
 mod clients;
+mod gateways;
 mod lent;
 mod mappings;
+mod people;
 mod plans;
 mod ports;
 mod proxies;
+mod replies;
+mod sessions;
 mod store;
 mod tokens;
 mod traffic;
+mod users;
 mod values;
+mod vault;
 
 use super::db;
 pub use store::SqlStore;

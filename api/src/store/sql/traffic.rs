@@ -11,13 +11,13 @@ use super::SqlStore;
 use super::lent::{in_one_read, in_one_write, reading};
 use crate::store::StoreError;
 use crate::store::traffic::{
-    Census, Counted, HealthQuery, HealthSum, NamesRow, Owner, Traffic, TrafficQuery, TrafficRecord,
+    Census, Counted, HealthQuery, HealthSum, MappingOwner, NamesRow, Traffic, TrafficQuery, TrafficRecord,
 };
 
 #[async_trait]
 impl Traffic for SqlStore {
     async fn record_traffic(&self, found: &TrafficRecord) -> Result<(), StoreError> {
-        in_one_write!(self, db => write::record(db, found))
+        in_one_write!(self, db => write::record(db, &self.gateway, found))
     }
 
     async fn traffic(&self, query: &TrafficQuery) -> Result<Vec<(i64, Sum)>, StoreError> {
@@ -25,7 +25,7 @@ impl Traffic for SqlStore {
     }
 
     async fn health_history(&self, query: &HealthQuery) -> Result<Vec<(i64, HealthSum)>, StoreError> {
-        reading!(self, db => read::health(db, query))
+        reading!(self, db => read::health(db, &self.gateway, query))
     }
 
     async fn names(&self, client: Option<ClientId>, from: i64) -> Result<Vec<NamesRow>, StoreError> {
@@ -36,15 +36,15 @@ impl Traffic for SqlStore {
         reading!(self, db => read::names_of_hour(db, at))
     }
 
-    async fn counted(&self, gateway: &str) -> Result<Vec<Counted>, StoreError> {
-        reading!(self, db => read::counted(db, gateway))
+    async fn counted(&self) -> Result<Vec<Counted>, StoreError> {
+        reading!(self, db => read::counted(db, &self.gateway))
     }
 
-    async fn owners(&self) -> Result<Vec<Owner>, StoreError> {
-        reading!(self, db => read::owners(db))
+    async fn owners(&self) -> Result<Vec<MappingOwner>, StoreError> {
+        reading!(self, db => read::owners(db, &self.gateway))
     }
 
     async fn census(&self) -> Result<Census, StoreError> {
-        in_one_read!(self, db => read::census(db))
+        in_one_read!(self, db => read::census(db, &self.gateway))
     }
 }

@@ -27,7 +27,7 @@ fn row(step_s: i64, at: i64, of: u128, by: Option<u128>, sum: Sum) -> TrafficRow
 }
 
 fn record(traffic: Vec<TrafficRow>) -> TrafficRecord {
-    TrafficRecord { gateway: "gw1".into(), traffic, ..TrafficRecord::default() }
+    TrafficRecord { traffic, ..TrafficRecord::default() }
 }
 
 fn query(client: Option<ClientId>, proxy: Option<ProxyId>) -> TrafficQuery {
@@ -72,7 +72,7 @@ pub(crate) async fn a_busy_minute_of_a_thousand_clients_is_written_and_no_number
     assert_eq!(store.traffic(&query).await.unwrap()[0].1.connections, 100);
 }
 
-pub(crate) async fn health_over_time_is_the_worst_of_each_step_and_each_gateways_own(store: Arc<dyn Store>) {
+pub(crate) async fn health_over_time_is_the_worst_of_each_step(store: Arc<dyn Store>) {
     let health = |status, latency_ms| HealthRow {
         step_s: 60,
         at: NOW,
@@ -83,18 +83,15 @@ pub(crate) async fn health_over_time_is_the_worst_of_each_step_and_each_gateways
         let health = vec![health(status, latency)];
         store.record_traffic(&TrafficRecord { health, ..record(vec![]) }).await.unwrap();
     }
-    let ask = async |gateway: &str, from| {
-        let query = HealthQuery { gateway: gateway.into(), step_s: 60, from, proxy: proxy(1) };
+    let ask = async |from| {
+        let query = HealthQuery { step_s: 60, from, proxy: proxy(1) };
         store.health_history(&query).await.unwrap()
     };
     let want = HealthSum { answered: 3, latency_ms: 30, worst: HealthStatus::Down };
-    assert_eq!(ask("gw1", NOW).await, [(NOW, want)]);
-    assert_eq!((ask("gw2", NOW).await, ask("gw1", NOW + 1).await), (vec![], vec![]));
+    assert_eq!((ask(NOW).await, ask(NOW + 1).await), (vec![(NOW, want)], vec![]));
 }
 
-pub(crate) async fn how_far_was_counted_is_read_back_by_its_gateway_until_the_forwarder_is_gone(
-    store: Arc<dyn Store>,
-) {
+pub(crate) async fn how_far_was_counted_is_read_back_until_the_forwarder_is_gone(store: Arc<dyn Store>) {
     let counted = |run, bytes| Counted {
         port: 15001,
         run,
@@ -106,12 +103,11 @@ pub(crate) async fn how_far_was_counted_is_read_back_by_its_gateway_until_the_fo
     let write = async |record: TrafficRecord| store.record_traffic(&record).await.unwrap();
     write(TrafficRecord { counted: vec![counted(1, 5), counted(1 << 52, 6)], ..record(vec![]) }).await;
     write(TrafficRecord { counted: vec![counted(1, u64::MAX)], ..record(vec![]) }).await;
-    let mut found = store.counted("gw1").await.unwrap();
+    let mut found = store.counted().await.unwrap();
     found.sort_by_key(|counted| counted.run);
     assert_eq!(found, [counted(1, u64::MAX), counted(1 << 52, 6)]);
-    assert_eq!(store.counted("gw2").await.unwrap(), []);
     write(TrafficRecord { gone: vec![(15001, 1), (15002, 1)], ..record(vec![]) }).await;
-    assert_eq!(store.counted("gw1").await.unwrap(), [counted(1 << 52, 6)]);
+    assert_eq!(store.counted().await.unwrap(), [counted(1 << 52, 6)]);
 }
 
 pub(crate) async fn names_are_replaced_and_those_of_removed_clients_are_forgotten(store: Arc<dyn Store>) {
@@ -136,7 +132,7 @@ pub(crate) async fn names_are_replaced_and_those_of_removed_clients_are_forgotte
     assert_eq!(store.names(of_kept, hour).await.unwrap(), [names(hour, of_kept, "*.a.example")]);
     assert_eq!(store.names_of_hour(hour).await.unwrap().len(), 2, "without those of all together");
 
-    store.remove_client(gone.id, false).await.unwrap();
+    store.remove_client(gone.id, false, None).await.unwrap();
     store.finish_removal(gone.id, &[]).await.unwrap();
     write(vec![], Some(NOW)).await;
     assert_eq!(store.names(of_kept, 0).await.unwrap(), [names(hour, of_kept, "*.a.example")]);
@@ -168,7 +164,7 @@ pub(crate) async fn what_is_too_old_is_forgotten_step_by_step(store: Arc<dyn Sto
         assert_eq!(found, [step.begin(NOW - step.kept), step.begin(NOW)], "{step:?}");
     }
     for step in HEALTH_STEPS {
-        let query = HealthQuery { gateway: "gw1".into(), step_s: step.width, from: 0, proxy: proxy(1) };
+        let query = HealthQuery { step_s: step.width, from: 0, proxy: proxy(1) };
         let found = store.health_history(&query).await.unwrap();
         assert_eq!(found.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [step.begin(NOW - step.kept)]);
     }
@@ -191,7 +187,7 @@ pub(crate) async fn the_census_counts_what_is_there_and_owners_are_known_until_a
     let proxies: Vec<_> = census.proxies.iter().map(|p| (p.id, p.name.as_str(), p.enabled)).collect();
     assert_eq!(proxies, [(proxy.id, "de1", true)]);
 
-    store.remove_mapping(other.id).await.unwrap();
+    store.remove_mapping(other.id, None).await.unwrap();
     let owners = store.owners().await.unwrap();
     assert_eq!(owners.len(), 2, "what is going still carries something");
     let owner = owners.iter().find(|owner| owner.mapping == mapping.id).unwrap();

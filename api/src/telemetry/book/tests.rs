@@ -46,7 +46,7 @@ async fn who_still_drains_is_counted_beside_the_next_one_to_its_last_words() {
     hear(&mut book, told(2, &[(1, 2)]));
     hear(&mut book, old(121, true));
     assert_eq!(bytes(&book), 123);
-    let written = book.take("gw1", NOW, true);
+    let written = book.take(NOW, true);
     assert_eq!(written.gone, [(15001, 1)]);
     assert_eq!(written.counted.iter().map(|counted| counted.run).collect::<Vec<_>>(), [2]);
 }
@@ -68,7 +68,7 @@ async fn one_that_died_without_a_word_is_forgotten_when_its_port_has_another() {
 async fn a_program_that_comes_back_counts_on_and_one_that_was_killed_counts_again_what_it_had_not_written() {
     let mut first = book();
     hear(&mut first, told(1, &[(1, 100)]));
-    let written = first.take("gw1", NOW, true);
+    let written = first.take(NOW, true);
     hear(&mut first, told(1, &[(1, 150)]));
     // It is killed here; the next one begins with what was written down.
     let mut second = Book::resume(&written.counted, 0, vec![]);
@@ -84,15 +84,15 @@ async fn what_could_not_be_written_down_is_there_and_is_written_the_next_time() 
     let mut book = book();
     hear(&mut book, told(1, &[(1, 100)]));
     book.checked(NOW, proxy(1), &Health { status: HealthStatus::Down, ..Health::default() });
-    let lost = book.take("gw1", NOW, true);
+    let lost = book.take(NOW, true);
     assert_eq!((bytes(&book), lost.traffic.len(), lost.health.len()), (0, 3, 3));
     hear(&mut book, told(1, &[(1, 120)]));
     book.put_back(lost);
     assert_eq!(bytes(&book), 120);
-    let again = book.take("gw1", NOW, true);
+    let again = book.take(NOW, true);
     assert_eq!((again.traffic.len(), again.health.len(), again.counted.len()), (3, 3, 1));
     assert_eq!(again.counted[0].carried, told(1, &[(1, 120)]).carried);
-    assert!(book.take("gw1", NOW, true).is_nothing(), "nothing is written for those who are silent");
+    assert!(book.take(NOW, true).is_nothing(), "nothing is written for those who are silent");
 }
 
 #[tokio::test(start_paused = true)]
@@ -165,7 +165,7 @@ async fn no_byte_is_lost_or_counted_twice_whatever_comes_and_goes() {
                     last = carries;
                 }
                 5 => {
-                    let written = book.take("gw1", NOW, true);
+                    let written = book.take(NOW, true);
                     if dice.random() {
                         database += written
                             .traffic

@@ -10,7 +10,7 @@ use super::super::db::Connection;
 use super::super::values::{Number, Word};
 use crate::store::StoreError;
 use crate::store::traffic::{
-    Census, Counted, CountedProxy, HealthQuery, HealthSum, NamesRow, Owner, TrafficQuery, of_rank,
+    Census, Counted, CountedProxy, HealthQuery, HealthSum, MappingOwner, NamesRow, TrafficQuery, of_rank,
 };
 
 type NamesOfHour = (i64, Uuid, Json<Vec<NameCount>>);
@@ -40,6 +40,7 @@ pub(super) async fn over_time(
 
 pub(super) async fn health(
     db: &mut Connection,
+    own: &str,
     query: &HealthQuery,
 ) -> Result<Vec<(i64, HealthSum)>, StoreError> {
     let rows: Vec<(i64, Number<u32>, i64, Number<u32>)> = sqlx::query_as(
@@ -48,7 +49,7 @@ pub(super) async fn health(
     )
     .bind(query.step_s)
     .bind(query.from)
-    .bind(&query.gateway)
+    .bind(own)
     .bind(query.proxy.0)
     .fetch_all(db)
     .await?;
@@ -87,10 +88,10 @@ fn names_row((at, client, Json(names)): NamesOfHour) -> NamesRow {
     NamesRow { at, client: (!client.is_nil()).then_some(ClientId(client)), names }
 }
 
-pub(super) async fn counted(db: &mut Connection, gateway: &str) -> Result<Vec<Counted>, StoreError> {
+pub(super) async fn counted(db: &mut Connection, own: &str) -> Result<Vec<Counted>, StoreError> {
     let rows: Vec<(Number<u16>, i64, Json<Vec<Carried>>)> =
         sqlx::query_as("select port, run, carried from traffic_counted where gateway = $1")
-            .bind(gateway)
+            .bind(own)
             .fetch_all(db)
             .await?;
     let one = |(Number(port), run, Json(carried)): (Number<u16>, i64, _)| Counted {
@@ -101,15 +102,17 @@ pub(super) async fn counted(db: &mut Connection, gateway: &str) -> Result<Vec<Co
     Ok(rows.into_iter().map(one).collect())
 }
 
-pub(super) async fn owners(db: &mut Connection) -> Result<Vec<Owner>, StoreError> {
+pub(super) async fn owners(db: &mut Connection, own: &str) -> Result<Vec<MappingOwner>, StoreError> {
     let rows: Vec<(Uuid, Uuid, String, String, Uuid, String, Number<u16>)> = sqlx::query_as(
         "select m.id, c.id, c.name, c.ip, p.id, p.name, ports.port
          from mappings m join clients c on c.id = m.client_id join proxies p on p.id = m.proxy_id
-            join ports on ports.client_id = m.client_id",
+            join ports on ports.client_id = m.client_id
+         where c.gateway = $1",
     )
+    .bind(own)
     .fetch_all(db)
     .await?;
-    let owner = |(mapping, client, client_name, client_ip, proxy, proxy_name, Number(port))| Owner {
+    let owner = |(mapping, client, client_name, client_ip, proxy, proxy_name, Number(port))| MappingOwner {
         mapping: MappingId(mapping),
         client: ClientId(client),
         client_name,
@@ -121,20 +124,23 @@ pub(super) async fn owners(db: &mut Connection) -> Result<Vec<Owner>, StoreError
     Ok(rows.into_iter().map(owner).collect())
 }
 
-pub(super) async fn census(db: &mut Connection) -> Result<Census, StoreError> {
+pub(super) async fn census(db: &mut Connection, own: &str) -> Result<Census, StoreError> {
     let (all, open, mapped): (i64, i64, i64) = sqlx::query_as(
         "select count(*),
             count(case when exists (select 1 from mappings m where m.client_id = c.id
                 and m.removed_at is null and m.state = 'APPLIED') then 1 end),
             count(case when exists (select 1 from mappings m where m.client_id = c.id
                 and m.removed_at is null) then 1 end)
-         from clients c where c.removed_at is null",
+         from clients c where c.removed_at is null and c.gateway = $1",
     )
+    .bind(own)
     .fetch_one(&mut *db)
     .await?;
     let mappings: Vec<(Word<MappingState>, i64)> = sqlx::query_as(
-        "select state, count(*) from mappings where removed_at is null group by state order by state",
+        "select m.state, count(*) from mappings m join clients c on c.id = m.client_id
+         where m.removed_at is null and c.gateway = $1 group by m.state order by m.state",
     )
+    .bind(own)
     .fetch_all(&mut *db)
     .await?;
     let proxies: Vec<(Uuid, String, bool)> =

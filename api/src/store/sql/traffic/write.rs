@@ -18,26 +18,26 @@ const MOST_ROWS: i64 = 1_000_000;
 /// More in one step would not be true, and a thousand times as much still has room in a column.
 const MOST: u64 = 1 << 53;
 
-pub(super) async fn record(db: &mut Connection, found: &TrafficRecord) -> Result<(), StoreError> {
+pub(super) async fn record(db: &mut Connection, own: &str, found: &TrafficRecord) -> Result<(), StoreError> {
     for rows in found.traffic.chunks(ROWS) {
         add_traffic(db, rows).await?;
     }
     for rows in found.health.chunks(ROWS) {
-        add_health(db, &found.gateway, rows).await?;
+        add_health(db, own, rows).await?;
     }
     for rows in found.names.chunks(ROWS) {
         set_names(db, rows).await?;
     }
     for (port, run) in &found.gone {
         sqlx::query("delete from traffic_counted where gateway = $1 and port = $2 and run = $3")
-            .bind(&found.gateway)
+            .bind(own)
             .bind(Number(*port))
             .bind(run.cast_signed())
             .execute(&mut *db)
             .await?;
     }
     for rows in found.counted.chunks(ROWS) {
-        set_counted(db, &found.gateway, rows).await?;
+        set_counted(db, own, rows).await?;
     }
     match found.forget_at {
         Some(now) => forget(db, now).await,
