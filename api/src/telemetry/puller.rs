@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -14,10 +13,7 @@ use super::Telemetry;
 use crate::board::Board;
 use crate::units::control::{ControlError, Line};
 
-/// Questions that wait for an answer at the same time.
-const AT_ONCE: usize = 64;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// So long that those who are silent leave room for the others.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How often names are asked for, of which there are many.
 const NAMES_EVERY: Duration = Duration::from_secs(60);
@@ -35,7 +31,6 @@ pub struct Puller {
 
 struct Asking {
     puller: Puller,
-    room: Semaphore,
     stop: CancellationToken,
 }
 
@@ -50,7 +45,7 @@ enum Ended {
 impl Puller {
     pub async fn run(self, stop: CancellationToken) {
         let mut forwarders = self.board.forwarders();
-        let asking = Arc::new(Asking { puller: self, room: Semaphore::new(AT_ONCE), stop: stop.clone() });
+        let asking = Arc::new(Asking { puller: self, stop: stop.clone() });
         let mut wanted: HashMap<u16, DropGuard> = HashMap::new();
         loop {
             let ready: BTreeSet<u16> = forwarders.borrow_and_update().keys().copied().collect();
@@ -117,11 +112,7 @@ impl Asking {
         let mut names_due = Instant::now();
         loop {
             let names = Instant::now() >= names_due;
-            let told = {
-                // It is never closed.
-                let _place = self.room.acquire().await;
-                line.traffic(names).await?
-            };
+            let told = line.traffic(names).await?;
             if names {
                 names_due = Instant::now() + NAMES_EVERY;
             }
@@ -158,3 +149,6 @@ fn ticks(port: u16, interval: Duration) -> Interval {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
 }
+
+#[cfg(test)]
+mod tests;

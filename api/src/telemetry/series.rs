@@ -28,8 +28,11 @@ impl Gather for HealthSum {
 
 #[derive(Debug)]
 pub(super) struct Series<K, V> {
-    steps: [(Step, BTreeMap<(i64, K), V>); 3],
+    steps: [OfWidth<K, V>; 3],
 }
+
+/// By the second in which the step began.
+type OfWidth<K, V> = (Step, BTreeMap<(i64, K), V>);
 
 /// One entry of one width.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

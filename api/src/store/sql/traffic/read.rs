@@ -15,6 +15,31 @@ use crate::store::traffic::{
 
 type NamesOfHour = (i64, Uuid, Json<Vec<NameCount>>);
 
+#[derive(sqlx::FromRow)]
+struct OwnerRow {
+    mapping: Uuid,
+    client: Uuid,
+    client_name: String,
+    client_ip: String,
+    proxy: Uuid,
+    proxy_name: String,
+    port: Number<u16>,
+}
+
+impl From<OwnerRow> for MappingOwner {
+    fn from(row: OwnerRow) -> Self {
+        Self {
+            mapping: MappingId(row.mapping),
+            client: ClientId(row.client),
+            client_name: row.client_name,
+            client_ip: row.client_ip,
+            proxy: ProxyId(row.proxy),
+            proxy_name: row.proxy_name,
+            port: row.port.0,
+        }
+    }
+}
+
 pub(super) async fn over_time(
     db: &mut Connection,
     query: &TrafficQuery,
@@ -103,8 +128,9 @@ pub(super) async fn counted(db: &mut Connection, own: &str) -> Result<Vec<Counte
 }
 
 pub(super) async fn owners(db: &mut Connection, own: &str) -> Result<Vec<MappingOwner>, StoreError> {
-    let rows: Vec<(Uuid, Uuid, String, String, Uuid, String, Number<u16>)> = sqlx::query_as(
-        "select m.id, c.id, c.name, c.ip, p.id, p.name, ports.port
+    let rows: Vec<OwnerRow> = sqlx::query_as(
+        "select m.id as mapping, c.id as client, c.name as client_name, c.ip as client_ip, p.id as proxy,
+            p.name as proxy_name, ports.port
          from mappings m join clients c on c.id = m.client_id join proxies p on p.id = m.proxy_id
             join ports on ports.client_id = m.client_id
          where c.gateway = $1",
@@ -112,16 +138,7 @@ pub(super) async fn owners(db: &mut Connection, own: &str) -> Result<Vec<Mapping
     .bind(own)
     .fetch_all(db)
     .await?;
-    let owner = |(mapping, client, client_name, client_ip, proxy, proxy_name, Number(port))| MappingOwner {
-        mapping: MappingId(mapping),
-        client: ClientId(client),
-        client_name,
-        client_ip,
-        proxy: ProxyId(proxy),
-        proxy_name,
-        port,
-    };
-    Ok(rows.into_iter().map(owner).collect())
+    Ok(rows.into_iter().map(MappingOwner::from).collect())
 }
 
 pub(super) async fn census(db: &mut Connection, own: &str) -> Result<Census, StoreError> {
