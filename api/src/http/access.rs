@@ -5,7 +5,7 @@ use axum::http::Method;
 use crate::store::Role::{self, Admin, Operator, Viewer};
 
 /// The least role that a call needs.
-static RULES: [(Method, &str, Role); 34] = [
+static RULES: &[(Method, &str, Role)] = &[
     (Method::GET, "/v1/proxies", Viewer),
     (Method::POST, "/v1/proxies", Admin),
     (Method::GET, "/v1/proxies/{id}", Viewer),
@@ -25,6 +25,14 @@ static RULES: [(Method, &str, Role); 34] = [
     (Method::DELETE, "/v1/mappings/{id}", Operator),
     (Method::GET, "/v1/gateways", Viewer),
     (Method::GET, "/v1/explain", Viewer),
+    (Method::GET, "/v1/events", Viewer),
+    (Method::GET, "/v1/journal", Viewer),
+    (Method::GET, "/v1/webhooks", Admin),
+    (Method::POST, "/v1/webhooks", Admin),
+    (Method::GET, "/v1/webhooks/{id}", Admin),
+    (Method::PATCH, "/v1/webhooks/{id}", Admin),
+    (Method::DELETE, "/v1/webhooks/{id}", Admin),
+    (Method::POST, "/v1/webhooks/{id}/test", Admin),
     (Method::GET, "/v1/telemetry/traffic", Viewer),
     (Method::GET, "/v1/telemetry/now", Viewer),
     (Method::GET, "/v1/telemetry/health", Viewer),
@@ -43,11 +51,11 @@ static RULES: [(Method, &str, Role); 34] = [
 ];
 
 /// What everybody may ask or say about themselves.
-static OWN: [(Method, &str); 3] =
-    [(Method::GET, "/v1/me"), (Method::POST, "/v1/me/password"), (Method::POST, "/v1/logout")];
+static OWN: &[(Method, &str)] =
+    &[(Method::GET, "/v1/me"), (Method::POST, "/v1/me/password"), (Method::POST, "/v1/logout")];
 
 /// All that the agent's token opens.
-static AGENTS: [(Method, &str); 2] = [(Method::GET, "/v1/mappings/active"), (Method::GET, "/v1/me")];
+static AGENTS: &[(Method, &str)] = &[(Method::GET, "/v1/mappings/active"), (Method::GET, "/v1/me")];
 
 /// `path` as the router knows it.
 pub(super) fn least(method: &Method, path: &str) -> Role {
@@ -105,10 +113,11 @@ mod tests {
     /// So that nobody has to read the table to be sure of what the roles promise.
     #[test]
     fn a_viewer_writes_nothing_and_an_operator_neither_proxies_nor_accounts() {
-        for (method, path, role) in &RULES {
+        for (method, path, role) in RULES {
             let reads = *method == Method::GET;
             assert!(reads || *role > Viewer, "{method} {path}");
-            let sensitive = ["/v1/tokens", "/v1/users"].iter().any(|start| path.starts_with(start));
+            let sensitive =
+                ["/v1/tokens", "/v1/users", "/v1/webhooks"].iter().any(|start| path.starts_with(start));
             assert!(!sensitive || *role == Admin, "{method} {path}");
             let changes_proxies = !reads && path.starts_with("/v1/proxies") && !path.ends_with("/check");
             assert!(!changes_proxies || *role == Admin, "{method} {path}");

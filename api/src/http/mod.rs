@@ -9,16 +9,19 @@ mod connections;
 mod cookie;
 pub mod doors;
 mod error;
+mod events;
 mod explain;
 mod fields;
 mod frame;
 mod gateways;
 mod idempotency;
 mod input;
+mod journal;
 mod login;
 mod mappings;
 mod me;
 mod metrics;
+mod narrow;
 mod openapi;
 mod problem;
 mod proxies;
@@ -31,6 +34,7 @@ mod tests;
 mod tokens;
 mod users;
 mod values;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -45,9 +49,11 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::engine::Engine;
+use crate::events::Bus;
 use crate::shared::Shared;
 use crate::store::{Page, Store};
 use crate::telemetry::watch::Watch;
+use crate::webhooks::Webhooks;
 use auth::Auth;
 use doors::Doors;
 use error::Error;
@@ -58,6 +64,8 @@ pub struct Api {
     pub store: Arc<dyn Store>,
     pub engine: Arc<dyn Engine>,
     pub watch: Arc<Watch>,
+    pub bus: Arc<Bus>,
+    pub webhooks: Arc<Webhooks>,
     pub auth: Auth,
     pub doors: Doors,
     pub ports: PortRange,
@@ -108,6 +116,9 @@ fn guarded() -> OpenApiRouter<Arc<Api>> {
         .merge(connections::router())
         .merge(metrics::router())
         .merge(explain::router())
+        .merge(events::router())
+        .merge(journal::router())
+        .merge(webhooks::router())
         .merge(tokens::router())
         .merge(users::router())
         .merge(login::router())

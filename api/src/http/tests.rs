@@ -7,8 +7,10 @@ mod conditional;
 mod conflicts;
 mod contract;
 mod description;
+mod events;
 mod explain;
 mod fake;
+mod gateways;
 mod login;
 mod metrics;
 mod problems;
@@ -17,6 +19,7 @@ mod twice;
 mod users;
 mod validation;
 mod watching;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,12 +43,15 @@ use super::auth::Auth;
 use super::doors::{Doors, SetupTime};
 use super::{Api, router};
 use crate::board::Board;
+use crate::events::Bus;
 use crate::passwords::Passwords;
 use crate::shared::Shared;
 use crate::store::open::{Opening, PATIENCE};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{NewToken, Role, Store};
 use crate::telemetry::watch::Watch;
+use crate::webhooks::Webhooks;
+use crate::webhooks::fake::FakePost;
 use fake::FakeEngine;
 
 const ADMIN: &str = "pgw_admin-of-the-tests";
@@ -74,6 +80,8 @@ struct Gateway {
     engine: Arc<FakeEngine>,
     watch: Arc<Watch>,
     board: Arc<Board>,
+    bus: Arc<Bus>,
+    post: Arc<FakePost>,
     store: Arc<SqliteStore>,
     place: tempfile::TempDir,
 }
@@ -130,18 +138,22 @@ impl Gateway {
     ) -> Self {
         let engine = Arc::new(FakeEngine::default());
         let auth = Auth::new(admin, &Secret::new(INTERNAL));
-        let (watch, board) = watching::watch(store.clone(), place.path());
-        let (store, database) = (store.clone(), Shared::default());
+        let database = Shared::default();
+        let (bus, post) = (Arc::new(Bus::new("gw1", 0)), Arc::new(FakePost::default()));
+        let (watch, board) = watching::watch(store.clone(), bus.clone(), place.path());
+        let webhooks = Webhooks { store: store.clone(), bus: bus.clone(), post: post.clone() };
         let api = Api {
             store: store.clone(),
             engine: engine.clone(),
             watch: watch.clone(),
+            bus: bus.clone(),
+            webhooks: Arc::new(webhooks),
             auth,
             doors,
             ports,
             database,
         };
-        Self { router: router(Arc::new(api)), engine, watch, board, store, place }
+        Self { router: router(Arc::new(api)), engine, watch, board, bus, post, store, place }
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {

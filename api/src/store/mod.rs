@@ -8,6 +8,7 @@
 mod by;
 pub mod crypt;
 mod error;
+mod events;
 mod gateways;
 pub mod open;
 pub mod postgres;
@@ -17,6 +18,7 @@ pub mod sqlite;
 mod suite;
 pub mod traffic;
 mod users;
+mod webhooks;
 
 use std::collections::BTreeMap;
 
@@ -36,12 +38,14 @@ use serde::{Deserialize, Serialize};
 pub use gateways::{Gateway, Gateways, Neighbours, News, Owner, Presence};
 
 pub use by::By;
+pub use events::{Events, ExitAt, Heard, JournalPage, JournalQuery, LogEnds, Unwatched};
 pub use replies::{Claim, Replies, Reply};
 pub use traffic::Traffic;
 pub use users::{KnownUser, NewUser, Session, User, UserPatch, Users};
+pub use webhooks::{Addressee, Delivery, NewWebhook, Webhook, WebhookPatch, WebhookStatus, Webhooks};
 
 #[async_trait]
-pub trait Store: Gateways + Users + Replies + Traffic + 'static {
+pub trait Store: Gateways + Users + Replies + Events + Webhooks + Traffic + 'static {
     async fn create_proxy(&self, new: NewProxy) -> Result<Proxy, StoreError>;
     async fn proxies(&self, query: &ListQuery) -> Result<Page<Proxy>, StoreError>;
     async fn proxy(&self, id: ProxyId) -> Result<Proxy, StoreError>;
@@ -143,6 +147,8 @@ pub enum Conflict {
     Missing(&'static str),
     #[error("a password needs a user name")]
     PasswordAlone,
+    #[error("there are {most} {what}s already, and no more are taken")]
+    TooMany { what: &'static str, most: i64 },
     #[error("this is the last admin; make somebody else one first")]
     LastAdmin,
     #[error("there are users already")]

@@ -29,6 +29,7 @@ pub struct Snapshot {
     pub health: Vec<Health>,
     pub forwarders: usize,
     pub connections: u64,
+    pub event_readers: usize,
     pub totals: Totals,
     /// Clients are told one by one.
     pub by_client: bool,
@@ -121,7 +122,9 @@ impl Snapshot {
         let ready = count(u64::try_from(self.forwarders).unwrap_or_default());
         gauge(to, "pgw_forwarders", "Forwarders that take connections", [(vec![], ready)])?;
         let open = [(vec![], count(self.connections))];
-        gauge(to, "pgw_connections", "Connections that are open through forwarders", open)
+        gauge(to, "pgw_connections", "Connections that are open through forwarders", open)?;
+        let readers = count(u64::try_from(self.event_readers).unwrap_or_default());
+        gauge(to, "pgw_event_readers", "Who listens to /v1/events now", [(vec![], readers)])
     }
 
     fn encode_proxies(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -1,6 +1,5 @@
 //! What an operator can look at, gathered from those who know it.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use super::counts::Counts;
 use super::metrics::{Snapshot, page, seconds};
 use crate::agent_client::AgentView;
 use crate::board::Board;
+use crate::events::Bus;
 use crate::store::{Store, StoreError};
 
 /// Whoever scrapes has little patience, and the agent may hang.
@@ -21,26 +21,15 @@ pub struct Watch {
     pub telemetry: Arc<Telemetry>,
     pub connections: Connections,
     pub counts: Counts,
-    store: Arc<dyn Store>,
-    board: Arc<Board>,
-    agent: Arc<dyn AgentView>,
-    by_client: bool,
+    pub store: Arc<dyn Store>,
+    pub board: Arc<Board>,
+    pub bus: Arc<Bus>,
+    pub agent: Arc<dyn AgentView>,
+    /// Metrics tell clients one by one.
+    pub by_client: bool,
 }
 
 impl Watch {
-    pub fn new(
-        telemetry: Arc<Telemetry>,
-        store: Arc<dyn Store>,
-        board: Arc<Board>,
-        agent: Arc<dyn AgentView>,
-        run_dir: &Path,
-        by_client: bool,
-    ) -> Self {
-        let connections =
-            Connections { store: store.clone(), board: board.clone(), run_dir: run_dir.to_owned() };
-        Self { telemetry, connections, counts: Counts::default(), store, board, agent, by_client }
-    }
-
     /// The page for Prometheus.
     pub async fn metrics(&self) -> Result<String, StoreError> {
         let agent = tokio::time::timeout(AGENT_PATIENCE, self.agent.status());
@@ -53,6 +42,7 @@ impl Watch {
             census,
             forwarders: self.board.forwarders().borrow().len(),
             connections: self.telemetry.now().connections,
+            event_readers: self.bus.readers(),
             totals: self.telemetry.totals(),
             by_client: self.by_client,
             agent_answers: self.board.agent_trouble().is_none(),

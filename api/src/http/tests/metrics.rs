@@ -96,6 +96,7 @@ async fn what_is_told_is_what_is_there() {
         ("pgw_proxy_latency_seconds", 0.12),
         ("pgw_proxy_up", 1.0),
         ("pgw_connections", 2.0),
+        ("pgw_event_readers", 0.0),
         ("pgw_agent_up", 1.0),
         ("pgw_agent_drift_total", 3.0),
         ("pgw_drill_closed", 1.0),

@@ -15,6 +15,8 @@ use tokio::net::UnixListener;
 use super::*;
 use crate::agent_client::{AgentError, AgentView};
 use crate::telemetry::Telemetry;
+use crate::telemetry::connections::Connections;
+use crate::telemetry::counts::Counts;
 
 struct FakeAgent;
 
@@ -38,10 +40,19 @@ impl AgentView for FakeAgent {
     }
 }
 
-pub(super) fn watch(store: Arc<SqliteStore>, run_dir: &Path) -> (Arc<Watch>, Arc<Board>) {
+pub(super) fn watch(store: Arc<SqliteStore>, bus: Arc<Bus>, run_dir: &Path) -> (Arc<Watch>, Arc<Board>) {
     let board = Arc::new(Board::new(Duration::from_secs(60)));
-    let telemetry = Arc::new(Telemetry::new(store.clone(), Duration::from_secs(5)));
-    let watch = Watch::new(telemetry, store, board.clone(), Arc::new(FakeAgent), run_dir, true);
+    let connections = Connections { store: store.clone(), board: board.clone(), run_dir: run_dir.to_owned() };
+    let watch = Watch {
+        telemetry: Arc::new(Telemetry::new(store.clone(), Duration::from_secs(5))),
+        connections,
+        counts: Counts::default(),
+        store,
+        board: board.clone(),
+        bus,
+        agent: Arc::new(FakeAgent),
+        by_client: true,
+    };
     (Arc::new(watch), board)
 }
 

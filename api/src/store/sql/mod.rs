@@ -6,7 +6,10 @@
 //! type of one of them. A list of what a column is in each: `docs/decisions/0015`.
 
 mod clients;
+mod events;
+mod exits;
 mod gateways;
+mod journal;
 mod lent;
 mod mappings;
 mod people;
@@ -21,6 +24,7 @@ mod traffic;
 mod users;
 mod values;
 mod vault;
+mod webhooks;
 
 use super::db;
 pub use store::SqlStore;
