@@ -29,6 +29,7 @@ mod rules;
 mod setup;
 mod silence;
 mod sources;
+mod telemetry;
 mod through;
 mod upstreams;
 mod ways;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         rules::TESTS,
         ways::TESTS,
         sources::TESTS,
+        telemetry::TESTS,
         setup::TESTS,
         operators::TESTS,
         people::TESTS,
