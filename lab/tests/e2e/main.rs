@@ -23,11 +23,13 @@ mod interfaces;
 mod lab_itself;
 mod names;
 mod operators;
+mod people;
 mod removal;
 mod rules;
 mod setup;
 mod silence;
 mod sources;
+mod telemetry;
 mod through;
 mod upstreams;
 mod ways;
@@ -55,8 +57,10 @@ fn main() -> ExitCode {
         rules::TESTS,
         ways::TESTS,
         sources::TESTS,
+        telemetry::TESTS,
         setup::TESTS,
         operators::TESTS,
+        people::TESTS,
         explained::TESTS,
         faults_at_random::TESTS,
         faults::TESTS,

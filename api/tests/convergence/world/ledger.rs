@@ -6,6 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use pgw_api::events::{Event, NewEvent};
+use pgw_api::store::traffic::{
+    Census, Counted, HealthQuery, HealthSum, MappingOwner, NamesRow, Traffic, TrafficQuery, TrafficRecord,
+};
 use pgw_api::store::{
     Addressee, Claim, ClientPatch, ClientPlan, Delivery, Events, ExitAt, Gateway, Gateways, HealthRecord,
     Heard, JournalPage, JournalQuery, KnownAs, KnownUser, ListQuery, LogEnds, MappingPatch, Neighbours,
@@ -14,6 +17,7 @@ use pgw_api::store::{
     WebhookPatch, Webhooks,
 };
 use pgw_core::client::Client;
+use pgw_core::control::Sum;
 use pgw_core::ids::{ClientId, MappingId, ProxyId, TokenId, UserId, WebhookId};
 use pgw_core::mapping::Mapping;
 use pgw_core::ports::PortRange;
@@ -132,6 +136,21 @@ over_the_worlds_store! {
         claim_reply(key: &[u8; 32], request: &[u8; 32]) -> Claim;
         keep_reply(key: &[u8; 32], request: &[u8; 32], reply: &Reply) -> ();
         release_reply(key: &[u8; 32]) -> ();
+    }
+}
+
+over_the_worlds_store! {
+    Traffic:
+    effects {}
+    others {
+        record_traffic(found: &TrafficRecord) -> ();
+        traffic(query: &TrafficQuery) -> Vec<(i64, Sum)>;
+        health_history(query: &HealthQuery) -> Vec<(i64, HealthSum)>;
+        names(client: Option<ClientId>, from: i64) -> Vec<NamesRow>;
+        names_of_hour(at: i64) -> Vec<NamesRow>;
+        counted() -> Vec<Counted>;
+        owners() -> Vec<MappingOwner>;
+        census() -> Census;
     }
 }
 
