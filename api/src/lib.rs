@@ -20,5 +20,6 @@ pub mod secret_file;
 pub mod shared;
 pub mod sole;
 pub mod store;
+pub mod telemetry;
 pub mod units;
 pub mod webhooks;

@@ -92,6 +92,7 @@ async fn run(settings: ApiSettings) -> anyhow::Result<()> {
     let api = Api {
         store,
         engine: parts.engine.clone(),
+        watch: parts.watch.clone(),
         bus: parts.bus.clone(),
         webhooks: parts.webhooks.clone(),
         auth,

@@ -9,6 +9,7 @@ mod guarantees;
 mod install;
 mod run;
 mod web;
+mod tools;
 
 use std::process::ExitCode;
 
@@ -114,6 +115,7 @@ fn test() -> Result<(), Failed> {
     install::missing(LAB.iter().chain(DATABASE))?;
     install::missing(fuzz::COMPILER)?;
     web::test()?;
+    tools::PROMTOOL.fetch()?;
     format_and_lints()?;
     one_crypto_provider()?;
     build()?;

@@ -5,6 +5,7 @@ pub mod attempts;
 pub mod auth;
 mod clients;
 mod conditional;
+mod connections;
 mod cookie;
 pub mod doors;
 mod error;
@@ -19,6 +20,7 @@ mod journal;
 mod login;
 mod mappings;
 mod me;
+mod metrics;
 mod narrow;
 mod openapi;
 mod problem;
@@ -26,6 +28,7 @@ mod proxies;
 mod removal;
 mod service;
 mod sessions;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -49,6 +52,7 @@ use crate::engine::Engine;
 use crate::events::Bus;
 use crate::shared::Shared;
 use crate::store::{Page, Store};
+use crate::telemetry::watch::Watch;
 use crate::webhooks::Webhooks;
 use auth::Auth;
 use doors::Doors;
@@ -59,6 +63,7 @@ const LARGEST_BODY: usize = 1024 * 1024;
 pub struct Api {
     pub store: Arc<dyn Store>,
     pub engine: Arc<dyn Engine>,
+    pub watch: Arc<Watch>,
     pub bus: Arc<Bus>,
     pub webhooks: Arc<Webhooks>,
     pub auth: Auth,
@@ -96,6 +101,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .layer(CatchPanicLayer::custom(frame::panicked))
         .layer(middleware::from_fn_with_state(api.clone(), doors::known_host))
         .layer(middleware::from_fn(frame::around))
+        .layer(middleware::from_fn_with_state(api.clone(), metrics::count))
         .with_state(api)
 }
 
@@ -106,6 +112,9 @@ fn guarded() -> OpenApiRouter<Arc<Api>> {
         .merge(clients::router())
         .merge(mappings::router())
         .merge(gateways::router())
+        .merge(telemetry::router())
+        .merge(connections::router())
+        .merge(metrics::router())
         .merge(explain::router())
         .merge(events::router())
         .merge(journal::router())

@@ -16,6 +16,7 @@ mod replies;
 pub mod sqlite;
 #[cfg(test)]
 mod suite;
+pub mod traffic;
 mod users;
 mod webhooks;
 
@@ -39,11 +40,12 @@ pub use gateways::{Gateway, Gateways, Neighbours, News, Owner, Presence};
 pub use by::By;
 pub use events::{Events, ExitAt, Heard, JournalPage, JournalQuery, LogEnds, Unwatched};
 pub use replies::{Claim, Replies, Reply};
+pub use traffic::Traffic;
 pub use users::{KnownUser, NewUser, Session, User, UserPatch, Users};
 pub use webhooks::{Addressee, Delivery, NewWebhook, Webhook, WebhookPatch, WebhookStatus, Webhooks};
 
 #[async_trait]
-pub trait Store: Gateways + Users + Replies + Events + Webhooks + 'static {
+pub trait Store: Gateways + Users + Replies + Events + Webhooks + Traffic + 'static {
     async fn create_proxy(&self, new: NewProxy) -> Result<Proxy, StoreError>;
     async fn proxies(&self, query: &ListQuery) -> Result<Page<Proxy>, StoreError>;
     async fn proxy(&self, id: ProxyId) -> Result<Proxy, StoreError>;

@@ -20,6 +20,7 @@ mod replies;
 mod sessions;
 mod store;
 mod tokens;
+mod traffic;
 mod users;
 mod values;
 mod vault;
