@@ -3,17 +3,6 @@
 
 import type { AgentStatus, Drill, Happening, Json, List, Neighbour } from "./shapes";
 
-export interface Webhook {
-  id: string;
-  name: string;
-  url: string;
-  kinds: string[];
-  enabled: boolean;
-  has_secret: boolean;
-  status: { last_ok_at: string | null; failing_since: string | null; last_error: string | null; waiting: number };
-  revision: number;
-}
-
 export interface TrafficPoint {
   at: string;
   bytes_up: number;
@@ -122,11 +111,6 @@ export interface Coming {
     query: Page & { client_id?: string; proxy_id?: string; mapping_id?: string; kind?: string; by?: string; from?: string; to?: string };
     answer: List<Happening>;
   };
-  "GET /v1/webhooks": { query: Page; answer: List<Webhook> };
-  "POST /v1/webhooks": { body: { name: string; url: string; kinds: string[] }; answer: Webhook & { secret: string } };
-  "PATCH /v1/webhooks/{id}": { path: Id; body: { enabled?: boolean; name?: string; url?: string; kinds?: string[] }; answer: Webhook };
-  "DELETE /v1/webhooks/{id}": { path: Id; answer: undefined };
-  "POST /v1/webhooks/{id}/test": { path: Id; answer: Json };
   "GET /v1/telemetry/traffic": { query: Window; answer: Traffic };
   "GET /v1/telemetry/now": { answer: Now };
   "GET /v1/telemetry/health": { query: { proxy_id: string; window?: string }; answer: { points: HealthPoint[] } };
