@@ -129,18 +129,28 @@ async fn told(store: &dyn Store) -> String {
     )
 }
 
-/// Rows as they stand in the file, whichever way their database writes JSON.
-fn rows(file: &Path) -> Vec<Value> {
+/// Rows as they stand in the file, by column, whichever way their database writes JSON.
+fn rows(file: &Path) -> Vec<BTreeMap<String, Value>> {
     let text = std::fs::read_to_string(file).unwrap();
-    let mut lines: Vec<Value> =
-        text.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect();
-    lines.pop();
-    for cell in lines.iter_mut().filter_map(Value::as_array_mut).flatten() {
-        if let Some(json) = cell.as_str().filter(|text| text.starts_with('{')) {
-            *cell = serde_json::from_str(json).unwrap();
+    let mut columns = Vec::new();
+    let mut rows = Vec::new();
+    for line in text.lines().skip(1) {
+        match serde_json::from_str(line).unwrap() {
+            Value::Array(cells) => {
+                let cells =
+                    cells.into_iter().map(|cell| match cell.as_str().filter(|text| text.starts_with('{')) {
+                        Some(json) => serde_json::from_str(json).unwrap(),
+                        None => cell,
+                    });
+                rows.push(columns.iter().cloned().zip(cells).collect());
+            }
+            head => {
+                let named = head["columns"].as_array().into_iter().flatten();
+                columns = named.map(|name| format!("{}.{}", head["table"], name)).collect();
+            }
         }
     }
-    lines
+    rows
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod alone;
 mod closed;
 mod crashes;
 mod crowds;
+mod database;
 mod drift;
 mod drill;
 mod evidence;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         upstreams::TESTS,
         evidence::TESTS,
         crashes::TESTS,
+        database::TESTS,
         agent::TESTS,
         drift::TESTS,
         drill::TESTS,
