@@ -1,3 +1,5 @@
+//! What was backed up comes back, from either database into either (G19).
+
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::{Arc, LazyLock};

@@ -1,4 +1,4 @@
-//! Several gateways on one database.
+//! Several gateways on one database do not need each other (G20).
 
 use jiff::Timestamp;
 use pgw_core::client::Client;
@@ -179,4 +179,22 @@ async fn a_gateway_without_the_others_key_is_told_so_at_its_start() {
     assert!(wrong.to_string().contains("another gateway"), "{wrong}");
     std::fs::copy(place.keys.path().join("secret.key"), &key).unwrap();
     assert!(open().await.is_none());
+}
+
+#[tokio::test]
+async fn a_gateway_whose_name_was_taken_while_it_could_not_hear_is_told_so_and_gets_it_back() {
+    let place = Place::new();
+    let store = place.open_as("gw1", Duration::from_millis(250)).await.unwrap();
+    let mut heard = store.neighbours().unwrap();
+    let mut namesake = place.raw().await;
+    let (cut, take) = (
+        "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'
+            and database = (select oid from pg_database where datname = current_database())",
+        "select pg_advisory_lock(hashtextextended('gw1', $1))",
+    );
+    sqlx::query(cut).execute(&mut namesake).await.unwrap();
+    sqlx::query(take).bind(hearing::NAMES).execute(&mut namesake).await.unwrap();
+    assert_eq!(next(&mut heard).await, News::Doubled);
+    drop(namesake);
+    assert_eq!(next(&mut heard).await, News::Missed);
 }
