@@ -186,14 +186,22 @@ async fn a_gateway_whose_name_was_taken_while_it_could_not_hear_is_told_so_and_g
     let place = Place::new();
     let store = place.open_as("gw1", Duration::from_millis(250)).await.unwrap();
     let mut heard = store.neighbours().unwrap();
-    let mut namesake = place.raw().await;
-    let (cut, take) = (
-        "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'
-            and database = (select oid from pg_database where datname = current_database())",
-        "select pg_advisory_lock(hashtextextended('gw1', $1))",
-    );
-    sqlx::query(cut).execute(&mut namesake).await.unwrap();
-    sqlx::query(take).bind(hearing::NAMES).execute(&mut namesake).await.unwrap();
+    let (mut namesake, mut operator) = (place.raw().await, place.raw().await);
+    // It waits in the line for the name before that is free.
+    let taking = tokio::spawn(async move {
+        let take = sqlx::query("select pg_advisory_lock(hashtextextended('gw1', $1))").bind(hearing::NAMES);
+        take.execute(&mut namesake).await.unwrap();
+        namesake
+    });
+    let waits = "select exists (select 1 from pg_locks where locktype = 'advisory' and not granted
+        and database = (select oid from pg_database where datname = current_database()))";
+    while !sqlx::query_scalar::<_, bool>(waits).fetch_one(&mut operator).await.unwrap() {
+        tokio::task::yield_now().await;
+    }
+    let cut = "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and granted
+        and database = (select oid from pg_database where datname = current_database())";
+    sqlx::query(cut).execute(&mut operator).await.unwrap();
+    let namesake = taking.await.unwrap();
     assert_eq!(next(&mut heard).await, News::Doubled);
     drop(namesake);
     assert_eq!(next(&mut heard).await, News::Missed);
