@@ -25,6 +25,14 @@ static RULES: &[(Method, &str, Role)] = &[
     (Method::DELETE, "/v1/mappings/{id}", Operator),
     (Method::GET, "/v1/gateways", Viewer),
     (Method::GET, "/v1/explain", Viewer),
+    (Method::GET, "/v1/events", Viewer),
+    (Method::GET, "/v1/journal", Viewer),
+    (Method::GET, "/v1/webhooks", Admin),
+    (Method::POST, "/v1/webhooks", Admin),
+    (Method::GET, "/v1/webhooks/{id}", Admin),
+    (Method::PATCH, "/v1/webhooks/{id}", Admin),
+    (Method::DELETE, "/v1/webhooks/{id}", Admin),
+    (Method::POST, "/v1/webhooks/{id}/test", Admin),
     (Method::GET, "/v1/tokens", Admin),
     (Method::POST, "/v1/tokens", Admin),
     (Method::DELETE, "/v1/tokens/{id}", Admin),
@@ -36,11 +44,11 @@ static RULES: &[(Method, &str, Role)] = &[
 ];
 
 /// What everybody may ask or say about themselves.
-static OWN: [(Method, &str); 3] =
-    [(Method::GET, "/v1/me"), (Method::POST, "/v1/me/password"), (Method::POST, "/v1/logout")];
+static OWN: &[(Method, &str)] =
+    &[(Method::GET, "/v1/me"), (Method::POST, "/v1/me/password"), (Method::POST, "/v1/logout")];
 
 /// All that the agent's token opens.
-static AGENTS: [(Method, &str); 2] = [(Method::GET, "/v1/mappings/active"), (Method::GET, "/v1/me")];
+static AGENTS: &[(Method, &str)] = &[(Method::GET, "/v1/mappings/active"), (Method::GET, "/v1/me")];
 
 /// `path` as the router knows it.
 pub(super) fn least(method: &Method, path: &str) -> Role {
@@ -101,7 +109,8 @@ mod tests {
         for (method, path, role) in RULES {
             let reads = *method == Method::GET;
             assert!(reads || *role > Viewer, "{method} {path}");
-            let sensitive = ["/v1/tokens", "/v1/users"].iter().any(|start| path.starts_with(start));
+            let sensitive =
+                ["/v1/tokens", "/v1/users", "/v1/webhooks"].iter().any(|start| path.starts_with(start));
             assert!(!sensitive || *role == Admin, "{method} {path}");
             let changes_proxies = !reads && path.starts_with("/v1/proxies") && !path.ends_with("/check");
             assert!(!changes_proxies || *role == Admin, "{method} {path}");

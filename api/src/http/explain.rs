@@ -10,7 +10,7 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::error::{Error, FieldError};
+use super::error::{Error, FieldError, Problem};
 use super::input::Params;
 use super::{Api, values};
 use crate::store::KnownAs;
@@ -41,7 +41,8 @@ enum Asked {
 /// Would this device get there, by which upstream and seen as whom? If not, what would have to
 /// change?
 #[utoipa::path(get, path = "/v1/explain", tag = "explain", params(Question),
-    responses((status = 200, body = Explanation)))]
+    responses((status = 200, body = Explanation),
+        (status = 404, body = Problem, content_type = "application/problem+json")))]
 async fn why(State(api): State<Arc<Api>>, Params(mut fields): Params) -> Result<Json<Explanation>, Error> {
     let client = fields.required("client", values::name);
     let host = fields.optional("host", values::host).map(|host| host.to_string());

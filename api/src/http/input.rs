@@ -5,7 +5,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
-use pgw_core::ids::{ClientId, MappingId, ProxyId, TokenId, UserId};
+use pgw_core::ids::{ClientId, MappingId, ProxyId, TokenId, UserId, WebhookId};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -140,7 +140,7 @@ macro_rules! named {
         }
     )+};
 }
-named!(ProxyId "proxy", ClientId "client", MappingId "mapping", TokenId "token", UserId "user");
+named!(ProxyId "proxy", ClientId "client", MappingId "mapping", TokenId "token", UserId "user", WebhookId "webhook");
 
 impl<S: Send + Sync, T: Named> FromRequestParts<S> for Id<T> {
     type Rejection = Error;

@@ -8,15 +8,18 @@ mod conditional;
 mod cookie;
 pub mod doors;
 mod error;
+mod events;
 mod explain;
 mod fields;
 mod frame;
 mod gateways;
 mod idempotency;
 mod input;
+mod journal;
 mod login;
 mod mappings;
 mod me;
+mod narrow;
 mod openapi;
 mod problem;
 mod proxies;
@@ -28,6 +31,7 @@ mod tests;
 mod tokens;
 mod users;
 mod values;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -42,8 +46,10 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::engine::Engine;
+use crate::events::Bus;
 use crate::shared::Shared;
 use crate::store::{Page, Store};
+use crate::webhooks::Webhooks;
 use auth::Auth;
 use doors::Doors;
 use error::Error;
@@ -53,6 +59,8 @@ const LARGEST_BODY: usize = 1024 * 1024;
 pub struct Api {
     pub store: Arc<dyn Store>,
     pub engine: Arc<dyn Engine>,
+    pub bus: Arc<Bus>,
+    pub webhooks: Arc<Webhooks>,
     pub auth: Auth,
     pub doors: Doors,
     pub ports: PortRange,
@@ -99,6 +107,9 @@ fn guarded() -> OpenApiRouter<Arc<Api>> {
         .merge(mappings::router())
         .merge(gateways::router())
         .merge(explain::router())
+        .merge(events::router())
+        .merge(journal::router())
+        .merge(webhooks::router())
         .merge(tokens::router())
         .merge(users::router())
         .merge(login::router())

@@ -7,6 +7,7 @@ mod conditional;
 mod conflicts;
 mod contract;
 mod description;
+mod events;
 mod explain;
 mod fake;
 mod gateways;
@@ -15,6 +16,7 @@ mod problems;
 mod twice;
 mod users;
 mod validation;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,11 +39,14 @@ use super::attempts::Attempts;
 use super::auth::Auth;
 use super::doors::{Doors, SetupTime};
 use super::{Api, router};
+use crate::events::Bus;
 use crate::passwords::Passwords;
 use crate::shared::Shared;
 use crate::store::open::{Opening, PATIENCE};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{NewToken, Role, Store};
+use crate::webhooks::Webhooks;
+use crate::webhooks::fake::FakePost;
 use fake::FakeEngine;
 
 const ADMIN: &str = "pgw_admin-of-the-tests";
@@ -68,6 +73,8 @@ fn doors() -> Doors {
 struct Gateway {
     router: Router,
     engine: Arc<FakeEngine>,
+    bus: Arc<Bus>,
+    post: Arc<FakePost>,
     store: Arc<SqliteStore>,
     place: tempfile::TempDir,
 }
@@ -124,9 +131,20 @@ impl Gateway {
     ) -> Self {
         let engine = Arc::new(FakeEngine::default());
         let auth = Auth::new(admin, &Secret::new(INTERNAL));
-        let (store, database) = (store.clone(), Shared::default());
-        let api = Api { store: store.clone(), engine: engine.clone(), auth, doors, ports, database };
-        Self { router: router(Arc::new(api)), engine, store, place }
+        let database = Shared::default();
+        let (bus, post) = (Arc::new(Bus::new("gw1", 0)), Arc::new(FakePost::default()));
+        let webhooks = Webhooks { store: store.clone(), bus: bus.clone(), post: post.clone() };
+        let api = Api {
+            store: store.clone(),
+            engine: engine.clone(),
+            bus: bus.clone(),
+            webhooks: Arc::new(webhooks),
+            auth,
+            doors,
+            ports,
+            database,
+        };
+        Self { router: router(Arc::new(api)), engine, bus, post, store, place }
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {

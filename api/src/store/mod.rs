@@ -9,6 +9,7 @@ mod by;
 pub mod crypt;
 pub mod dump;
 mod error;
+mod events;
 mod gateways;
 pub mod open;
 pub mod postgres;
@@ -17,6 +18,7 @@ pub mod sqlite;
 #[cfg(test)]
 mod suite;
 mod users;
+mod webhooks;
 
 use std::collections::BTreeMap;
 
@@ -36,11 +38,13 @@ use serde::{Deserialize, Serialize};
 pub use gateways::{Gateway, Gateways, Neighbours, News, Owner, Presence};
 
 pub use by::By;
+pub use events::{Events, ExitAt, Heard, JournalPage, JournalQuery, LogEnds, Unwatched};
 pub use replies::{Claim, Replies, Reply};
 pub use users::{KnownUser, NewUser, Session, User, UserPatch, Users};
+pub use webhooks::{Addressee, Delivery, NewWebhook, Webhook, WebhookPatch, WebhookStatus, Webhooks};
 
 #[async_trait]
-pub trait Store: Gateways + Users + Replies + 'static {
+pub trait Store: Gateways + Users + Replies + Events + Webhooks + 'static {
     async fn create_proxy(&self, new: NewProxy) -> Result<Proxy, StoreError>;
     async fn proxies(&self, query: &ListQuery) -> Result<Page<Proxy>, StoreError>;
     async fn proxy(&self, id: ProxyId) -> Result<Proxy, StoreError>;
@@ -142,6 +146,8 @@ pub enum Conflict {
     Missing(&'static str),
     #[error("a password needs a user name")]
     PasswordAlone,
+    #[error("there are {most} {what}s already, and no more are taken")]
+    TooMany { what: &'static str, most: i64 },
     #[error("this is the last admin; make somebody else one first")]
     LastAdmin,
     #[error("there are users already")]

@@ -7,7 +7,10 @@
 
 mod clients;
 pub(super) mod dump;
+mod events;
+mod exits;
 mod gateways;
+mod journal;
 mod lent;
 mod mappings;
 mod people;
@@ -21,6 +24,7 @@ mod tokens;
 mod users;
 mod values;
 mod vault;
+mod webhooks;
 
 use super::db;
 pub use store::SqlStore;

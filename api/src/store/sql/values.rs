@@ -117,3 +117,14 @@ pub(super) fn page<R, T: From<R>>(mut rows: Vec<R>, query: &ListQuery, id: impl 
     let next = if more { rows.last().map(id) } else { None };
     Page { items: rows.into_iter().map(T::from).collect(), next }
 }
+
+/// Answers whether it is another value.
+pub(super) fn replace<T: PartialEq>(field: &mut T, given: Option<T>) -> bool {
+    match given {
+        Some(value) if value != *field => {
+            *field = value;
+            true
+        }
+        Some(_) | None => false,
+    }
+}
