@@ -15,7 +15,7 @@ use subtle::ConstantTimeEq;
 use super::Api;
 use super::error::Error;
 use crate::credentials::FIRST_RUN;
-use crate::store::{Role, Store};
+use crate::store::{By, Role, Store};
 
 /// Our own tokens have 47 characters; an operator's own may be longer, but not much.
 const LONGEST_HEADER: usize = 512;
@@ -71,6 +71,11 @@ impl Auth {
 }
 
 impl Caller {
+    /// As the audit and the access log call them.
+    pub(super) fn by(&self) -> By {
+        By::named(&self.name)
+    }
+
     fn may(&self, method: &Method, path: &str) -> Result<(), Error> {
         let reads = matches!(*method, Method::GET | Method::HEAD);
         match self.rights {

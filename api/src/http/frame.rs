@@ -117,7 +117,9 @@ pub(super) async fn finish_writes(request: Request, next: Next) -> Response {
     if matches!(*request.method(), Method::GET | Method::HEAD) {
         return next.run(request).await;
     }
-    match tokio::spawn(next.run(request).in_current_span()).await {
+    // A new task works for nobody until it is told.
+    let by = request.extensions().get::<Caller>().map(Caller::by).unwrap_or_default();
+    match tokio::spawn(by.during(next.run(request)).in_current_span()).await {
         Ok(response) => response,
         Err(stopped) => match stopped.try_into_panic() {
             Ok(payload) => panicked(payload),

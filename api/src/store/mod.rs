@@ -5,6 +5,7 @@
 //! REST API sees them; the row itself, and the port with it, goes in `finish_removal`, once
 //! rule and forwarder are gone. A process that dies in between finds the mark again.
 
+mod by;
 pub mod crypt;
 mod error;
 pub mod open;
@@ -27,6 +28,8 @@ use pgw_core::proxy::{Host, Proxy, Scheme, Upstream};
 use pgw_core::redact::Secret;
 use pgw_core::state::{MappingState, Verdict};
 use serde::{Deserialize, Serialize};
+
+pub use by::By;
 
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
