@@ -108,13 +108,16 @@ impl Contestant {
         gateway::FIRST_PORT + place.unwrap_or_default()
     }
 
+    /// Where the device believes the origin to be. All of them dial port 443: what a forwarder does
+    /// may depend on the port.
+    pub(crate) fn origin(self) -> Option<Ipv4Addr> {
+        let place = u8::try_from(self.port() - gateway::FIRST_PORT).ok();
+        place.filter(|_| self != Self::Direct).map(|place| Ipv4Addr::new(198, 51, 100, place))
+    }
+
     /// What the device dials.
     pub(crate) fn entry(self) -> SocketAddr {
-        let port = match self {
-            Self::Direct => far::ORIGIN,
-            _redirected => self.port() - 10_000,
-        };
-        (FAR, port).into()
+        (self.origin().unwrap_or(FAR), far::ORIGIN).into()
     }
 
     /// Starts it anew, and returns when it accepts; none if it is no process.

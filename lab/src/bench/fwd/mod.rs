@@ -10,6 +10,7 @@ mod samples;
 mod tables;
 mod traffic;
 
+use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
@@ -43,11 +44,8 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     let busy = machine::others().await?;
     let (wanted, absent): (Vec<_>, Vec<_>) =
         contestants(options)?.into_iter().partition(|who| who.is_installed());
-    let redirects: Vec<(u16, u16)> = Contestant::ALL
-        .into_iter()
-        .filter(|who| *who != Contestant::Direct)
-        .map(|who| (who.entry().port(), who.port()))
-        .collect();
+    let redirects: Vec<(Ipv4Addr, u16)> =
+        Contestant::ALL.into_iter().filter_map(|who| Some((who.origin()?, who.port()))).collect();
     let ground = Ground::build(&redirects, Some(Contestant::FwdConnect.port())).await?;
     progress(&format!(
         "a device, a gateway and a far end stand; the forwarder has core {}, the ends have core {}",

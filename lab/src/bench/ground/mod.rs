@@ -65,8 +65,8 @@ pub(crate) struct Held {
 
 impl Ground {
     /// Builds it; the process that calls this is, and stays, in the gateway's namespace.
-    /// `redirects` lead from the ports that the device dials to those of the forwarders.
-    pub(crate) async fn build(redirects: &[(u16, u16)], names: Option<u16>) -> Result<Self> {
+    /// `redirects` lead from the addresses that the device dials to the ports of the forwarders.
+    pub(crate) async fn build(redirects: &[(Ipv4Addr, u16)], names: Option<u16>) -> Result<Self> {
         let allowed = sched_getaffinity(None)?;
         let mut cores = (0..1024).filter(|core| allowed.is_set(*core));
         let forwarder = cores.next().context("no processor")?;

@@ -61,19 +61,19 @@ pub(super) async fn device_is(address: Ipv4Addr) -> Result<()> {
 
 /// A gateway as pgw makes it, as far as packets see it: redirects by a map, and source NAT for
 /// whatever is not redirected.
-pub(super) async fn rules(redirects: &[(u16, u16)], names: Option<u16>) -> Result<()> {
+pub(super) async fn rules(redirects: &[(Ipv4Addr, u16)], names: Option<u16>) -> Result<()> {
     let map: Vec<String> = redirects.iter().map(|(from, to)| format!("{from} : {to}")).collect();
     let mut rules = String::from("table ip bench {\n");
     if !map.is_empty() {
         writeln!(
             rules,
-            " map port {{ type inet_service : inet_service\n  elements = {{ {} }}\n }}",
+            " map port {{ type ipv4_addr : inet_service\n  elements = {{ {} }}\n }}",
             map.join(", ")
         )?;
     }
     rules.push_str(" chain in {\n  type nat hook prerouting priority dstnat;\n");
     if !map.is_empty() {
-        rules.push_str("  iifname \"lan\" meta l4proto tcp redirect to :tcp dport map @port\n");
+        rules.push_str("  iifname \"lan\" meta l4proto tcp redirect to :ip daddr map @port\n");
     }
     if let Some(port) = names {
         writeln!(rules, "  iifname \"lan\" udp dport {} redirect to :{port}", names::PORT)?;
