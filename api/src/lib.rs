@@ -7,6 +7,7 @@ pub mod app;
 pub mod board;
 pub mod converge;
 pub mod credentials;
+pub mod declarative;
 pub mod engine;
 pub mod flags;
 pub mod gateway;

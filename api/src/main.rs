@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use pgw_api::declarative::deadline::Deadlines;
 use pgw_api::http::{self, Api};
 use pgw_api::shared::Shared;
 use pgw_api::store::open::{Opening, open};
@@ -73,15 +74,23 @@ async fn run(settings: ApiSettings) -> anyhow::Result<()> {
         credentials::prepare(&settings.state_dir, store.as_ref(), settings.admin_token.as_ref()).await?;
     let parts = app::build(&settings, store.clone()).await?;
 
+    let deadlines = Deadlines {
+        store: store.clone(),
+        engine: parts.engine.clone(),
+        ports: settings.ports.clone(),
+        news: Arc::default(),
+    };
     let api = Api {
         store,
         engine: parts.engine.clone(),
         auth,
         ports: settings.ports.clone(),
+        deadlines: deadlines.news.clone(),
         database: Shared::default(),
     };
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     parts.start(&tasks, &stop);
+    tasks.spawn(deadlines.run(stop.clone()));
     tracing::info!(listen = %settings.listen, version = env!("CARGO_PKG_VERSION"), "pgw-api listens");
     sd_notify::notify(&[sd_notify::NotifyState::Ready])?;
 

@@ -32,6 +32,8 @@ id! {
     MappingId,
     /// An API token.
     TokenId,
+    /// An apply that has to be confirmed.
+    ApplyId,
 }
 
 /// Which version of the configuration: counted by the API, confirmed by the agent. It only

@@ -16,12 +16,16 @@ pub(super) enum Error {
     Validation(Vec<FieldError>),
     #[error("the body is not JSON")]
     MalformedJson(#[source] serde_json::Error),
+    /// What is wrong, and where; never the text itself.
+    #[error("{0}")]
+    MalformedYaml(String),
     #[error("the body could not be read to its end")]
     BrokenBody(#[source] axum::Error),
-    #[error("the body is larger than a megabyte")]
+    #[error("the body is larger than this call takes")]
     TooLarge,
-    #[error("the body is not application/json")]
-    NotJson,
+    /// What it should be.
+    #[error("send the body as Content-Type: {0}")]
+    UnsupportedMedia(&'static str),
     #[error("nobody was recognised")]
     Unauthorized,
     #[error("{0}")]
@@ -41,6 +45,8 @@ pub(super) enum Error {
     NotChecked(NotChecked),
     #[error(transparent)]
     Random(#[from] RandomError),
+    #[error("the answer cannot be written: {0}")]
+    Unwritable(String),
     #[error("a handler panicked: {0}")]
     Panic(String),
     /// An error answer that none of our handlers made.
@@ -134,13 +140,12 @@ impl Error {
                 let place = format!("the body is not JSON: see line {}, column {}", error.line(), error.column());
                 (S::BAD_REQUEST, "malformed_json", place)
             }
+            Self::MalformedYaml(_) => (S::BAD_REQUEST, "malformed_yaml", self.to_string()),
             Self::BrokenBody(_) => (S::BAD_REQUEST, "malformed_json", self.to_string()),
             Self::TooLarge => (S::PAYLOAD_TOO_LARGE, "payload_too_large", self.to_string()),
-            Self::NotJson => (
-                S::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported_media_type",
-                "send the body as Content-Type: application/json".to_owned(),
-            ),
+            Self::UnsupportedMedia(_) => {
+                (S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", self.to_string())
+            }
             Self::Unauthorized => (
                 S::UNAUTHORIZED,
                 "unauthorized",
@@ -168,7 +173,7 @@ impl Error {
             }
             Self::NotChecked(_) => (S::SERVICE_UNAVAILABLE, "check_impossible", self.to_string()),
             Self::Store(StoreError::Sealed { .. }) => (S::INTERNAL_SERVER_ERROR, "internal", self.to_string()),
-            Self::Store(StoreError::Database(_)) | Self::Random(_) | Self::Panic(_) => {
+            Self::Store(StoreError::Database(_)) | Self::Random(_) | Self::Unwritable(_) | Self::Panic(_) => {
                 (S::INTERNAL_SERVER_ERROR, "internal", INTERNAL.to_owned())
             }
             Self::Foreign(status) if status.is_client_error() => {
@@ -210,6 +215,8 @@ fn conflict_code(conflict: &Conflict) -> &'static str {
         Conflict::PairTaken => "pair_taken",
         Conflict::PortsExhausted { .. } => "ports_exhausted",
         Conflict::InUse { .. } => "in_use",
+        Conflict::ApplyPending { .. } => "apply_pending",
+        Conflict::RolledBack => "rolled_back",
         Conflict::Missing(_) | Conflict::PasswordAlone => "validation_failed",
     }
 }
@@ -222,6 +229,8 @@ fn conflict_field(conflict: &Conflict) -> Vec<FieldError> {
         Conflict::PairTaken => "proxy_id",
         Conflict::PortsExhausted { .. }
         | Conflict::InUse { .. }
+        | Conflict::ApplyPending { .. }
+        | Conflict::RolledBack
         | Conflict::Missing(_)
         | Conflict::PasswordAlone => return Vec::new(),
     };

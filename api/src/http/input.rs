@@ -3,14 +3,15 @@
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
-use pgw_core::ids::{ClientId, MappingId, ProxyId, TokenId};
+use pgw_core::ids::{ApplyId, ClientId, MappingId, ProxyId, TokenId};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::error::Error;
 use super::fields::Fields;
+use super::media::Media;
 use super::values;
 use crate::store::ListQuery;
 
@@ -24,8 +25,8 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = Error;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
-        if !is_json(request.headers()) {
-            return Err(Error::NotJson);
+        if Media::sent(request.headers()) != Some(Media::Json) {
+            return Err(Error::UnsupportedMedia("application/json"));
         }
         let bytes = Bytes::from_request(request, state).await.map_err(unread)?;
         match serde_json::from_slice(&bytes).map_err(Error::MalformedJson)? {
@@ -38,13 +39,7 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     }
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
-}
-
-fn unread(rejection: BytesRejection) -> Error {
+pub(super) fn unread(rejection: BytesRejection) -> Error {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
         Error::TooLarge
     } else {
@@ -128,7 +123,7 @@ macro_rules! named {
         }
     )+};
 }
-named!(ProxyId "proxy", ClientId "client", MappingId "mapping", TokenId "token");
+named!(ProxyId "proxy", ClientId "client", MappingId "mapping", TokenId "token", ApplyId "apply");
 
 impl<S: Send + Sync, T: Named> FromRequestParts<S> for Id<T> {
     type Rejection = Error;

@@ -1,17 +1,23 @@
 //! The REST API: reads a call, asks the store or the engine, answers.
 
+mod apply;
 pub mod auth;
 mod clients;
+mod document;
 mod error;
 mod explain;
+mod export;
 mod fields;
 mod frame;
+mod import;
 mod input;
 mod mappings;
+mod media;
 mod openapi;
 mod proxies;
 mod removal;
 mod service;
+mod suggest;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -26,6 +32,7 @@ use axum::response::IntoResponse;
 use axum::{Json, Router};
 use pgw_core::ports::PortRange;
 use serde::Serialize;
+use tokio::sync::Notify;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -42,6 +49,8 @@ pub struct Api {
     pub engine: Arc<dyn Engine>,
     pub auth: Auth,
     pub ports: PortRange,
+    /// Told when somebody applied something that has to be confirmed, or confirmed it.
+    pub deadlines: Arc<Notify>,
     /// Why the database cannot be used, if it cannot.
     pub database: Shared<Result<(), String>>,
 }
@@ -61,6 +70,9 @@ pub fn router(api: Arc<Api>) -> Router {
         .merge(mappings::router())
         .merge(explain::router())
         .merge(tokens::router())
+        .merge(import::router())
+        .merge(export::router())
+        .merge(apply::router())
         .merge(service::router())
         .route_layer(middleware::from_fn(frame::finish_writes))
         .route_layer(middleware::from_fn_with_state(api.clone(), auth::require));

@@ -160,30 +160,13 @@ fn new_proxy(mut fields: Fields) -> Result<NewProxy, Error> {
     let enabled = fields.optional("enabled", values::boolean);
     let note = fields.optional("note", values::note);
     let labels = values::labels(&mut fields);
-    let ProxyAddress { scheme, host, port, credentials } = fields.finish_with(address)?;
-    let (username, password) = match credentials {
-        Some(Credentials { username, password }) => {
-            (Some(username), Some(password).filter(|password| !password.expose().is_empty()))
-        }
-        None => (None, None),
-    };
+    let address = fields.finish_with(address)?;
     Ok(NewProxy {
-        name: name.unwrap_or_else(|| host_and_port(host.as_str(), port)),
-        scheme,
-        host,
-        port,
-        username,
-        password,
         enabled: enabled.unwrap_or(true),
         note: note.unwrap_or_default(),
         labels: labels.unwrap_or_default(),
+        ..NewProxy::at(name.unwrap_or_else(|| address.host_and_port()), address)
     })
-}
-
-/// A host name may be longer than a name.
-fn host_and_port(host: &str, port: u16) -> String {
-    let host: String = host.chars().take(94).collect();
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 fn by_url(fields: &mut Fields) -> Option<ProxyAddress> {

@@ -2,12 +2,16 @@
 //! remembers what it was asked.
 
 mod access;
+mod config;
 mod conflicts;
 mod contract;
 mod description;
 mod explain;
 mod fake;
+mod import;
 mod problems;
+mod rollback;
+mod schema;
 mod validation;
 
 use std::sync::Arc;
@@ -22,6 +26,7 @@ use pgw_core::ids::ProxyId;
 use pgw_core::ports::PortRange;
 use pgw_core::redact::Secret;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 use tower::ServiceExt;
 
 use super::auth::Auth;
@@ -43,6 +48,7 @@ struct Gateway {
     router: Router,
     engine: Arc<FakeEngine>,
     store: Arc<SqliteStore>,
+    deadlines: Arc<Notify>,
     place: tempfile::TempDir,
 }
 
@@ -77,9 +83,16 @@ impl Gateway {
     ) -> Self {
         let engine = Arc::new(FakeEngine::default());
         let auth = Auth::new(admin, &Secret::new(INTERNAL));
-        let api =
-            Api { store: store.clone(), engine: engine.clone(), auth, ports, database: Shared::default() };
-        Self { router: router(Arc::new(api)), engine, store, place }
+        let deadlines = Arc::<Notify>::default();
+        let api = Api {
+            store: store.clone(),
+            engine: engine.clone(),
+            auth,
+            ports,
+            deadlines: deadlines.clone(),
+            database: Shared::default(),
+        };
+        Self { router: router(Arc::new(api)), engine, store, deadlines, place }
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {

@@ -5,6 +5,7 @@
 //! REST API sees them; the row itself, and the port with it, goes in `finish_removal`, once
 //! rule and forwarder are gone. A process that dies in between finds the mark again.
 
+pub mod applies;
 mod by;
 pub mod crypt;
 mod error;
@@ -29,10 +30,11 @@ use pgw_core::redact::Secret;
 use pgw_core::state::{MappingState, Verdict};
 use serde::{Deserialize, Serialize};
 
+use applies::Applies;
 pub use by::By;
 
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: Applies + Send + Sync + 'static {
     async fn create_proxy(&self, new: NewProxy) -> Result<Proxy, StoreError>;
     async fn proxies(&self, query: &ListQuery) -> Result<Page<Proxy>, StoreError>;
     async fn proxy(&self, id: ProxyId) -> Result<Proxy, StoreError>;
@@ -121,6 +123,12 @@ pub enum Conflict {
     Missing(&'static str),
     #[error("a password needs a user name")]
     PasswordAlone,
+    #[error(
+        "a document that was applied waits to be confirmed until {confirm_by}; confirm it, or wait until it is rolled back"
+    )]
+    ApplyPending { confirm_by: Timestamp },
+    #[error("this was rolled back: nobody had confirmed it in time")]
+    RolledBack,
 }
 
 #[derive(Debug, Clone)]

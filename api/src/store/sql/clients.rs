@@ -69,6 +69,13 @@ pub(super) async fn list(db: &mut Connection, query: &ListQuery) -> Result<Page<
     Ok(page(rows, query, |row| row.id))
 }
 
+/// Every one that is there.
+pub(super) async fn all(db: &mut Connection) -> Result<Vec<Client>, StoreError> {
+    let rows: Vec<Row> =
+        sqlx::query_as("select * from clients where removed_at is null").fetch_all(db).await?;
+    Ok(rows.into_iter().map(Client::from).collect())
+}
+
 pub(super) async fn known_as(db: &mut Connection, known_as: &KnownAs) -> Result<Vec<ClientId>, StoreError> {
     let (address, name) = match known_as {
         KnownAs::Address(ip) => (Some(Text(*ip)), None),

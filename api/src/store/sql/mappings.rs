@@ -57,7 +57,13 @@ pub(super) async fn create(
 ) -> Result<Mapping, StoreError> {
     present(clients::live(db, new.client_id).await)?;
     present(proxies::live(db, new.proxy_id).await)?;
-    ports::ensure(db, new.client_id, range).await?;
+    ports::ensure(db, &[new.client_id], range).await?;
+    let id = insert(db, new).await?;
+    Ok(live(db, id).await?.into())
+}
+
+/// Of a client that has a port.
+pub(super) async fn insert(db: &mut Connection, new: NewMapping) -> Result<MappingId, StoreError> {
     let id = MappingId(Uuid::now_v7());
     sqlx::query(
         "insert into mappings
@@ -71,9 +77,20 @@ pub(super) async fn create(
     .bind(Word(new.target))
     .bind(new.enabled)
     .bind(Text(now()))
-    .execute(&mut *db)
+    .execute(db)
     .await?;
-    Ok(live(db, id).await?.into())
+    Ok(id)
+}
+
+/// Every one that is there.
+pub(super) async fn all(db: &mut Connection) -> Result<Vec<Mapping>, StoreError> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "select m.*, ports.port from mappings m join ports on ports.client_id = m.client_id
+         where m.removed_at is null",
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(Mapping::from).collect())
 }
 
 /// For a mapping, a client or proxy that is not there is a mistake in what was sent.

@@ -5,13 +5,17 @@
 //! `$1` for what is bound, `returning`, `on conflict`, `lower(x) like`, never a function or a
 //! type of one of them. A list of what a column is in each: `docs/decisions/0015`.
 
+mod applies;
+mod carry_out;
 mod clients;
 mod lent;
 mod mappings;
 mod plans;
 mod ports;
 mod proxies;
+mod snapshot;
 mod store;
+mod store_applies;
 mod tokens;
 mod values;
 

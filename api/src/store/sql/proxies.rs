@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::db::Connection;
 use super::mappings;
 use super::values::{Number, Word, now, page, pattern, rows_wanted};
+use crate::declarative::document::{Password, ProxyEntry};
 use crate::store::crypt::Vault;
 use crate::store::{Conflict, HealthRecord, ListQuery, NewProxy, Page, ProxyDial, ProxyPatch, StoreError};
 
@@ -63,6 +64,24 @@ impl Row {
 
     fn open_password(&self, vault: &Vault) -> Result<Option<Secret>, StoreError> {
         self.password.as_deref().map(|sealed| vault.open(self.id(), sealed)).transpose()
+    }
+
+    fn entry(self, vault: &Vault) -> ProxyEntry {
+        let password = match self.open_password(vault) {
+            Ok(password) => password.map_or(Password::None, Password::Is),
+            Err(_sealed) => Password::Untold,
+        };
+        ProxyEntry {
+            name: self.name,
+            scheme: self.scheme.0,
+            host: self.host.0,
+            port: self.port.0,
+            username: self.username,
+            password,
+            enabled: self.enabled,
+            note: self.note,
+            labels: self.labels.0,
+        }
     }
 
     /// With the password in clear: for those who dial.
@@ -124,6 +143,17 @@ pub(super) async fn create(db: &mut Connection, vault: &Vault, new: NewProxy) ->
     .fetch_one(db)
     .await?;
     Ok(row.into())
+}
+
+/// Every one that is there, as a document would say it. A password that cannot be opened is there
+/// all the same.
+pub(super) async fn entries(
+    db: &mut Connection,
+    vault: &Vault,
+) -> Result<Vec<(ProxyId, ProxyEntry)>, StoreError> {
+    let rows: Vec<Row> =
+        sqlx::query_as("select * from proxies where removed_at is null").fetch_all(db).await?;
+    Ok(rows.into_iter().map(|row| (row.id(), row.entry(vault))).collect())
 }
 
 pub(super) async fn list(db: &mut Connection, query: &ListQuery) -> Result<Page<Proxy>, StoreError> {

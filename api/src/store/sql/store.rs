@@ -27,9 +27,11 @@ pub struct SqlStore {
     pub(in crate::store) write: Pool<Db>,
     /// Cannot write.
     pub(in crate::store) read: Pool<Db>,
-    vault: Vault,
+    pub(super) vault: Vault,
+    /// Who this is among those that share the database.
+    pub(super) gateway: String,
     /// For one piece of work, from its first word to the database until the last answer.
-    limit: Duration,
+    pub(super) limit: Duration,
 }
 
 impl SqlStore {
@@ -47,7 +49,8 @@ impl SqlStore {
             .await
             .map_err(|source| OpenError::Database { database: database.to_owned(), source })?;
         let vault = Vault::load(&opening.key_file, in_use)?;
-        Ok(Self { write, read, vault, limit: opening.patience * PATIENCES_FOR_WORK })
+        let gateway = opening.gateway.clone();
+        Ok(Self { write, read, vault, gateway, limit: opening.patience * PATIENCES_FOR_WORK })
     }
 }
 

@@ -4,12 +4,17 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use pgw_api::declarative::Refused;
+use pgw_api::declarative::document::Document;
+use pgw_api::declarative::import::Offered;
+use pgw_api::declarative::snapshot::Snapshot;
+use pgw_api::store::applies::{Applied, Applies, ApplyRecord, Imported, Terms};
 use pgw_api::store::{
     ClientPatch, ClientPlan, HealthRecord, KnownAs, ListQuery, MappingPatch, NewClient, NewMapping, NewProxy,
     NewToken, Page, ProxyDial, ProxyPatch, Store, StoreError, Token,
 };
 use pgw_core::client::Client;
-use pgw_core::ids::{ClientId, MappingId, ProxyId, TokenId};
+use pgw_core::ids::{ApplyId, ClientId, MappingId, ProxyId, TokenId};
 use pgw_core::mapping::Mapping;
 use pgw_core::ports::PortRange;
 use pgw_core::proxy::Proxy;
@@ -21,11 +26,12 @@ pub(crate) struct Ledger(pub(crate) Arc<World>);
 
 macro_rules! over_the_worlds_store {
     (
+        $of:ident
         effects { $($effect:ident($($a:ident: $at:ty),*) -> $ar:ty;)* }
         others { $($other:ident($($b:ident: $bt:ty),*) -> $br:ty;)* }
     ) => {
         #[async_trait]
-        impl Store for Ledger {
+        impl $of for Ledger {
             $(async fn $effect(&self, $($a: $at),*) -> Result<$ar, StoreError> {
                 self.0.effect().await;
                 let done = self.0.store.$effect($($a),*).await;
@@ -40,6 +46,7 @@ macro_rules! over_the_worlds_store {
 }
 
 over_the_worlds_store! {
+    Store
     effects {
         record_verdict(id: MappingId, verdict: &Verdict) -> ();
         finish_removal(client: ClientId, mappings: &[MappingId]) -> ();
@@ -73,5 +80,18 @@ over_the_worlds_store! {
         revoke_token(id: TokenId) -> ();
         token_by_hash(hash: &[u8; 32]) -> Option<Token>;
         ping() -> ();
+    }
+}
+
+over_the_worlds_store! {
+    Applies
+    effects {}
+    others {
+        snapshot() -> Snapshot;
+        apply(document: Document, terms: &Terms) -> Result<Applied, Refused>;
+        last_apply() -> Option<ApplyRecord>;
+        confirm_apply(id: ApplyId) -> ApplyRecord;
+        roll_back(id: ApplyId, ports: &PortRange) -> Option<Applied>;
+        import(offered: Vec<Offered>) -> Vec<Imported>;
     }
 }
