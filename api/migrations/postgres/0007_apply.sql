@@ -19,11 +19,16 @@ alter table clients add column ip_number bigint not null generated always as (
     + split_part(replace(ip, '/32', ''), '.', 4)::bigint
 ) stored;
 
+-- byte by byte, as SQLite does: what is sorted is compared so
+alter table proxies alter column updated_at type text collate "C";
+alter table clients alter column updated_at type text collate "C";
+alter table mappings alter column updated_at type text collate "C";
+
 create index proxies_by_name on proxies (lower(name), id) where removed_at is null;
-create index proxies_by_update on proxies (updated_at, id) where removed_at is null;
+create index proxies_by_update on proxies (rtrim(updated_at, 'Z'), id) where removed_at is null;
 create index clients_by_name on clients (lower(name), id) where removed_at is null;
 create index clients_by_ip on clients (ip_number, id) where removed_at is null;
-create index clients_by_update on clients (updated_at, id) where removed_at is null;
-create index mappings_by_update on mappings (updated_at, id) where removed_at is null;
+create index clients_by_update on clients (rtrim(updated_at, 'Z'), id) where removed_at is null;
+create index mappings_by_update on mappings (rtrim(updated_at, 'Z'), id) where removed_at is null;
 create index mappings_by_priority on mappings (priority, id) where removed_at is null;
 create index mappings_by_state on mappings (state, id) where removed_at is null;

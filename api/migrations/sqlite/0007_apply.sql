@@ -22,12 +22,13 @@ alter table clients add column ip_number integer not null generated always as (
     + json_extract('[' || replace(replace(ip, '/32', ''), '.', ',') || ']', '$[3]')
 ) virtual;
 
--- for lists that are sorted
+-- For lists that are sorted. Times are written without the zeros at their end, so that only without
+-- the Z behind them is their order as text their order in time.
 create index proxies_by_name on proxies (lower(name), id) where removed_at is null;
-create index proxies_by_update on proxies (updated_at, id) where removed_at is null;
+create index proxies_by_update on proxies (rtrim(updated_at, 'Z'), id) where removed_at is null;
 create index clients_by_name on clients (lower(name), id) where removed_at is null;
 create index clients_by_ip on clients (ip_number, id) where removed_at is null;
-create index clients_by_update on clients (updated_at, id) where removed_at is null;
-create index mappings_by_update on mappings (updated_at, id) where removed_at is null;
+create index clients_by_update on clients (rtrim(updated_at, 'Z'), id) where removed_at is null;
+create index mappings_by_update on mappings (rtrim(updated_at, 'Z'), id) where removed_at is null;
 create index mappings_by_priority on mappings (priority, id) where removed_at is null;
 create index mappings_by_state on mappings (state, id) where removed_at is null;

@@ -17,7 +17,7 @@ use super::input::{Body, Id, Params};
 use super::openapi::ListParams;
 use super::removal::{self, Removing};
 use super::{Api, List, created, values};
-use crate::store::{ClientPatch, NewClient};
+use crate::store::{ClientPatch, NewClient, SortBy};
 
 pub(super) fn router() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, update, remove))
@@ -65,11 +65,15 @@ struct ClientUpdate {
     note: Option<String>,
 }
 
-/// Every registered client, oldest first.
-#[utoipa::path(get, path = "/v1/clients", tag = "clients", params(ListParams),
+const SORTS: &[SortBy] = &[SortBy::Name, SortBy::Address, SortBy::Created, SortBy::Updated];
+
+/// Every registered client, oldest first or by ?sort=name, ip_cidr, created_at or updated_at;
+/// `-name` the other way round.
+#[utoipa::path(get, path = "/v1/clients", tag = "clients", params(ListParams, ("sort" = Option<String>, Query)),
     responses((status = 200, body = List<Client>)))]
 async fn list(State(api): State<Arc<Api>>, params: Params) -> Result<Json<List<Client>>, Error> {
-    Ok(Json(api.store.clients(&params.plain_list()?).await?.into()))
+    let query = params.only_list(SORTS)?;
+    Ok(Json(List::of(api.store.clients(&query).await?, &query)))
 }
 
 /// Registers a client. From then on it is closed until a mapping opens it. The answer waits until

@@ -12,8 +12,8 @@ use uuid::Uuid;
 use super::error::Error;
 use super::fields::Fields;
 use super::media::Media;
-use super::values;
-use crate::store::ListQuery;
+use super::{sort, values};
+use crate::store::{ListQuery, SortBy};
 
 const DEFAULT_LIMIT: u32 = 100;
 const LARGEST_LIMIT: u32 = 500;
@@ -79,19 +79,22 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
 
 impl Params {
     /// What every list takes; further parameters may be read from the fields before `finish`.
-    pub(super) fn list(fields: &mut Fields) -> ListQuery {
+    pub(super) fn list(fields: &mut Fields, sorts: &'static [SortBy]) -> ListQuery {
+        let sort = sort::sort(fields, sorts);
         let limit = fields.optional("limit", |value| values::number_word(value, 1, LARGEST_LIMIT));
         ListQuery {
             limit: limit.unwrap_or(DEFAULT_LIMIT),
-            after: fields.optional("cursor", values::uuid),
+            sort,
+            after: sort::cursor(fields, sort),
             q: fields.optional("q", values::search).filter(|q| !q.is_empty()),
             ..ListQuery::default()
         }
     }
 
-    pub(super) fn plain_list(self) -> Result<ListQuery, Error> {
+    /// With nothing besides.
+    pub(super) fn only_list(self, sorts: &'static [SortBy]) -> Result<ListQuery, Error> {
         let Self(mut fields) = self;
-        let query = Self::list(&mut fields);
+        let query = Self::list(&mut fields, sorts);
         fields.finish()?;
         Ok(query)
     }

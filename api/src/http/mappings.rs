@@ -20,7 +20,7 @@ use super::input::{Body, Id, Params};
 use super::openapi::ListParams;
 use super::removal::{self, Removing};
 use super::{Api, List, created, values};
-use crate::store::{ListQuery, MappingPatch, NewMapping};
+use crate::store::{ListQuery, MappingPatch, NewMapping, SortBy};
 
 pub(super) fn router() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
@@ -67,10 +67,23 @@ struct MappingUpdate {
     enabled: Option<bool>,
 }
 
-/// Every mapping, oldest first; ?q= looks at the names and addresses of its client and proxy.
+const SORTS: &[SortBy] = &[
+    SortBy::ClientName,
+    SortBy::ProxyName,
+    SortBy::Priority,
+    SortBy::State,
+    SortBy::Port,
+    SortBy::Created,
+    SortBy::Updated,
+];
+
+/// Every mapping, oldest first or by ?sort=client, proxy (by their names), priority, state, port,
+/// created_at or updated_at; `-port` the other way round. ?q= looks at the names and addresses of
+/// its client and proxy.
 #[utoipa::path(get, path = "/v1/mappings", tag = "mappings",
     params(
         ListParams,
+        ("sort" = Option<String>, Query),
         ("state" = Option<MappingState>, Query),
         ("client_id" = Option<ClientId>, Query),
         ("proxy_id" = Option<ProxyId>, Query),
@@ -81,10 +94,10 @@ async fn list(State(api): State<Arc<Api>>, Params(mut fields): Params) -> Result
         state: fields.optional("state", values::word("PENDING, APPLIED, FAILED")),
         client_id: fields.optional("client_id", client_id),
         proxy_id: fields.optional("proxy_id", proxy_id),
-        ..Params::list(&mut fields)
+        ..Params::list(&mut fields, SORTS)
     };
     fields.finish()?;
-    Ok(Json(api.store.mappings(&query).await?.into()))
+    Ok(Json(List::of(api.store.mappings(&query).await?, &query)))
 }
 
 /// Adds a mapping. It opens by itself: PENDING, then APPLIED when rule, forwarder and proxy are there.

@@ -17,6 +17,7 @@ mod openapi;
 mod proxies;
 mod removal;
 mod service;
+mod sort;
 mod suggest;
 #[cfg(test)]
 mod tests;
@@ -38,7 +39,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::engine::Engine;
 use crate::shared::Shared;
-use crate::store::{Page, Store};
+use crate::store::{ListQuery, Page, Store};
 use auth::Auth;
 use error::Error;
 
@@ -94,9 +95,10 @@ pub fn router(api: Arc<Api>) -> Router {
         .with_state(api)
 }
 
-impl<T> From<Page<T>> for List<T> {
-    fn from(page: Page<T>) -> Self {
-        Self { items: page.items, next_cursor: page.next.map(|id| id.to_string()) }
+impl<T> List<T> {
+    fn of(page: Page<T>, query: &ListQuery) -> Self {
+        let next_cursor = page.next.map(|cursor| sort::written(query.sort, &cursor));
+        Self { items: page.items, next_cursor }
     }
 }
 

@@ -22,7 +22,7 @@ use super::openapi::ListParams;
 use super::removal::{self, Removing};
 use super::{Api, List, created, values};
 use crate::converge::Settled;
-use crate::store::{NewProxy, ProxyPatch};
+use crate::store::{NewProxy, ProxyPatch, SortBy};
 
 pub(super) fn router() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
@@ -87,11 +87,15 @@ struct ProxyUpdate {
     labels: Option<BTreeMap<String, String>>,
 }
 
-/// Every proxy, oldest first.
-#[utoipa::path(get, path = "/v1/proxies", tag = "proxies", params(ListParams),
+const SORTS: &[SortBy] = &[SortBy::Name, SortBy::Host, SortBy::Created, SortBy::Updated];
+
+/// Every proxy, oldest first or by ?sort=name, host, created_at or updated_at; `-name` the other
+/// way round.
+#[utoipa::path(get, path = "/v1/proxies", tag = "proxies", params(ListParams, ("sort" = Option<String>, Query)),
     responses((status = 200, body = List<Proxy>)))]
 async fn list(State(api): State<Arc<Api>>, params: Params) -> Result<Json<List<Proxy>>, Error> {
-    Ok(Json(api.store.proxies(&params.plain_list()?).await?.into()))
+    let query = params.only_list(SORTS)?;
+    Ok(Json(List::of(api.store.proxies(&query).await?, &query)))
 }
 
 /// Adds a proxy, and checks it at once.

@@ -9,6 +9,7 @@ pub mod applies;
 mod by;
 pub mod crypt;
 mod error;
+mod listing;
 pub mod open;
 pub mod postgres;
 pub mod sqlite;
@@ -27,11 +28,12 @@ use pgw_core::mapping::{Mapping, Target};
 use pgw_core::ports::PortRange;
 use pgw_core::proxy::{Host, Proxy, Scheme, Upstream};
 use pgw_core::redact::Secret;
-use pgw_core::state::{MappingState, Verdict};
+use pgw_core::state::Verdict;
 use serde::{Deserialize, Serialize};
 
 use applies::Applies;
 pub use by::By;
+pub use listing::{Cursor, Key, ListQuery, Page, Sort, SortBy};
 
 #[async_trait]
 pub trait Store: Applies + Send + Sync + 'static {
@@ -196,28 +198,6 @@ pub struct MappingPatch {
     pub priority: Option<u16>,
     pub target: Option<Target>,
     pub enabled: Option<bool>,
-}
-
-#[derive(Debug, Clone, Default)]
-pub struct ListQuery {
-    pub limit: u32,
-    /// The id behind which the page starts.
-    pub after: Option<uuid::Uuid>,
-    /// Part of a name, a host, an address or a note.
-    pub q: Option<String>,
-    /// Mappings only.
-    pub state: Option<MappingState>,
-    /// Mappings only.
-    pub client_id: Option<ClientId>,
-    /// Mappings only.
-    pub proxy_id: Option<ProxyId>,
-}
-
-#[derive(Debug, Clone)]
-pub struct Page<T> {
-    pub items: Vec<T>,
-    /// Where the next page starts; none on the last.
-    pub next: Option<uuid::Uuid>,
 }
 
 #[derive(Debug, Clone)]

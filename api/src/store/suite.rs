@@ -1,5 +1,6 @@
 //! What every database behind `Store` must do; each runs all of it on a fresh one.
 
+pub(super) mod applies;
 pub(super) mod concurrency;
 pub(super) mod lists;
 pub(super) mod removal;
@@ -52,6 +53,8 @@ macro_rules! every_store_test {
             }
             lists {
                 pages_hold_everything_once_in_order,
+                a_list_is_sorted_by_what_is_asked_for_and_of_equals_by_age,
+                a_page_goes_on_where_the_last_ended_whatever_came_or_went,
                 a_search_finds_part_of_a_text_literally,
                 a_client_is_known_as_its_whole_name_or_its_address,
                 mappings_are_filtered_by_state_client_and_proxy,
@@ -69,6 +72,12 @@ macro_rules! every_store_test {
                 a_removal_that_is_finished_twice_or_for_others_touches_nothing_else,
                 a_proxy_goes_when_its_last_client_is_done,
                 plans_are_in_failover_order_and_hold_what_is_going,
+            }
+            applies {
+                what_a_document_says_is_what_is_exported_then,
+                rows_that_a_document_does_not_change_are_not_written,
+                an_apply_that_has_to_be_confirmed_is_undone_only_until_it_is,
+                a_thousand_devices_are_made_whole_in_one_piece_of_work,
             }
             concurrency {
                 clients_that_come_at_the_same_time_get_different_lowest_ports,

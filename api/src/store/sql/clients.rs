@@ -8,8 +8,9 @@ use sqlx::types::Text;
 use uuid::Uuid;
 
 use super::db::Connection;
-use super::values::{now, page, pattern, rows_wanted};
-use crate::store::{ClientPatch, Conflict, KnownAs, ListQuery, NewClient, Page, StoreError};
+use super::lists::{Column, Listing};
+use super::values::{now, pattern};
+use crate::store::{ClientPatch, Conflict, KnownAs, ListQuery, NewClient, Page, SortBy, StoreError};
 
 #[derive(sqlx::FromRow)]
 pub(super) struct Row {
@@ -53,20 +54,21 @@ pub(super) async fn create(db: &mut Connection, new: NewClient) -> Result<Client
 }
 
 pub(super) async fn list(db: &mut Connection, query: &ListQuery) -> Result<Page<Client>, StoreError> {
-    let rows: Vec<Row> = sqlx::query_as(
-        r"select * from clients
-          where removed_at is null
-            and ($1 is null or id > $1)
-            and ($2 is null or lower(name) like $2 escape '\' or ip like $2 escape '\'
-                 or mac like $2 escape '\' or lower(note) like $2 escape '\')
-          order by id limit $3",
-    )
-    .bind(query.after)
-    .bind(pattern(query))
-    .bind(rows_wanted(query))
-    .fetch_all(db)
-    .await?;
-    Ok(page(rows, query, |row| row.id))
+    let column = match query.sort.by {
+        SortBy::Name => Column::Text("lower(name)"),
+        SortBy::Address => Column::Number("ip_number"),
+        SortBy::Updated => Column::Text("rtrim(updated_at, 'Z')"),
+        _ => Column::Id,
+    };
+    let listing = Listing::new(query, column, "id");
+    let statement = listing.statement(
+        "*",
+        r"clients where removed_at is null
+            and ($1 is null or lower(name) like $1 escape '\' or ip like $1 escape '\'
+                 or mac like $1 escape '\' or lower(note) like $1 escape '\')",
+        1,
+    );
+    listing.page(db, sqlx::query(statement).bind(pattern(query)), |row: &Row| row.id).await
 }
 
 /// Every one that is there.

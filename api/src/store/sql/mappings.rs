@@ -9,9 +9,10 @@ use sqlx::types::Text;
 use uuid::Uuid;
 
 use super::db::Connection;
-use super::values::{Number, Word, now, page, pattern, rows_wanted};
+use super::lists::{Column, Listing};
+use super::values::{Number, Word, now, pattern};
 use super::{clients, ports, proxies};
-use crate::store::{Conflict, ListQuery, MappingPatch, NewMapping, Page, StoreError};
+use crate::store::{Conflict, ListQuery, MappingPatch, NewMapping, Page, SortBy, StoreError};
 
 /// A row of `mappings` with its client's port.
 #[derive(sqlx::FromRow)]
@@ -102,29 +103,36 @@ fn present<T>(found: Result<T, StoreError>) -> Result<T, StoreError> {
 }
 
 pub(super) async fn list(db: &mut Connection, query: &ListQuery) -> Result<Page<Mapping>, StoreError> {
-    let rows: Vec<Row> = sqlx::query_as(
-        r"select m.*, ports.port from mappings m
+    let column = match query.sort.by {
+        SortBy::Priority => Column::Number("m.priority"),
+        SortBy::State => Column::Text("m.state"),
+        SortBy::Port => Column::Number("ports.port"),
+        SortBy::ClientName => Column::Text("lower(c.name)"),
+        SortBy::ProxyName => Column::Text("lower(p.name)"),
+        SortBy::Updated => Column::Text("rtrim(m.updated_at, 'Z')"),
+        _ => Column::Id,
+    };
+    let listing = Listing::new(query, column, "m.id");
+    let statement = listing.statement(
+        "m.*, ports.port",
+        r"mappings m
           join ports on ports.client_id = m.client_id
           join clients c on c.id = m.client_id
           join proxies p on p.id = m.proxy_id
           where m.removed_at is null
-            and ($1 is null or m.id > $1)
-            and ($2 is null or lower(c.name) like $2 escape '\' or c.ip like $2 escape '\'
-                 or lower(p.name) like $2 escape '\' or lower(p.host) like $2 escape '\')
-            and ($3 is null or m.state = $3)
-            and ($4 is null or m.client_id = $4)
-            and ($5 is null or m.proxy_id = $5)
-          order by m.id limit $6",
-    )
-    .bind(query.after)
-    .bind(pattern(query))
-    .bind(query.state.map(Word))
-    .bind(query.client_id.map(|id| id.0))
-    .bind(query.proxy_id.map(|id| id.0))
-    .bind(rows_wanted(query))
-    .fetch_all(db)
-    .await?;
-    Ok(page(rows, query, |row| row.id))
+            and ($1 is null or lower(c.name) like $1 escape '\' or c.ip like $1 escape '\'
+                 or lower(p.name) like $1 escape '\' or lower(p.host) like $1 escape '\')
+            and ($2 is null or m.state = $2)
+            and ($3 is null or m.client_id = $3)
+            and ($4 is null or m.proxy_id = $4)",
+        4,
+    );
+    let filled = sqlx::query(statement)
+        .bind(pattern(query))
+        .bind(query.state.map(Word))
+        .bind(query.client_id.map(|id| id.0))
+        .bind(query.proxy_id.map(|id| id.0));
+    listing.page(db, filled, |row: &Row| row.id).await
 }
 
 pub(super) async fn live(db: &mut Connection, id: MappingId) -> Result<Row, StoreError> {

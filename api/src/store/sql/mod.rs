@@ -9,6 +9,7 @@ mod applies;
 mod carry_out;
 mod clients;
 mod lent;
+mod lists;
 mod mappings;
 mod plans;
 mod ports;

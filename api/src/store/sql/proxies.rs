@@ -11,11 +11,14 @@ use sqlx::types::{Json, Text};
 use uuid::Uuid;
 
 use super::db::Connection;
+use super::lists::{Column, Listing};
 use super::mappings;
-use super::values::{Number, Word, now, page, pattern, rows_wanted};
+use super::values::{Number, Word, now, pattern};
 use crate::declarative::document::{Password, ProxyEntry};
 use crate::store::crypt::Vault;
-use crate::store::{Conflict, HealthRecord, ListQuery, NewProxy, Page, ProxyDial, ProxyPatch, StoreError};
+use crate::store::{
+    Conflict, HealthRecord, ListQuery, NewProxy, Page, ProxyDial, ProxyPatch, SortBy, StoreError,
+};
 
 #[derive(sqlx::FromRow)]
 pub(super) struct Row {
@@ -157,20 +160,21 @@ pub(super) async fn entries(
 }
 
 pub(super) async fn list(db: &mut Connection, query: &ListQuery) -> Result<Page<Proxy>, StoreError> {
-    let rows: Vec<Row> = sqlx::query_as(
-        r"select * from proxies
-          where removed_at is null
-            and ($1 is null or id > $1)
-            and ($2 is null or lower(name) like $2 escape '\' or lower(host) like $2 escape '\'
-                 or lower(note) like $2 escape '\')
-          order by id limit $3",
-    )
-    .bind(query.after)
-    .bind(pattern(query))
-    .bind(rows_wanted(query))
-    .fetch_all(db)
-    .await?;
-    Ok(page(rows, query, |row| row.id))
+    let column = match query.sort.by {
+        SortBy::Name => Column::Text("lower(name)"),
+        SortBy::Host => Column::Text("host"),
+        SortBy::Updated => Column::Text("rtrim(updated_at, 'Z')"),
+        _ => Column::Id,
+    };
+    let listing = Listing::new(query, column, "id");
+    let statement = listing.statement(
+        "*",
+        r"proxies where removed_at is null
+            and ($1 is null or lower(name) like $1 escape '\' or lower(host) like $1 escape '\'
+                 or lower(note) like $1 escape '\')",
+        1,
+    );
+    listing.page(db, sqlx::query(statement).bind(pattern(query)), |row: &Row| row.id).await
 }
 
 pub(super) async fn live(db: &mut Connection, id: ProxyId) -> Result<Row, StoreError> {
