@@ -1,5 +1,6 @@
 //! What this gateway is called among those that share its database.
 
+use pgw_core::resources::host_name;
 use pgw_core::settings::{GATEWAY_ALLOWED, is_gateway_name};
 
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +18,6 @@ pub fn name(set: Option<&str>) -> Result<String, GatewayError> {
     if let Some(name) = set {
         return Ok(name.to_owned());
     }
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").map_err(GatewayError::Unknown)?;
-    let host = host.trim().to_owned();
+    let host = host_name().map_err(GatewayError::Unknown)?;
     if is_gateway_name(&host) { Ok(host) } else { Err(GatewayError::Unusable(host)) }
 }

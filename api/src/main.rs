@@ -6,11 +6,15 @@ use std::time::Duration;
 
 use anyhow::Context;
 use pgw_api::declarative::deadline::Deadlines;
+use pgw_api::http::attempts::Attempts;
+use pgw_api::http::doors::{Doors, SetupTime};
 use pgw_api::http::{self, Api};
+use pgw_api::passwords::Passwords;
 use pgw_api::shared::Shared;
 use pgw_api::store::open::{Opening, open};
 use pgw_api::{app, credentials, gateway, sole};
-use pgw_core::resources::raise_file_limit;
+use pgw_core::hosts::AllowedHosts;
+use pgw_core::resources::{host_name, raise_file_limit};
 use pgw_core::serve::serve;
 use pgw_core::settings::{ApiSettings, Environment};
 use tokio::net::TcpListener;
@@ -72,6 +76,17 @@ async fn run(settings: ApiSettings) -> anyhow::Result<()> {
     let store = open(&settings.database_url, &Opening::new(&gateway, &settings.key_file)).await?;
     let auth =
         credentials::prepare(&settings.state_dir, store.as_ref(), settings.admin_token.as_ref()).await?;
+    let doors = Doors {
+        // Without a name of its own the machine has its addresses.
+        hosts: settings
+            .allowed_hosts
+            .clone()
+            .unwrap_or_else(|| AllowedHosts::of_machine(&host_name().unwrap_or_default())),
+        if_match: settings.if_match,
+        passwords: Passwords::new()?,
+        attempts: Attempts::default(),
+        setup: SetupTime::default(),
+    };
     let parts = app::build(&settings, store.clone()).await?;
 
     let deadlines = Deadlines {
@@ -84,6 +99,7 @@ async fn run(settings: ApiSettings) -> anyhow::Result<()> {
         store,
         engine: parts.engine.clone(),
         auth,
+        doors,
         ports: settings.ports.clone(),
         deadlines: deadlines.news.clone(),
         database: Shared::default(),

@@ -32,6 +32,8 @@ id! {
     MappingId,
     /// An API token.
     TokenId,
+    /// A person who logs in.
+    UserId,
     /// An apply that has to be confirmed.
     ApplyId,
 }

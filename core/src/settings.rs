@@ -15,6 +15,7 @@ use std::time::Duration;
 use crate::dns::{DnsChoice, RESOLVERS_ALLOWED, Resolver};
 use crate::flag::{MOST_WARM, USUAL_WARM};
 use crate::health::Thresholds;
+use crate::hosts::{AllowedHosts, HOSTS_ALLOWED};
 use crate::log::LogLevels;
 use crate::ports::PortRange;
 use crate::redact::{Secret, SniLog};
@@ -102,6 +103,14 @@ pub enum Unregistered {
     Drop,
 }
 
+/// Must a change say which revision it means to change (`PGW_IF_MATCH`)?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IfMatch {
+    #[default]
+    Optional,
+    Required,
+}
+
 #[derive(Debug, Clone)]
 pub struct HealthSettings {
     pub url: HttpUrl,
@@ -130,6 +139,9 @@ pub struct ApiSettings {
     pub dns_resolvers: Vec<Resolver>,
     /// For the flag files' limits.
     pub warm: u8,
+    pub if_match: IfMatch,
+    /// None: those that a machine of this name may be meant by.
+    pub allowed_hosts: Option<AllowedHosts>,
     pub admin_token: Option<Secret>,
     pub log: LogLevels,
 }
@@ -164,6 +176,8 @@ pub struct UiSettings {
     pub listen: SocketAddr,
     pub api_url: String,
     pub agent_url: String,
+    /// None: those that a machine of this name may be meant by.
+    pub allowed_hosts: Option<AllowedHosts>,
     pub log: LogLevels,
 }
 
@@ -211,11 +225,22 @@ impl ApiSettings {
                 "off" => Some(0),
                 number => number.parse().ok().filter(|count| (1..=MOST_WARM).contains(count)),
             }),
+            if_match: r.read("PGW_IF_MATCH", IfMatch::default(), "optional or required", |v| match v {
+                "optional" => Some(IfMatch::Optional),
+                "required" => Some(IfMatch::Required),
+                _ => None,
+            }),
+            allowed_hosts: read_allowed_hosts(&mut r),
             admin_token: read_admin_token(&mut r),
             log: r.log(),
         };
         r.finish(settings)
     }
+}
+
+/// Read by the API and by the UI, which are asked by browsers.
+fn read_allowed_hosts(r: &mut Reader<'_>) -> Option<AllowedHosts> {
+    r.read("PGW_ALLOWED_HOSTS", None, HOSTS_ALLOWED, |v| AllowedHosts::parse_list(v).map(Some))
 }
 
 /// Read by the API and by the agent, which must mean the same.
@@ -320,6 +345,7 @@ impl UiSettings {
             listen: r.listen("PGW_UI_LISTEN", ([0, 0, 0, 0], 8081).into()),
             api_url: r.base_url("PGW_API_URL", API_URL),
             agent_url: r.base_url("PGW_AGENT_URL", AGENT_URL),
+            allowed_hosts: read_allowed_hosts(&mut r),
             log: r.log(),
         };
         r.finish(settings)

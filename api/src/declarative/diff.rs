@@ -60,6 +60,7 @@ pub(super) fn proxy(from: &ProxyEntry, to: &ProxyEntry) -> (ProxyPatch, Vec<Fiel
         enabled: diff.field("enabled", &from.enabled, &to.enabled),
         note: diff.field("note", &from.note, &to.note),
         labels: diff.field("labels", &from.labels, &to.labels),
+        if_revision: None,
     };
     (patch, diff.0)
 }
@@ -71,6 +72,7 @@ pub(super) fn client(from: &KnownClient, to: &ClientEntry) -> (ClientPatch, Vec<
         ip_cidr: None,
         mac: diff.field("mac", &from.mac, &to.mac),
         note: diff.field("note", &from.note, &to.note),
+        if_revision: None,
     };
     (patch, diff.0)
 }
@@ -82,6 +84,7 @@ pub(super) fn mapping(from: &MappingEntry, to: &MappingEntry) -> (MappingPatch, 
         priority: diff.field("priority", &from.priority, &to.priority),
         target: diff.field("target", &from.target, &to.target),
         enabled: diff.field("enabled", &from.enabled, &to.enabled),
+        if_revision: None,
     };
     (patch, diff.0)
 }

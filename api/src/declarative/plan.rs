@@ -207,5 +207,12 @@ fn new_proxy(entry: &ProxyEntry) -> NewProxy {
 }
 
 fn new_client(entry: &ClientEntry) -> NewClient {
-    NewClient { name: entry.name.clone(), ip_cidr: entry.ip_cidr, mac: entry.mac, note: entry.note.clone() }
+    NewClient {
+        name: entry.name.clone(),
+        ip_cidr: entry.ip_cidr,
+        mac: entry.mac,
+        // This one's: a document speaks of no other.
+        gateway: None,
+        note: entry.note.clone(),
+    }
 }

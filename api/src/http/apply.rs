@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
+use axum::extract::{Request, State};
 use jiff::Timestamp;
 use pgw_core::ids::ApplyId;
 use pgw_core::settings::parse_duration;
@@ -14,10 +13,10 @@ use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::document::{LARGEST_DOCUMENT, Sent};
+use super::document::Sent;
 use super::error::Error;
 use super::fields::Read;
-use super::input::{Id, Params, unread};
+use super::input::{Id, Params, all_of};
 use super::media::Media;
 use super::{Api, values};
 use crate::converge::Settled;
@@ -33,10 +32,7 @@ const CONFIRM_WITHIN: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(86_400);
 
 pub(super) fn router() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new()
-        .routes(routes!(waiting, apply))
-        .routes(routes!(confirm))
-        .layer(DefaultBodyLimit::max(LARGEST_DOCUMENT))
+    OpenApiRouter::new().routes(routes!(waiting, apply)).routes(routes!(confirm))
 }
 
 /// What was done, or, in a dry run, what would be.
@@ -81,7 +77,7 @@ async fn apply(
     fields.finish()?;
     let media = Media::sent(request.headers());
     let media = media.ok_or(Error::UnsupportedMedia("application/yaml or application/json"))?;
-    let sent = Sent::new(media, Bytes::from_request(request, &api).await.map_err(unread)?);
+    let sent = Sent::new(media, all_of(request).await?);
     let document = sent.read()?;
     let refused = |refused| match refused {
         Refused::Document(mistakes) => sent.mistaken(mistakes),

@@ -17,7 +17,7 @@ use super::input::{Body, Id, Params};
 use super::openapi::ListParams;
 use super::removal::{self, Removing};
 use super::{Api, List, created, values};
-use crate::store::{ClientPatch, NewClient, SortBy};
+use crate::store::{ClientPatch, ListQuery, NewClient, Owner, SortBy};
 
 pub(super) fn router() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, update, remove))
@@ -44,6 +44,9 @@ struct ClientCreate {
     mac: Option<String>,
     #[schema(max_length = 1000, nullable = false)]
     note: Option<String>,
+    /// The gateway to which the device is connected; the one that is asked when it is left out.
+    #[schema(min_length = 1, max_length = 64, nullable = false)]
+    gateway: Option<String>,
 }
 
 /// What is left out stays.
@@ -67,12 +70,17 @@ struct ClientUpdate {
 
 const SORTS: &[SortBy] = &[SortBy::Name, SortBy::Address, SortBy::Created, SortBy::Updated];
 
-/// Every registered client, oldest first or by ?sort=name, ip_cidr, created_at or updated_at;
-/// `-name` the other way round.
-#[utoipa::path(get, path = "/v1/clients", tag = "clients", params(ListParams, ("sort" = Option<String>, Query)),
+/// Every registered client of every gateway, oldest first or by ?sort=name, ip_cidr, created_at or
+/// updated_at; `-name` the other way round.
+#[utoipa::path(get, path = "/v1/clients", tag = "clients",
+    params(ListParams, ("sort" = Option<String>, Query), ("gateway" = Option<String>, Query)),
     responses((status = 200, body = List<Client>)))]
-async fn list(State(api): State<Arc<Api>>, params: Params) -> Result<Json<List<Client>>, Error> {
-    let query = params.only_list(SORTS)?;
+async fn list(State(api): State<Arc<Api>>, Params(mut fields): Params) -> Result<Json<List<Client>>, Error> {
+    let query = ListQuery {
+        gateway: fields.optional("gateway", values::gateway),
+        ..Params::list(&mut fields, SORTS)
+    };
+    fields.finish()?;
     Ok(Json(List::of(api.store.clients(&query).await?, &query)))
 }
 
@@ -82,7 +90,7 @@ async fn list(State(api): State<Arc<Api>>, params: Params) -> Result<Json<List<C
     responses((status = 201, body = Client)))]
 async fn create(State(api): State<Arc<Api>>, Body(fields): Body) -> Result<impl IntoResponse, Error> {
     let client = api.store.create_client(new_client(fields)?).await?;
-    api.engine.settle(client.id).await;
+    removal::settle(&api, Owner { client: client.id, gateway: client.gateway.clone() }).await;
     Ok(created(format!("/v1/clients/{}", client.id), client))
 }
 
@@ -106,7 +114,7 @@ async fn update(
     let may_close = patch.ip_cidr.is_some() || patch.mac.is_some();
     let client = api.store.update_client(id, patch).await?;
     if may_close {
-        api.engine.settle(id).await;
+        removal::settle(&api, Owner { client: id, gateway: client.gateway.clone() }).await;
     } else {
         api.engine.wake(id);
     }
@@ -122,8 +130,8 @@ async fn remove(
     Id(id): Id<ClientId>,
     params: Params,
 ) -> Result<Response, Error> {
-    api.store.remove_client(id, params.cascade()?).await?;
-    Ok(removal::answer(api.engine.settle(id).await))
+    let owner = api.store.remove_client(id, params.cascade()?, None).await?;
+    Ok(removal::answer(removal::settle(&api, owner).await))
 }
 
 fn new_client(mut fields: Fields) -> Result<NewClient, Error> {
@@ -131,8 +139,9 @@ fn new_client(mut fields: Fields) -> Result<NewClient, Error> {
     let ip_cidr = fields.required("ip_cidr", values::client_ip);
     let mac = fields.nullable("mac", values::mac).flatten();
     let note = fields.optional("note", values::note).unwrap_or_default();
+    let gateway = fields.optional("gateway", values::gateway);
     let (name, ip_cidr) = fields.finish_with(name.zip(ip_cidr))?;
-    Ok(NewClient { name, ip_cidr, mac, note })
+    Ok(NewClient { name, ip_cidr, mac, note, gateway })
 }
 
 fn client_patch(mut fields: Fields) -> Result<ClientPatch, Error> {
@@ -141,6 +150,7 @@ fn client_patch(mut fields: Fields) -> Result<ClientPatch, Error> {
         ip_cidr: fields.optional("ip_cidr", values::client_ip),
         mac: fields.nullable("mac", values::mac),
         note: fields.optional("note", values::note),
+        if_revision: None,
     };
     fields.finish()?;
     Ok(patch)

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::auth::{Caller, Rights};
+use super::auth::Caller;
 use super::error::Error;
 use super::frame::Remark;
 use super::input::Params;
@@ -37,8 +37,8 @@ async fn export(
 ) -> Result<Response, Error> {
     let secrets = fields.optional("secrets", values::boolean_word).unwrap_or(false);
     fields.finish()?;
-    if secrets && caller.rights != Rights::Of(Role::Admin) {
-        return Err(Error::Forbidden("only an admin may see the passwords of upstreams"));
+    if secrets {
+        caller.needs(Role::Admin)?;
     }
     let exported = api.store.snapshot().await?.export(secrets);
     let media = Media::wanted(&headers);

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::auth::Caller;
 use super::error::Error;
+use crate::store::By;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LONGEST_REQUEST_ID: usize = 64;
@@ -36,7 +37,8 @@ pub(super) async fn around(request: Request, next: Next) -> Response {
         if let Some(error) = failure(&mut response) {
             response = problem(&error, &id, response);
         }
-        let who = response.extensions().get::<Caller>().map_or("-", |caller| caller.name.as_str());
+        let By(who) = response.extensions().get::<Caller>().map(Caller::by).unwrap_or_default();
+        let who = who.as_deref().unwrap_or("-");
         let remark = response.extensions().get::<Remark>().map(|remark| remark.0);
         let (status, took) = (response.status().as_u16(), start.elapsed());
         tracing::info!(%method, path, status, ms = took.as_millis(), who, remark, "answered");

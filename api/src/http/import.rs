@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
+use axum::extract::{Request, State};
 use pgw_core::ids::ProxyId;
 use pgw_core::proxy::{ProxyAddress, Scheme};
 use serde::Serialize;
@@ -13,17 +13,17 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::error::{Error, FieldError};
-use super::input::{Params, unread};
+use super::input::{Params, all_of};
 use super::{Api, values};
 use crate::declarative::effect::bring_about;
 use crate::declarative::import::{Offered, Outcome, judge};
 use crate::store::applies::{Imported, Touched};
 
-const LARGEST_LIST: usize = 5 * 1024 * 1024;
+pub(super) const LARGEST_LIST: usize = 5 * 1024 * 1024;
 const MOST_LINES: usize = 10_000;
 
 pub(super) fn router() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(import)).layer(DefaultBodyLimit::max(LARGEST_LIST))
+    OpenApiRouter::new().routes(routes!(import))
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
@@ -78,7 +78,7 @@ async fn import(
     let scheme = fields.optional("scheme", values::scheme).unwrap_or(Scheme::Http);
     let dry_run = fields.optional("dry_run", values::boolean_word).unwrap_or(false);
     fields.finish()?;
-    let body = Bytes::from_request(request, &api).await.map_err(unread)?;
+    let body = all_of(request).await?;
     let lines = read(&body, scheme)?;
     let offered = lines.iter().filter_map(|(_, read)| read.as_ref().ok().cloned()).collect();
     let mut outcomes =

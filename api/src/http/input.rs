@@ -5,11 +5,11 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use pgw_core::ids::{ApplyId, ClientId, MappingId, ProxyId, TokenId};
+use pgw_core::ids::{ApplyId, ClientId, MappingId, ProxyId, TokenId, UserId};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::error::Error;
+use super::error::{Error, FieldError};
 use super::fields::Fields;
 use super::media::Media;
 use super::{sort, values};
@@ -24,14 +24,21 @@ pub(super) struct Body(pub(super) Fields);
 impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = Error;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Error> {
+        Self::of(request).await
+    }
+}
+
+impl Body {
+    /// For handlers that look at the request itself, too.
+    pub(super) async fn of(request: Request) -> Result<Self, Error> {
         if Media::sent(request.headers()) != Some(Media::Json) {
             return Err(Error::UnsupportedMedia("application/json"));
         }
-        let bytes = Bytes::from_request(request, state).await.map_err(unread)?;
+        let bytes = all_of(request).await?;
         match serde_json::from_slice(&bytes).map_err(Error::MalformedJson)? {
             Value::Object(given) => Ok(Self(Fields::of_body(given))),
-            _ => Err(Error::Validation(vec![super::error::FieldError {
+            _ => Err(Error::Validation(vec![FieldError {
                 pointer: String::new(),
                 detail: "the body must be a JSON object".to_owned(),
             }])),
@@ -39,7 +46,12 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     }
 }
 
-pub(super) fn unread(rejection: BytesRejection) -> Error {
+/// The body as it is, within the bound.
+pub(super) async fn all_of(request: Request) -> Result<Bytes, Error> {
+    Bytes::from_request(request, &()).await.map_err(unread)
+}
+
+fn unread(rejection: BytesRejection) -> Error {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
         Error::TooLarge
     } else {
@@ -126,7 +138,7 @@ macro_rules! named {
         }
     )+};
 }
-named!(ProxyId "proxy", ClientId "client", MappingId "mapping", TokenId "token", ApplyId "apply");
+named!(ProxyId "proxy", ClientId "client", MappingId "mapping", TokenId "token", UserId "user", ApplyId "apply");
 
 impl<S: Send + Sync, T: Named> FromRequestParts<S> for Id<T> {
     type Rejection = Error;

@@ -20,7 +20,7 @@ use super::input::{Body, Id, Params};
 use super::openapi::ListParams;
 use super::removal::{self, Removing};
 use super::{Api, List, created, values};
-use crate::store::{ListQuery, MappingPatch, NewMapping, SortBy};
+use crate::store::{ListQuery, MappingPatch, NewMapping, Owner, SortBy};
 
 pub(super) fn router() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
@@ -87,6 +87,7 @@ const SORTS: &[SortBy] = &[
         ("state" = Option<MappingState>, Query),
         ("client_id" = Option<ClientId>, Query),
         ("proxy_id" = Option<ProxyId>, Query),
+        ("gateway" = Option<String>, Query),
     ),
     responses((status = 200, body = List<Mapping>)))]
 async fn list(State(api): State<Arc<Api>>, Params(mut fields): Params) -> Result<Json<List<Mapping>>, Error> {
@@ -94,6 +95,7 @@ async fn list(State(api): State<Arc<Api>>, Params(mut fields): Params) -> Result
         state: fields.optional("state", values::word("PENDING, APPLIED, FAILED")),
         client_id: fields.optional("client_id", client_id),
         proxy_id: fields.optional("proxy_id", proxy_id),
+        gateway: fields.optional("gateway", values::gateway),
         ..Params::list(&mut fields, SORTS)
     };
     fields.finish()?;
@@ -133,7 +135,7 @@ async fn update(
     Body(fields): Body,
 ) -> Result<Json<Mapping>, Error> {
     let mapping = api.store.update_mapping(id, mapping_patch(fields)?).await?;
-    api.engine.settle(mapping.client_id).await;
+    removal::settle(&api, Owner { client: mapping.client_id, gateway: mapping.gateway }).await;
     Ok(Json(api.store.mapping(id).await?))
 }
 
@@ -146,8 +148,8 @@ async fn remove(
     Params(fields): Params,
 ) -> Result<Response, Error> {
     fields.finish()?;
-    let client = api.store.remove_mapping(id).await?;
-    Ok(removal::answer(api.engine.settle(client).await))
+    let owner = api.store.remove_mapping(id, None).await?;
+    Ok(removal::answer(removal::settle(&api, owner).await))
 }
 
 fn new_mapping(mut fields: Fields) -> Result<NewMapping, Error> {
@@ -166,6 +168,7 @@ fn mapping_patch(mut fields: Fields) -> Result<MappingPatch, Error> {
         priority: fields.optional("priority", values::priority),
         target: fields.optional("target", target),
         enabled: fields.optional("enabled", values::boolean),
+        if_revision: None,
     };
     fields.finish()?;
     Ok(patch)

@@ -87,10 +87,11 @@ struct ProxyUpdate {
     labels: Option<BTreeMap<String, String>>,
 }
 
-const SORTS: &[SortBy] = &[SortBy::Name, SortBy::Host, SortBy::Created, SortBy::Updated];
+const SORTS: &[SortBy] =
+    &[SortBy::Name, SortBy::Host, SortBy::Health, SortBy::Latency, SortBy::Created, SortBy::Updated];
 
-/// Every proxy, oldest first or by ?sort=name, host, created_at or updated_at; `-name` the other
-/// way round.
+/// Every proxy, oldest first or by ?sort=name, host, health (the worst first), latency_ms,
+/// created_at or updated_at; `-name` the other way round.
 #[utoipa::path(get, path = "/v1/proxies", tag = "proxies", params(ListParams, ("sort" = Option<String>, Query)),
     responses((status = 200, body = List<Proxy>)))]
 async fn list(State(api): State<Arc<Api>>, params: Params) -> Result<Json<List<Proxy>>, Error> {
@@ -129,8 +130,8 @@ async fn update(
         api.engine.proxy_changed(id).await;
     }
     match api.store.clients_of_proxy(id).await {
-        Ok(clients) => {
-            join_all(clients.into_iter().map(|client| api.engine.settle(client))).await;
+        Ok(owners) => {
+            join_all(owners.into_iter().map(|owner| removal::settle(&api, owner))).await;
         }
         // The change itself is made; the engine's next round finds it.
         Err(error) => {
@@ -145,8 +146,8 @@ async fn update(
 #[utoipa::path(delete, path = "/v1/proxies/{id}", tag = "proxies",
     params(("id" = ProxyId, Path), ("cascade" = Option<bool>, Query)), responses((status = 204), (status = 202, body = Removing)))]
 async fn remove(State(api): State<Arc<Api>>, Id(id): Id<ProxyId>, params: Params) -> Result<Response, Error> {
-    let clients = api.store.remove_proxy(id, params.cascade()?).await?;
-    let settled = join_all(clients.into_iter().map(|client| api.engine.settle(client))).await;
+    let owners = api.store.remove_proxy(id, params.cascade()?, None).await?;
+    let settled = join_all(owners.into_iter().map(|owner| removal::settle(&api, owner))).await;
     Ok(removal::answer(settled.into_iter().fold(Settled::Yes, Settled::and)))
 }
 
@@ -218,6 +219,7 @@ fn proxy_patch(mut fields: Fields) -> Result<ProxyPatch, Error> {
         enabled: fields.optional("enabled", values::boolean),
         note: fields.optional("note", values::note),
         labels: values::labels(&mut fields),
+        if_revision: None,
     };
     fields.finish()?;
     Ok(patch)

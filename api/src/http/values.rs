@@ -7,11 +7,13 @@ use pgw_core::ids::ClientIp;
 use pgw_core::mac::Mac;
 use pgw_core::proxy::{Credentials, Host, Scheme};
 use pgw_core::redact::Secret;
+use pgw_core::settings::{GATEWAY_ALLOWED, is_gateway_name};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::fields::{Fields, Read};
+use crate::passwords::{LONGEST_PASSWORD, SHORTEST_PASSWORD};
 
 const LONGEST_NAME: usize = 100;
 const LONGEST_NOTE: usize = 1000;
@@ -45,6 +47,11 @@ pub(super) fn name(value: &Value) -> Read<String> {
         "" => Err("is empty".to_owned()),
         name => bounded(name, LONGEST_NAME, is_printable),
     }
+}
+
+pub(super) fn gateway(value: &Value) -> Read<String> {
+    let name = text(value)?;
+    if is_gateway_name(name) { Ok(name.to_owned()) } else { Err(format!("must be {GATEWAY_ALLOWED}")) }
 }
 
 pub(super) fn note(value: &Value) -> Read<String> {
@@ -127,6 +134,25 @@ pub(super) fn password(value: &Value) -> Read<Secret> {
         password => {
             Credentials::new("user", password).map(|both| both.password).map_err(|error| error.to_string())
         }
+    }
+}
+
+/// One that somebody chooses to log in with.
+pub(super) fn new_password(value: &Value) -> Read<Secret> {
+    if text(value)?.chars().count() < SHORTEST_PASSWORD {
+        return Err(format!("is shorter than {SHORTEST_PASSWORD} characters"));
+    }
+    typed_password(value)
+}
+
+/// One that may be the right one.
+pub(super) fn typed_password(value: &Value) -> Read<Secret> {
+    match text(value)? {
+        "" => Err("is empty".to_owned()),
+        long if long.chars().count() > LONGEST_PASSWORD => {
+            Err(format!("is longer than {LONGEST_PASSWORD} characters"))
+        }
+        password => Ok(Secret::new(password)),
     }
 }
 

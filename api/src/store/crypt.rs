@@ -30,9 +30,15 @@ pub enum KeyError {
     )]
     Size { path: String, found: usize },
     #[error(
-        "{path} is missing, but the database holds passwords that only it opens; restore it from a backup"
+        "{path} is missing, but the database holds secrets that only it opens; copy it from another gateway \
+         that uses this database, or restore it from a backup"
     )]
     Missing { path: String },
+    #[error(
+        "{path} is not the key of this database's secrets; copy it from another gateway that uses this \
+         database, or restore it from a backup"
+    )]
+    Wrong { path: String },
     #[error("the system gives no random numbers: {0}")]
     Random(getrandom::Error),
 }

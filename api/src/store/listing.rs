@@ -13,6 +13,8 @@ pub struct ListQuery {
     pub after: Option<Cursor>,
     /// Part of a name, a host, an address or a note.
     pub q: Option<String>,
+    /// Clients and mappings only.
+    pub gateway: Option<String>,
     /// Mappings only.
     pub state: Option<MappingState>,
     /// Mappings only.
@@ -49,6 +51,8 @@ pub enum SortBy {
     Port,
     ClientName,
     ProxyName,
+    Health,
+    Latency,
 }
 
 /// The last of a page, by what decides its place: rows that come or go meanwhile move nobody
@@ -88,6 +92,8 @@ impl SortBy {
             Self::Port => "port",
             Self::ClientName => "client",
             Self::ProxyName => "proxy",
+            Self::Health => "health",
+            Self::Latency => "latency_ms",
         }
     }
 }

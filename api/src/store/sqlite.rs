@@ -11,11 +11,14 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use async_trait::async_trait;
 use sqlx::Connection as _;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 
 use super::open::{OpenError, Opening, READERS};
+
+use super::{Neighbours, News};
 
 pub use sql::SqlStore as SqliteStore;
 
@@ -23,10 +26,15 @@ static TABLES: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// What `sql` has to know of SQLite.
 mod db {
+    use std::future::{Ready, ready};
+
     use sqlx::{Acquire, Connection as _, Error, Sqlite, Transaction};
 
     pub(super) type Db = Sqlite;
     pub(super) type Connection = sqlx::SqliteConnection;
+
+    /// Several gateways may use it.
+    pub(super) const SHARED: bool = false;
 
     /// Takes the write lock at the start: a transaction that reads first and finds the lock
     /// taken later would fail whatever its patience.
@@ -36,6 +44,11 @@ mod db {
 
     pub(super) async fn begin_read(connection: &mut Connection) -> Result<Transaction<'_, Sqlite>, Error> {
         Acquire::begin(connection).await
+    }
+
+    /// There is nobody else to tell.
+    pub(super) fn notify(_: &mut Connection, _: &str) -> Ready<Result<(), Error>> {
+        ready(Ok(()))
     }
 }
 
@@ -59,9 +72,20 @@ impl SqliteStore {
             Box::pin(async move { Ok(!sqlx::SqliteConnection::is_in_transaction(connection)) })
         });
         let write = write.connect_with(options.clone()).await.map_err(failed)?;
+        TABLES.run(&write).await.map_err(|source| OpenError::migrating(&database, source))?;
         let read = opening.pool(READERS);
         let read = read.connect_with(options.pragma("query_only", "on")).await.map_err(failed)?;
-        Self::over(write, read, &TABLES, &database, opening).await
+        Self::over((write, read), Box::new(Nobody), opening).await
+    }
+}
+
+/// A file has one gateway.
+struct Nobody;
+
+#[async_trait]
+impl Neighbours for Nobody {
+    async fn next(&mut self) -> News {
+        std::future::pending().await
     }
 }
 

@@ -3,7 +3,9 @@
 pub(super) mod applies;
 pub(super) mod concurrency;
 pub(super) mod lists;
+pub(super) mod people;
 pub(super) mod removal;
+pub(super) mod revisions;
 pub(super) mod states;
 pub(super) mod writes;
 
@@ -65,6 +67,10 @@ macro_rules! every_store_test {
                 health_is_remembered,
                 what_was_found_of_a_former_way_of_dialling_is_not_written_down,
             }
+            revisions {
+                each_change_by_an_operator_is_another_revision_and_nothing_else_is,
+                a_change_that_was_meant_for_another_revision_is_refused_and_changes_nothing,
+            }
             removal {
                 a_thing_in_use_is_removed_only_with_cascade,
                 a_going_mapping_keeps_its_port_until_its_removal_is_finished,
@@ -83,6 +89,15 @@ macro_rules! every_store_test {
                 clients_that_come_at_the_same_time_get_different_lowest_ports,
                 of_many_equal_writes_one_wins_and_the_others_are_told,
                 an_exhausted_range_says_so_and_changes_nothing,
+            }
+            people {
+                a_user_is_found_by_name_changed_and_gone,
+                a_change_of_a_former_revision_changes_nothing,
+                the_last_admin_is_neither_removed_nor_demoted,
+                a_session_ends_with_what_it_was_opened_for,
+                sessions_are_forgotten_when_they_are_old_or_too_many,
+                an_answer_is_claimed_once_kept_and_given_to_the_same_request,
+                of_many_who_claim_the_same_answer_one_gets_it,
             }
         }
     };
@@ -113,6 +128,7 @@ fn new_client(last: u8) -> NewClient {
         ip_cidr: format!("192.168.2.{last}").parse().unwrap(),
         mac: None,
         note: String::new(),
+        gateway: None,
     }
 }
 
@@ -130,6 +146,11 @@ async fn mapped(store: &dyn Store, last: u8, proxy: &Proxy) -> (Client, Mapping)
     let client = store.create_client(new_client(last)).await.unwrap();
     let mapping = store.create_mapping(between(&client, proxy), &ports()).await.unwrap();
     (client, mapping)
+}
+
+#[track_caller]
+fn clients(owners: Result<Vec<Owner>, StoreError>) -> Vec<ClientId> {
+    owners.unwrap().into_iter().map(|owner| owner.client).collect()
 }
 
 #[track_caller]

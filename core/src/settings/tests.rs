@@ -148,3 +148,14 @@ fn urls_are_read_into_what_is_dialled() {
         assert_eq!(got, want, "{text:?}");
     }
 }
+
+#[test]
+fn who_may_be_meant_and_how_strict_changes_are() {
+    let set = api(&[("PGW_ALLOWED_HOSTS", "gw.example.org"), ("PGW_IF_MATCH", "required")]).unwrap();
+    assert_eq!(set.if_match, IfMatch::Required);
+    assert!(set.allowed_hosts.unwrap().allow("gw.example.org:8080"));
+    let unset = api(&[]).unwrap();
+    assert_eq!((unset.if_match, unset.allowed_hosts), (IfMatch::Optional, None));
+    let line = api(&[("PGW_ALLOWED_HOSTS", "*"), ("PGW_IF_MATCH", "yes")]).unwrap_err().to_string();
+    assert!(line.contains("PGW_ALLOWED_HOSTS=\"*\"") && line.contains("PGW_IF_MATCH=\"yes\""), "{line}");
+}

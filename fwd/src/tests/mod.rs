@@ -146,7 +146,7 @@ impl Gateway {
 
 /// As if the connection came through the redirect.
 fn redirected(from: Ipv4Addr) -> Lookup {
-    Arc::new(move |_stream| Ok(Origin { from, to: DESTINATION }))
+    Arc::new(move |_stream, _peer| Ok(Origin { from, to: DESTINATION }))
 }
 
 /// Where nobody listens.

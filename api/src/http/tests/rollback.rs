@@ -53,7 +53,10 @@ async fn what_is_confirmed_in_time_stays_and_one_waits_at_a_time() {
     let applied = gateway.post("/v1/apply?confirm_within=60s", document(&["a"])).await.json();
     let id = applied["apply_id"].as_str().unwrap();
     let told = gateway.get("/v1/apply").await.json()["waiting"].clone();
-    assert_eq!((&told["id"], &told["by"], &told["state"]), (&json!(id), &json!("admin"), &json!("waiting")));
+    assert_eq!(
+        (&told["id"], &told["by"], &told["state"]),
+        (&json!(id), &json!("token admin"), &json!("waiting"))
+    );
     assert_eq!(told["confirm_by"], applied["confirm_by"]);
     gateway.post("/v1/apply", document(&["b"])).await.refused(409, "apply_pending");
     assert_eq!(gateway.post("/v1/apply?dry_run=true", document(&["b"])).await.status, 200);

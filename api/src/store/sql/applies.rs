@@ -57,12 +57,12 @@ pub(super) async fn apply(
         let confirm_by = waiting.confirm_by.0;
         return Ok(Err(Refused::Conflict(Conflict::ApplyPending { confirm_by })));
     }
-    let now = snapshot(db, vault).await?;
+    let now = snapshot(db, gateway, vault).await?;
     let plan = match prepare(document, &now, &terms.ports) {
         Ok(plan) => plan,
         Err(refused) => return Ok(Err(refused)),
     };
-    let touched = carry_out(db, vault, &plan, &now, &terms.ports).await?;
+    let touched = carry_out(db, gateway, vault, &plan, &now, &terms.ports).await?;
     let record = remember(db, vault, gateway, &plan, &now, terms).await?;
     Ok(Ok(Applied { plan, touched, record }))
 }
@@ -131,26 +131,27 @@ pub(super) async fn roll_back(
     let opened = vault.open_at(&place(id), &sealed);
     let undo: Option<Wanted> = opened.and_then(|plain| serde_json::from_slice(&plain).ok());
     let undo = undo.ok_or_else(|| StoreError::Sealed { what: format!("apply {id}") })?;
-    let now = snapshot(db, vault).await?;
+    let now = snapshot(db, gateway, vault).await?;
     let plan = plan(&undo.fitted(&now), &now);
-    let touched = carry_out(db, vault, &plan, &now, ports).await?;
+    let touched = carry_out(db, gateway, vault, &plan, &now, ports).await?;
     let record = end(db, id, ApplyState::RolledBack).await?.into();
     Ok(Some(Applied { plan, touched, record: Some(record) }))
 }
 
 pub(super) async fn import(
     db: &mut Connection,
+    gateway: &str,
     vault: &Vault,
     offered: Vec<Offered>,
 ) -> Result<Vec<Imported>, StoreError> {
-    let known = proxies::entries(db, vault).await?;
+    let known = proxies::entries(db, gateway, vault).await?;
     let mut ids: BTreeMap<_, _> = known.iter().map(|(id, entry)| (entry.name.clone(), *id)).collect();
     let entries: Vec<_> = known.into_iter().map(|(_, entry)| entry).collect();
     let mut imported = Vec::with_capacity(offered.len());
     for outcome in judge(offered, &entries) {
         imported.push(match outcome {
             Outcome::New(new) => {
-                let made = proxies::create(db, vault, new).await?;
+                let made = proxies::create(db, gateway, vault, new).await?;
                 ids.insert(made.name.clone(), made.id);
                 Imported::Created(made.id, made.name)
             }

@@ -9,10 +9,11 @@ use sqlx::types::Text;
 use uuid::Uuid;
 
 use super::db::Connection;
+use super::gateways::{self, tell};
 use super::lists::{Column, Listing};
-use super::values::{Number, Word, now, pattern};
+use super::values::{Number, Word, now, pattern, unchanged};
 use super::{clients, ports, proxies};
-use crate::store::{Conflict, ListQuery, MappingPatch, NewMapping, Page, SortBy, StoreError};
+use crate::store::{Conflict, ListQuery, MappingPatch, NewMapping, News, Owner, Page, SortBy, StoreError};
 
 /// A row of `mappings` with its client's port.
 #[derive(sqlx::FromRow)]
@@ -23,9 +24,11 @@ pub(super) struct Row {
     priority: Number<u16>,
     target: Word<Target>,
     enabled: bool,
+    gateway: String,
     port: Number<u16>,
     state: Word<MappingState>,
     reason: String,
+    revision: i64,
     applied_at: Option<Text<Timestamp>>,
     created_at: Text<Timestamp>,
     updated_at: Text<Timestamp>,
@@ -41,9 +44,11 @@ impl From<Row> for Mapping {
             priority: row.priority.0,
             target: row.target.0,
             enabled: row.enabled,
+            gateway: row.gateway,
             port: row.port.0,
             state: row.state.0,
             reason: row.reason,
+            revision: row.revision,
             applied_at: row.applied_at.map(|Text(at)| at),
             created_at: row.created_at.0,
             updated_at: row.updated_at.0,
@@ -53,18 +58,20 @@ impl From<Row> for Mapping {
 
 pub(super) async fn create(
     db: &mut Connection,
+    own: &str,
     new: NewMapping,
     range: &PortRange,
 ) -> Result<Mapping, StoreError> {
-    present(clients::live(db, new.client_id).await)?;
-    present(proxies::live(db, new.proxy_id).await)?;
-    ports::ensure(db, &[new.client_id], range).await?;
-    let id = insert(db, new).await?;
+    let gateway = present(clients::live(db, new.client_id).await)?.gateway;
+    present(proxies::live(db, own, new.proxy_id).await)?;
+    let range = if gateway == own { range.clone() } else { gateways::known(db, &gateway).await? };
+    ports::ensure(db, &gateway, &[new.client_id], &range).await?;
+    let id = insert(db, own, new).await?;
     Ok(live(db, id).await?.into())
 }
 
 /// Of a client that has a port.
-pub(super) async fn insert(db: &mut Connection, new: NewMapping) -> Result<MappingId, StoreError> {
+pub(super) async fn insert(db: &mut Connection, own: &str, new: NewMapping) -> Result<MappingId, StoreError> {
     let id = MappingId(Uuid::now_v7());
     sqlx::query(
         "insert into mappings
@@ -78,20 +85,34 @@ pub(super) async fn insert(db: &mut Connection, new: NewMapping) -> Result<Mappi
     .bind(Word(new.target))
     .bind(new.enabled)
     .bind(Text(now()))
-    .execute(db)
+    .execute(&mut *db)
     .await?;
+    tell(db, own, News::Client(new.client_id)).await?;
     Ok(id)
 }
 
-/// Every one that is there.
-pub(super) async fn all(db: &mut Connection) -> Result<Vec<Mapping>, StoreError> {
+/// Every one of a gateway's clients that is there.
+pub(super) async fn of_gateway(db: &mut Connection, gateway: &str) -> Result<Vec<Mapping>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
-        "select m.*, ports.port from mappings m join ports on ports.client_id = m.client_id
-         where m.removed_at is null",
+        "select m.*, ports.gateway, ports.port from mappings m join ports on ports.client_id = m.client_id
+         where ports.gateway = $1 and m.removed_at is null",
     )
+    .bind(gateway)
     .fetch_all(db)
     .await?;
     Ok(rows.into_iter().map(Mapping::from).collect())
+}
+
+/// Through which proxies clients of other gateways lead, and of which.
+pub(super) async fn elsewhere(db: &mut Connection, own: &str) -> Result<Vec<(ProxyId, String)>, StoreError> {
+    let rows: Vec<(Uuid, String)> = sqlx::query_as(
+        "select distinct m.proxy_id, c.gateway from mappings m join clients c on c.id = m.client_id
+         where c.gateway <> $1 and m.removed_at is null",
+    )
+    .bind(own)
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|(proxy, gateway)| (ProxyId(proxy), gateway)).collect())
 }
 
 /// For a mapping, a client or proxy that is not there is a mistake in what was sent.
@@ -114,7 +135,7 @@ pub(super) async fn list(db: &mut Connection, query: &ListQuery) -> Result<Page<
     };
     let listing = Listing::new(query, column, "m.id");
     let statement = listing.statement(
-        "m.*, ports.port",
+        "m.*, ports.gateway, ports.port",
         r"mappings m
           join ports on ports.client_id = m.client_id
           join clients c on c.id = m.client_id
@@ -124,20 +145,22 @@ pub(super) async fn list(db: &mut Connection, query: &ListQuery) -> Result<Page<
                  or lower(p.name) like $1 escape '\' or lower(p.host) like $1 escape '\')
             and ($2 is null or m.state = $2)
             and ($3 is null or m.client_id = $3)
-            and ($4 is null or m.proxy_id = $4)",
-        4,
+            and ($4 is null or m.proxy_id = $4)
+            and ($5 is null or ports.gateway = $5)",
+        5,
     );
     let filled = sqlx::query(statement)
         .bind(pattern(query))
         .bind(query.state.map(Word))
         .bind(query.client_id.map(|id| id.0))
-        .bind(query.proxy_id.map(|id| id.0));
+        .bind(query.proxy_id.map(|id| id.0))
+        .bind(query.gateway.clone());
     listing.page(db, filled, |row: &Row| row.id).await
 }
 
 pub(super) async fn live(db: &mut Connection, id: MappingId) -> Result<Row, StoreError> {
     sqlx::query_as(
-        "select m.*, ports.port from mappings m join ports on ports.client_id = m.client_id
+        "select m.*, ports.gateway, ports.port from mappings m join ports on ports.client_id = m.client_id
          where m.id = $1 and m.removed_at is null",
     )
     .bind(id.0)
@@ -149,7 +172,7 @@ pub(super) async fn live(db: &mut Connection, id: MappingId) -> Result<Row, Stor
 /// In failover order.
 pub(super) async fn of_client(db: &mut Connection, client: ClientId) -> Result<Vec<Row>, StoreError> {
     Ok(sqlx::query_as(
-        "select m.*, ports.port from mappings m join ports on ports.client_id = m.client_id
+        "select m.*, ports.gateway, ports.port from mappings m join ports on ports.client_id = m.client_id
          where m.client_id = $1 order by m.priority, m.id",
     )
     .bind(client.0)
@@ -157,28 +180,29 @@ pub(super) async fn of_client(db: &mut Connection, client: ClientId) -> Result<V
     .await?)
 }
 
-pub(super) async fn clients_of_proxy(
-    db: &mut Connection,
-    proxy: ProxyId,
-) -> Result<Vec<ClientId>, StoreError> {
-    let ids: Vec<Uuid> =
-        sqlx::query_scalar("select distinct client_id from mappings where proxy_id = $1 order by client_id")
-            .bind(proxy.0)
-            .fetch_all(db)
-            .await?;
-    Ok(ids.into_iter().map(ClientId).collect())
+pub(super) async fn clients_of_proxy(db: &mut Connection, proxy: ProxyId) -> Result<Vec<Owner>, StoreError> {
+    let rows: Vec<(Uuid, String)> = sqlx::query_as(
+        "select id, gateway from clients
+         where id in (select client_id from mappings where proxy_id = $1) order by id",
+    )
+    .bind(proxy.0)
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|(id, gateway)| Owner { client: ClientId(id), gateway }).collect())
 }
 
 pub(super) async fn update(
     db: &mut Connection,
+    own: &str,
     id: MappingId,
     patch: MappingPatch,
 ) -> Result<Mapping, StoreError> {
     let mut row = live(db, id).await?;
+    unchanged(patch.if_revision, row.revision)?;
     let proxy_id = patch.proxy_id.map_or(row.proxy_id, |id| id.0);
     let enabled = patch.enabled.unwrap_or(row.enabled);
     if proxy_id != row.proxy_id {
-        present(proxies::live(db, ProxyId(proxy_id)).await)?;
+        present(proxies::live(db, own, ProxyId(proxy_id)).await)?;
     }
     // PENDING and FAILED mean closed. One that is switched off is as open as it was until the door
     // is shut; whoever shuts it says so.
@@ -188,7 +212,7 @@ pub(super) async fn update(
     }
     sqlx::query(
         "update mappings set proxy_id = $2, priority = $3, target = $4, enabled = $5,
-            state = $6, reason = $7, applied_at = $8, updated_at = $9
+            state = $6, reason = $7, applied_at = $8, revision = revision + 1, updated_at = $9
          where id = $1",
     )
     .bind(id.0)
@@ -202,18 +226,26 @@ pub(super) async fn update(
     .bind(Text(now()))
     .execute(&mut *db)
     .await?;
+    tell(db, own, News::Client(ClientId(row.client_id))).await?;
     Ok(live(db, id).await?.into())
 }
 
-pub(super) async fn remove(db: &mut Connection, id: MappingId) -> Result<ClientId, StoreError> {
-    let owner: Option<Uuid> = sqlx::query_scalar(
-        "update mappings set removed_at = $2 where id = $1 and removed_at is null returning client_id",
-    )
-    .bind(id.0)
-    .bind(Text(now()))
-    .fetch_optional(db)
-    .await?;
-    owner.map(ClientId).ok_or(StoreError::NotFound("mapping"))
+pub(super) async fn remove(
+    db: &mut Connection,
+    own: &str,
+    id: MappingId,
+    if_revision: Option<i64>,
+) -> Result<Owner, StoreError> {
+    let row = live(db, id).await?;
+    unchanged(if_revision, row.revision)?;
+    let client = ClientId(row.client_id);
+    sqlx::query("update mappings set removed_at = $2 where id = $1")
+        .bind(id.0)
+        .bind(Text(now()))
+        .execute(&mut *db)
+        .await?;
+    tell(db, own, News::Client(client)).await?;
+    Ok(Owner { client, gateway: row.gateway })
 }
 
 /// `applied_at` tells since when it is open without a break.

@@ -8,17 +8,23 @@
 mod applies;
 mod carry_out;
 mod clients;
+mod gateways;
 mod lent;
 mod lists;
 mod mappings;
+mod people;
 mod plans;
 mod ports;
 mod proxies;
+mod replies;
+mod sessions;
 mod snapshot;
 mod store;
 mod store_applies;
 mod tokens;
+mod users;
 mod values;
+mod vault;
 
 use super::db;
 pub use store::SqlStore;

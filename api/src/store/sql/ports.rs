@@ -1,4 +1,4 @@
-//! Which port is whose. Every caller that changes something holds the write lock, so
+//! Which port is whose, on each gateway. Every caller that changes something holds the write lock, so
 //! nobody takes a port in between.
 
 use std::collections::BTreeSet;
@@ -14,13 +14,15 @@ use crate::store::{Conflict, StoreError};
 /// Each client's port, also while its last mapping is going; otherwise the lowest that nobody has.
 pub(super) async fn ensure(
     db: &mut Connection,
+    gateway: &str,
     clients: &[ClientId],
     range: &PortRange,
 ) -> Result<(), StoreError> {
-    let (mut taken, owners): (BTreeSet<u16>, BTreeSet<Uuid>) = taken(db).await?.into_iter().unzip();
+    let (mut taken, owners): (BTreeSet<u16>, BTreeSet<Uuid>) = taken(db, gateway).await?.into_iter().unzip();
     for client in clients.iter().filter(|client| !owners.contains(&client.0)) {
         let port = lowest_free(range, &taken)?;
-        sqlx::query("insert into ports (port, client_id) values ($1, $2)")
+        sqlx::query("insert into ports (gateway, port, client_id) values ($1, $2, $3)")
+            .bind(gateway)
             .bind(Number(port))
             .bind(client.0)
             .execute(&mut *db)
@@ -32,15 +34,20 @@ pub(super) async fn ensure(
 
 /// Moves whoever has a port outside the range, which somebody has changed, to one inside: the
 /// agent's rules guard the range and nothing else.
-pub(super) async fn keep_within(db: &mut Connection, range: &PortRange) -> Result<(), StoreError> {
+pub(super) async fn keep_within(
+    db: &mut Connection,
+    gateway: &str,
+    range: &PortRange,
+) -> Result<(), StoreError> {
     let (inside, outside): (Vec<_>, Vec<_>) =
-        taken(db).await?.into_iter().partition(|(port, _)| range.contains(*port));
+        taken(db, gateway).await?.into_iter().partition(|(port, _)| range.contains(*port));
     let mut taken: BTreeSet<u16> = inside.into_iter().map(|(port, _)| port).collect();
     for (old, _owner) in outside {
         let port = lowest_free(range, &taken)?;
-        sqlx::query("update ports set port = $1 where port = $2")
+        sqlx::query("update ports set port = $1 where port = $2 and gateway = $3")
             .bind(Number(port))
             .bind(Number(old))
+            .bind(gateway)
             .execute(&mut *db)
             .await?;
         tracing::info!(from = old, to = port, "a client's port lay outside of the configured range");
@@ -49,9 +56,12 @@ pub(super) async fn keep_within(db: &mut Connection, range: &PortRange) -> Resul
     Ok(())
 }
 
-pub(super) async fn taken(db: &mut Connection) -> Result<Vec<(u16, Uuid)>, StoreError> {
+pub(super) async fn taken(db: &mut Connection, gateway: &str) -> Result<Vec<(u16, Uuid)>, StoreError> {
     let rows: Vec<(Number<u16>, Uuid)> =
-        sqlx::query_as("select port, client_id from ports order by port").fetch_all(db).await?;
+        sqlx::query_as("select port, client_id from ports where gateway = $1 order by port")
+            .bind(gateway)
+            .fetch_all(db)
+            .await?;
     Ok(rows.into_iter().map(|(port, owner)| (port.0, owner)).collect())
 }
 

@@ -12,23 +12,28 @@ use crate::declarative::snapshot::{KnownClient, KnownMapping, KnownProxy, Snapsh
 use crate::store::StoreError;
 use crate::store::crypt::Vault;
 
-pub(super) async fn snapshot(db: &mut Connection, vault: &Vault) -> Result<Snapshot, StoreError> {
-    let taken = ports::taken(db).await?;
+pub(super) async fn snapshot(db: &mut Connection, own: &str, vault: &Vault) -> Result<Snapshot, StoreError> {
+    let taken = ports::taken(db, own).await?;
     let mut now = Snapshot::default();
     let mut names: BTreeMap<ProxyId, String> = BTreeMap::new();
-    for (id, entry) in proxies::entries(db, vault).await? {
+    for (id, entry) in proxies::entries(db, own, vault).await? {
         names.insert(id, entry.name.clone());
         now.proxies.insert(entry.name.clone(), KnownProxy { id, entry, elsewhere: [].into() });
+    }
+    for (id, gateway) in mappings::elsewhere(db, own).await? {
+        if let Some(proxy) = names.get(&id).and_then(|name| now.proxies.get_mut(name)) {
+            proxy.elsewhere.insert(gateway);
+        }
     }
     let owners: BTreeSet<ClientId> = taken.iter().map(|(_, owner)| ClientId(*owner)).collect();
     let mut clients: BTreeMap<ClientId, KnownClient> = BTreeMap::new();
     let mut addresses = BTreeMap::new();
-    for Client { id, name, ip_cidr, mac, note, .. } in clients::all(db).await? {
+    for Client { id, name, ip_cidr, mac, note, .. } in clients::of_gateway(db, own).await? {
         addresses.insert(id, ip_cidr);
         let (has_port, mappings) = (owners.contains(&id), BTreeMap::new());
         clients.insert(id, KnownClient { id, name, mac, note, has_port, mappings });
     }
-    for mapping in mappings::all(db).await? {
+    for mapping in mappings::of_gateway(db, own).await? {
         let proxy = names.get(&mapping.proxy_id).cloned();
         let (Some(proxy), Some(client)) = (proxy, clients.get_mut(&mapping.client_id)) else { continue };
         let entry = MappingEntry {

@@ -17,7 +17,7 @@ use crate::store::applies::{Applied, Applies, ApplyRecord, Imported, Terms};
 #[async_trait]
 impl Applies for SqlStore {
     async fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        in_one_read!(self, db => snapshot::snapshot(db, &self.vault))
+        in_one_read!(self, db => snapshot::snapshot(db, &self.gateway, &self.vault))
     }
 
     async fn apply(&self, document: Document, terms: &Terms) -> Result<Result<Applied, Refused>, StoreError> {
@@ -37,6 +37,6 @@ impl Applies for SqlStore {
     }
 
     async fn import(&self, offered: Vec<Offered>) -> Result<Vec<Imported>, StoreError> {
-        in_one_write!(self, db => applies::import(db, &self.vault, offered))
+        in_one_write!(self, db => applies::import(db, &self.gateway, &self.vault, offered))
     }
 }

@@ -9,7 +9,7 @@ use sqlx::error::BoxDynError;
 use sqlx::{Database, Decode, Encode, Type};
 
 use super::db::Db;
-use crate::store::ListQuery;
+use crate::store::{ListQuery, StoreError};
 
 type ArgumentBuffer = <Db as Database>::ArgumentBuffer;
 type TypeInfo = <Db as Database>::TypeInfo;
@@ -79,6 +79,14 @@ impl<'r, T: TryFrom<i64, Error: Into<BoxDynError>>> Decode<'r, Db> for Number<T>
 pub(super) fn now() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+}
+
+/// A write that was meant for what somebody had seen is refused once it is something else.
+pub(super) fn unchanged(seen: Option<i64>, revision: i64) -> Result<(), StoreError> {
+    match seen {
+        Some(seen) if seen != revision => Err(StoreError::Stale { revision }),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// For `lower(…) like … escape '\'`: anywhere in the text, with the operator's % and _ meant
