@@ -9,6 +9,7 @@ mod alone;
 mod closed;
 mod crashes;
 mod crowds;
+mod documents;
 mod drift;
 mod drill;
 mod evidence;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         flows::TESTS,
         interfaces::TESTS,
         removal::TESTS,
+        documents::TESTS,
         silence::TESTS,
         rules::TESTS,
         ways::TESTS,
