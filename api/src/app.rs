@@ -30,8 +30,9 @@ use crate::health::evidence::Evidence;
 use crate::health::probe::HttpProbe;
 use crate::health::scheduler::Scheduler;
 use crate::known::known;
+use crate::neighbourhood::Neighbourhood;
 use crate::shared::Shared;
-use crate::store::{Store, StoreError};
+use crate::store::{Presence, Store, StoreError};
 use crate::units::{self, Units};
 
 /// How long a caller waits for rule and forwarder to be what was asked for.
@@ -61,11 +62,18 @@ pub struct Parts {
     converge: ConvergeTask,
     scheduler: Scheduler,
     evidence: Evidence,
+    neighbourhood: Neighbourhood,
     deaths: tokio::sync::mpsc::UnboundedReceiver<u16>,
 }
 
 pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Result<Parts> {
     store.keep_ports_within(&settings.ports).await?;
+    let presence = Presence {
+        version: env!("CARGO_PKG_VERSION"),
+        ports: settings.ports.clone(),
+        started_at: Timestamp::now(),
+    };
+    store.show_presence(&presence).await?;
     let board = Arc::new(Board::new(settings.reconcile_interval * BELIEVED_INTERVALS));
     let transport = Arc::new(Http::new(&settings.agent_url, internal_token_file(&settings.state_dir))?);
     let (agent, agent_task): (AgentClient, _) = agent_client::connect(transport, board.clone());
@@ -107,6 +115,13 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         run_dir: settings.run_dir.clone(),
         told,
     };
+    let neighbourhood = Neighbourhood {
+        store: store.clone(),
+        board: board.clone(),
+        converger: converger.clone(),
+        health: health.clone(),
+        presence,
+    };
     let generations = Generations::new(Timestamp::now());
     let engine = Arc::new(Machinery {
         store,
@@ -119,7 +134,7 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         dns: settings.dns,
         running: Shared::default(),
     });
-    Ok(Parts { engine, agent: agent_task, converge, scheduler, evidence, deaths })
+    Ok(Parts { engine, agent: agent_task, converge, scheduler, evidence, neighbourhood, deaths })
 }
 
 impl Parts {
@@ -128,6 +143,7 @@ impl Parts {
         tasks.spawn(self.converge.run(stop.clone()));
         tasks.spawn(self.scheduler.run(stop.clone()));
         tasks.spawn(self.evidence.run(stop.clone()));
+        tasks.spawn(self.neighbourhood.run(stop.clone()));
         let (mut deaths, converger, stop) = (self.deaths, self.engine.converger.clone(), stop.clone());
         tasks.spawn(async move {
             while let Some(Some(port)) = stop.run_until_cancelled(deaths.recv()).await {
@@ -185,6 +201,10 @@ impl Engine for Machinery {
         };
         let first_look =
             (!self.converger.has_swept()).then(|| "the first look at every client is under way".to_owned());
+        let namesake = self
+            .board
+            .namesake()
+            .then(|| format!("another gateway that is running is called {:?}", self.store.gateway()));
         let running = async { self.units.running().await.map(|all| all.len()).map_err(|e| e.to_string()) };
         let running = self.running.get(running).await;
         let forwarders = match &running {
@@ -194,6 +214,7 @@ impl Engine for Machinery {
         vec![
             entry("agent", self.board.agent_trouble(), "it answers, and the kernel holds what it said"),
             entry("forwarders", running.err(), &forwarders),
+            entry("gateway", namesake, "no other gateway has its name"),
             entry("health", self.board.checks_error(), "upstreams can be asked"),
             entry("start", first_look, "every client has been looked at"),
         ]

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ pub struct Board {
     health: RwLock<HashMap<ProxyId, Health>>,
     /// When the gateway itself could last not check an upstream, and why.
     checks_failed: RwLock<Option<(Instant, String)>>,
+    /// Another gateway that is running has this one's name.
+    namesake: AtomicBool,
     forwarders: watch::Sender<Forwarders>,
     kernel: RwLock<Kernel>,
     /// How long a confirmation is believed while the agent does not answer.
@@ -51,6 +54,7 @@ impl Board {
         Self {
             health: RwLock::default(),
             checks_failed: RwLock::default(),
+            namesake: AtomicBool::new(false),
             forwarders: watch::Sender::default(),
             kernel: RwLock::new(kernel),
             believed_for,
@@ -78,6 +82,14 @@ impl Board {
     pub fn checks_error(&self) -> Option<String> {
         let last = read(&self.checks_failed);
         last.as_ref().filter(|(at, _)| at.elapsed() < CHECKS_FAILED_FOR).map(|(_, why)| why.clone())
+    }
+
+    pub fn set_namesake(&self, there_is_one: bool) {
+        self.namesake.store(there_is_one, Ordering::Relaxed);
+    }
+
+    pub fn namesake(&self) -> bool {
+        self.namesake.load(Ordering::Relaxed)
     }
 
     /// The forwarder on this port listens, and has loaded these mappings.

@@ -14,6 +14,7 @@ pub mod gateway;
 pub mod health;
 pub mod http;
 pub mod known;
+pub mod neighbourhood;
 pub mod passwords;
 pub mod secret_file;
 pub mod shared;

@@ -72,8 +72,9 @@ async fn run(settings: ApiSettings) -> anyhow::Result<()> {
     let listener = TcpListener::bind(settings.listen)
         .await
         .with_context(|| format!("PGW_API_LISTEN={} cannot be listened on", settings.listen))?;
-    let gateway = gateway::name(settings.gateway.as_deref())?;
+    let gateway = gateway::name(settings.gateway.as_deref(), &settings.state_dir, &settings.database_url)?;
     let store = open(&settings.database_url, &Opening::new(&gateway, &settings.key_file)).await?;
+    gateway::keep(&gateway, &settings.state_dir)?;
     let auth =
         credentials::prepare(&settings.state_dir, store.as_ref(), settings.admin_token.as_ref()).await?;
     let doors = Doors {

@@ -3,6 +3,21 @@
 
 use crate::hosts::Authority;
 
+/// The one cookie: what a session is known by.
+pub const SESSION_COOKIE: &str = "pgw_session";
+/// 256 bits as base64.
+const SESSION_LENGTH: usize = 43;
+
+/// The session among the cookies of a request, whose `Cookie` headers these are.
+pub fn session_of<'a>(lines: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let letter = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    pairs
+        .filter(|(name, _)| *name == SESSION_COOKIE)
+        .map(|(_, value)| value)
+        .find(|value| value.len() == SESSION_LENGTH && value.bytes().all(letter))
+}
+
 /// What a request says of where it comes from.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Asked<'a> {
@@ -24,7 +39,17 @@ pub enum Whence {
     Unsaid,
 }
 
-impl Asked<'_> {
+impl<'a> Asked<'a> {
+    /// By a request's headers. pgw-ui hands on as what it was asked; no page of somebody else can
+    /// add that header to a request.
+    pub fn of(header: impl Fn(&'static str) -> Option<&'a str>) -> Self {
+        Self {
+            host: header("x-forwarded-host").or_else(|| header("host")),
+            origin: header("origin"),
+            fetch_site: header("sec-fetch-site"),
+        }
+    }
+
     pub fn whence(&self) -> Whence {
         match (self.fetch_site, self.origin) {
             // It knows better than we do, who may stand behind somebody that changes Host.
@@ -57,6 +82,25 @@ fn is_of(origin: &str, host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_session_is_found_among_other_cookies_and_nothing_else_is_taken_for_it() {
+        let right = "a".repeat(SESSION_LENGTH);
+        for (lines, want) in [
+            (vec![format!("pgw_session={right}")], true),
+            (vec![format!("theme=dark; pgw_session={right}; x=y")], true),
+            (vec!["theme=dark".to_owned(), format!("pgw_session={right}")], true),
+            (vec![format!("pgw_session=short; pgw_session={right}")], true),
+            (vec![format!("other_pgw_session={right}")], false),
+            (vec![format!("pgw_session={right}a")], false),
+            (vec![format!("pgw_session={}%", &right[1..])], false),
+            (vec!["pgw_session".to_owned()], false),
+            (vec![], false),
+        ] {
+            let found = session_of(lines.iter().map(String::as_str));
+            assert_eq!(found.is_some(), want, "{lines:?}");
+        }
+    }
 
     #[test]
     fn a_page_is_ours_if_it_came_from_the_same_host_and_port() {

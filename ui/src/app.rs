@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Json, Router, middleware};
+use pgw_core::hosts::AllowedHosts;
+use pgw_core::resources::host_name;
 use pgw_core::settings::UiSettings;
 use serde_json::json;
 
@@ -23,10 +27,32 @@ pub(crate) fn router(settings: &UiSettings) -> Result<Router, BuildError> {
     for file in web::FILES.iter() {
         router = router.route(file.path, get(async move |request| file.answer(&request)));
     }
+    let hosts = settings.allowed_hosts.clone();
+    let hosts = hosts.unwrap_or_else(|| AllowedHosts::of_machine(&host_name().unwrap_or_default()));
     Ok(router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn_with_state(Arc::new(hosts), known_host))
         .layer(middleware::from_fn(headers::secure)))
+}
+
+/// A name that nobody gave this machine may be led here by somebody else's page.
+async fn known_host(
+    State(hosts): State<Arc<AllowedHosts>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let in_target = request.uri().authority().map(|authority| authority.as_str());
+    let in_headers = request.headers().get_all(header::HOST).iter().map(|host| host.to_str().unwrap_or(""));
+    // Whoever gives none is no browser.
+    if in_target.into_iter().chain(in_headers).all(|host| hosts.allow(host)) {
+        return Ok(next.run(request).await);
+    }
+    Err(Problem::new(
+        StatusCode::MISDIRECTED_REQUEST,
+        "host_not_allowed",
+        "pgw-ui is not asked under this name. Use its address, or add the name to PGW_ALLOWED_HOSTS.",
+    ))
 }
 
 async fn healthz() -> Response {
@@ -50,7 +76,7 @@ async fn method_not_allowed() -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::played::{client, fetch, nobody, run, ui};
+    use crate::played::{client, fetch, nobody, raw, run, trap, ui};
 
     #[tokio::test]
     async fn every_answer_tells_browsers_what_is_allowed() {
@@ -81,6 +107,25 @@ mod tests {
             let kept = if path.contains('.') { "no-cache" } else { "no-store" };
             assert_eq!(answer.headers()["cache-control"], kept, "{path}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_nobody_gave_this_machine_reaches_neither_the_page_nor_a_service() {
+        let (api, asked) = trap();
+        let address = ui(asked, asked).await;
+        for path in
+            ["/", "/healthz", "/api/v1/me", "/agent/status", "/nothing", "http://evil.example/api/v1/me"]
+        {
+            for host in ["evil.example", "h.evil.example", "h\r\nHost: evil.example"] {
+                let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+                let answer = raw(address, &request).await;
+                assert!(answer.starts_with("HTTP/1.1 421"), "{path} {host}: {answer}");
+                assert!(answer.contains("\"code\":\"host_not_allowed\""), "{path} {host}: {answer}");
+            }
+        }
+        assert_eq!(api.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "no service was asked");
+        let own = raw(address, "GET / HTTP/1.1\r\nHost: h:8081\r\nConnection: close\r\n\r\n").await;
+        assert!(own.starts_with("HTTP/1.1 200"), "{own}");
     }
 
     #[tokio::test]

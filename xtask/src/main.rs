@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "running programs is what it is for")]
 #![expect(clippy::print_stdout, reason = "it talks to the person who called it")]
 
+mod contract;
 mod fuzz;
 #[cfg(test)]
 mod guarantees;
@@ -24,6 +25,8 @@ cargo xtask <command>
            is killed, frozen, flushed and filled at random, and nothing may leak; a seed repeats a run
   fuzz     [target] [seconds]: hostile bytes for the readers of such, all or one of them, for a
            minute each or for as long as it is told
+  contract schemathesis (from PyPI) asks a pgw-api of its own thousands of right and wrong things, and no
+           answer may be one of which the API's description does not tell; about a minute
   check    the minute before a commit: format, lints, unit tests
   golden   rewrites the golden rulesets and shows what changed
   bench    fwd: measures the forwarder beside its peers on a quiet machine, about a quarter of an
@@ -74,6 +77,8 @@ fn main() -> ExitCode {
         ["check"] => check(),
         ["golden"] => golden(),
         ["fuzz", rest @ ..] => fuzz(rest),
+        ["contract"] => build().and_then(|()| contract::run()),
+        [contract::INSIDE] => contract::inside(),
         ["matrix", rest @ ..] => matrix(rest),
         ["bench", rest @ ..] => bench(rest),
         ["help" | "--help" | "-h"] | [] => {
@@ -109,6 +114,7 @@ fn test() -> Result<(), Failed> {
     format_and_lints()?;
     one_crypto_provider()?;
     build()?;
+    contract::run()?;
     step("tests: unit and end to end", || cargo(&["test", "--workspace", "--no-fail-fast"]))?;
     fuzz::run(None, fuzz::SHORT)
 }

@@ -5,8 +5,7 @@ mod problem;
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
-use axum::http::header;
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -49,8 +48,8 @@ pub fn router(agent: Arc<Agent>) -> Router {
 }
 
 async fn guard(State(agent): State<Arc<Agent>>, request: Request, next: Next) -> Response {
-    let bearer = request.headers().get(header::AUTHORIZATION);
-    match agent.auth.admit(bearer, request.method()).await {
+    let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    match agent.auth.admit(request.headers(), request.method(), path).await {
         Ok(()) => next.run(request).await,
         Err(refusal) => Problem::from(refusal).into_response(),
     }

@@ -48,7 +48,8 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let (status, code) = match &refusal {
             Refusal::Unknown => (StatusCode::UNAUTHORIZED, "unauthorized"),
-            Refusal::ReadsOnly => (StatusCode::FORBIDDEN, "forbidden"),
+            Refusal::Needs(_) => (StatusCode::FORBIDDEN, "forbidden"),
+            Refusal::Foreign => (StatusCode::FORBIDDEN, "foreign_origin"),
             Refusal::CannotTell(_) => (StatusCode::SERVICE_UNAVAILABLE, "api_unreachable"),
         };
         Self::new(status, code, refusal)

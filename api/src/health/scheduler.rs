@@ -143,6 +143,7 @@ impl Scheduler {
                     entry.due = Instant::now();
                 }
             }
+            Command::Meet(id) => drop(self.proxies.entry(id).or_insert_with(fresh)),
             Command::Suspect(id, suspicion) => self.suspect(id, suspicion),
             Command::CheckNow(id, waiter) => {
                 let entry = self.proxies.entry(id).or_insert_with(fresh);

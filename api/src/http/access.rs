@@ -43,11 +43,11 @@ static RULES: &[(Method, &str, Role)] = &[
 ];
 
 /// What everybody may ask or say about themselves.
-static OWN: [(Method, &str); 3] =
-    [(Method::GET, "/v1/me"), (Method::POST, "/v1/me/password"), (Method::POST, "/v1/logout")];
+static OWN: &[(Method, &str)] =
+    &[(Method::GET, "/v1/me"), (Method::POST, "/v1/me/password"), (Method::POST, "/v1/logout")];
 
 /// All that the agent's token opens.
-static AGENTS: [(Method, &str); 2] = [(Method::GET, "/v1/mappings/active"), (Method::GET, "/v1/me")];
+static AGENTS: &[(Method, &str)] = &[(Method::GET, "/v1/mappings/active"), (Method::GET, "/v1/me")];
 
 /// `path` as the router knows it.
 pub(super) fn least(method: &Method, path: &str) -> Role {

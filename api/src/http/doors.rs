@@ -2,6 +2,7 @@
 //! asked, how often, and whether the first admin may still be made.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{ConnectInfo, Request, State};
@@ -12,7 +13,6 @@ use jiff::Timestamp;
 use pgw_core::browser::{Asked, Whence};
 use pgw_core::hosts::AllowedHosts;
 use pgw_core::settings::IfMatch;
-use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::Api;
@@ -67,15 +67,9 @@ pub(super) async fn known_host(
     }
 }
 
-/// Where the browser, if it is one, got the page from which it asks. pgw-ui hands on what it was
-/// asked as; no page of somebody else can add that header to a request.
+/// Where the browser, if it is one, got the page from which it asks.
 pub(super) fn asked(headers: &HeaderMap) -> Asked<'_> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    Asked {
-        host: text("x-forwarded-host").or_else(|| text("host")),
-        origin: text("origin"),
-        fetch_site: text("sec-fetch-site"),
-    }
+    Asked::of(|name| headers.get(name).and_then(|value| value.to_str().ok()))
 }
 
 /// Nobody's page but ours may log somebody in, and be it as himself; programs may.

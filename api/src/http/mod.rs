@@ -23,6 +23,7 @@ mod login;
 mod mappings;
 mod me;
 mod media;
+mod narrow;
 mod openapi;
 mod problem;
 mod proxies;

@@ -16,6 +16,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::Api;
 use super::error::Problem;
+use super::narrow::narrow;
 
 /// What every list takes.
 #[derive(IntoParams)]
@@ -51,6 +52,7 @@ pub(super) fn document() -> Document {
 
 pub(super) fn router(mut document: Document) -> Router<Arc<Api>> {
     complete(&mut document);
+    narrow(&mut document);
     let page = SwaggerUi::new("/docs")
         // Its default asks a validator on the internet.
         .config(Config::from("/openapi.json").validator_url("none").try_it_out_enabled(true));
@@ -67,7 +69,7 @@ pub(super) fn router(mut document: Document) -> Router<Arc<Api>> {
 pub(super) struct IfMatchHeader {
     /// The ETag of what is meant, or *. Answered with 412 if it is another by now, and, with
     /// PGW_IF_MATCH=required, with 428 if it is left out.
-    #[param(rename = "If-Match", example = "\"7\"")]
+    #[param(rename = "If-Match", example = "\"7\"", pattern = r#"^("[0-9]+"|\*)$"#)]
     if_match: Option<String>,
 }
 

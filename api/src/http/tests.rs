@@ -10,6 +10,7 @@ mod contract;
 mod description;
 mod explain;
 mod fake;
+mod gateways;
 mod import;
 mod login;
 mod problems;

@@ -2,6 +2,7 @@
 
 pub(super) mod applies;
 pub(super) mod concurrency;
+pub(super) mod gateways;
 pub(super) mod lists;
 pub(super) mod people;
 pub(super) mod removal;
@@ -66,6 +67,10 @@ macro_rules! every_store_test {
                 a_new_way_out_is_pending_again_and_one_switched_off_is_not_called_closed_before_it_is,
                 health_is_remembered,
                 what_was_found_of_a_former_way_of_dialling_is_not_written_down,
+            }
+            gateways {
+                a_gateway_shows_itself_with_what_it_has,
+                a_client_cannot_be_given_to_a_gateway_that_is_not_there,
             }
             revisions {
                 each_change_by_an_operator_is_another_revision_and_nothing_else_is,

@@ -8,7 +8,7 @@ use sqlx::types::Text;
 use uuid::Uuid;
 
 use super::lists::{Column, Listing};
-use super::values::{Word, now, pattern};
+use super::values::{Word, now, pattern, unchanged};
 use crate::store::{Conflict, KnownUser, ListQuery, NewUser, Page, Role, StoreError, User, UserPatch};
 
 #[derive(sqlx::FromRow)]
@@ -82,7 +82,8 @@ pub(super) async fn by_name(db: &mut Connection, name: &str) -> Result<Option<Kn
 }
 
 pub(super) async fn update(db: &mut Connection, id: UserId, patch: UserPatch) -> Result<User, StoreError> {
-    let before = at_revision(db, id, patch.if_revision).await?;
+    let before = get(db, id).await?;
+    unchanged(patch.if_revision, before.revision)?;
     let (was, is) = (before.role.0, patch.role.unwrap_or(before.role.0));
     if was == Role::Admin && is != Role::Admin {
         someone_else_is_admin(db, id).await?;
@@ -110,19 +111,13 @@ pub(super) async fn remove(
     id: UserId,
     if_revision: Option<i64>,
 ) -> Result<(), StoreError> {
-    if at_revision(db, id, if_revision).await?.role.0 == Role::Admin {
+    let before = get(db, id).await?;
+    unchanged(if_revision, before.revision)?;
+    if before.role.0 == Role::Admin {
         someone_else_is_admin(db, id).await?;
     }
     sqlx::query("delete from users where id = $1").bind(id.0).execute(db).await?;
     Ok(())
-}
-
-async fn at_revision(db: &mut Connection, id: UserId, wanted: Option<i64>) -> Result<Row, StoreError> {
-    let row = get(db, id).await?;
-    match wanted {
-        Some(revision) if revision != row.revision => Err(StoreError::Stale { revision: row.revision }),
-        Some(_) | None => Ok(row),
-    }
 }
 
 async fn someone_else_is_admin(db: &mut Connection, id: UserId) -> Result<(), StoreError> {
