@@ -16,6 +16,7 @@ pub const MOST_ENTRIES: usize = 10_000;
 
 /// A section that is absent is left alone; one that is present is the whole of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Document {
     #[schema(minimum = 1, maximum = 1)]
     pub version: u16,
@@ -28,6 +29,7 @@ pub struct Document {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ProxyEntry {
     #[schema(min_length = 1, max_length = 100)]
     pub name: String,
@@ -62,6 +64,7 @@ pub enum Password {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ClientEntry {
     #[schema(min_length = 1, max_length = 100)]
     pub name: String,
@@ -75,6 +78,7 @@ pub struct ClientEntry {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct MappingEntry {
     /// Its name.
     pub proxy: String,

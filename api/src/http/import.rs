@@ -14,6 +14,7 @@ use utoipa_axum::routes;
 
 use super::error::{Error, FieldError};
 use super::input::{Params, all_of};
+use super::media::Media;
 use super::{Api, values};
 use crate::declarative::effect::bring_about;
 use crate::declarative::import::{Offered, Outcome, judge};
@@ -78,6 +79,9 @@ async fn import(
     let scheme = fields.optional("scheme", values::scheme).unwrap_or(Scheme::Http);
     let dry_run = fields.optional("dry_run", values::boolean_word).unwrap_or(false);
     fields.finish()?;
+    if !Media::is_text(request.headers()) {
+        return Err(Error::UnsupportedMedia("text/plain"));
+    }
     let body = all_of(request).await?;
     let lines = read(&body, scheme)?;
     let offered = lines.iter().filter_map(|(_, read)| read.as_ref().ok().cloned()).collect();

@@ -21,6 +21,10 @@ impl Media {
         }
     }
 
+    pub(super) fn is_text(headers: &HeaderMap) -> bool {
+        essence(text(headers, header::CONTENT_TYPE)) == "text/plain"
+    }
+
     /// The first of both that is named; JSON where neither is.
     pub(super) fn wanted(headers: &HeaderMap) -> Self {
         let named = |kind: &str| {

@@ -75,5 +75,6 @@ async fn a_list_that_is_too_long_or_no_text_is_refused_whole() {
     gateway.import("", "h.example:1\n".repeat(10_001)).await.refused(400, "validation_failed");
     gateway.import("", vec![b'#'; 6 * 1024 * 1024]).await.refused(413, "payload_too_large");
     gateway.import("", vec![0xff_u8]).await.refused(400, "validation_failed");
+    gateway.post("/v1/proxies/import", json!("h.example:1")).await.refused(415, "unsupported_media_type");
     assert_eq!(gateway.get("/v1/proxies").await.json()["items"], json!([]));
 }
