@@ -43,7 +43,9 @@ fn bounded(text: &str, longest: usize, fits: impl Fn(char) -> bool) -> Read<Stri
 }
 
 pub(super) fn name(value: &Value) -> Read<String> {
-    match text(value)?.trim() {
+    // The bound is of what is sent, as every description of it says.
+    let given = bounded(text(value)?, LONGEST_NAME, |_| true)?;
+    match given.trim() {
         "" => Err("is empty".to_owned()),
         name => bounded(name, LONGEST_NAME, is_printable),
     }
