@@ -17,13 +17,17 @@ use pgw_core::settings::ApiSettings;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::activate::{Activator, Ports};
+use crate::activate::{Activator, Ports, Told};
 use crate::active::Generations;
 use crate::agent_client::{self, AgentClient, Http};
 use crate::board::Board;
 use crate::converge::{ConvergeTask, Converger, Settled};
 use crate::credentials::internal_token_file;
 use crate::engine::{Engine, Readiness};
+use crate::events::agent::Listener;
+use crate::events::bounds::Bounds;
+use crate::events::recorder::{RecorderTask, recorder};
+use crate::events::{Bus, Pump};
 use crate::flags::Flags;
 use crate::health::checks::{HealthChecks, NotChecked};
 use crate::health::evidence::Evidence;
@@ -34,6 +38,7 @@ use crate::neighbourhood::Neighbourhood;
 use crate::shared::Shared;
 use crate::store::{Presence, Store, StoreError};
 use crate::units::{self, Units};
+use crate::webhooks::{self, Webhooks};
 
 /// How long a caller waits for rule and forwarder to be what was asked for.
 const SETTLE: Duration = Duration::from_secs(8);
@@ -58,15 +63,29 @@ pub struct Machinery {
 /// What is built but not yet running.
 pub struct Parts {
     pub engine: Arc<Machinery>,
+    pub bus: Arc<Bus>,
+    pub webhooks: Arc<Webhooks>,
     agent: agent_client::AgentTask,
     converge: ConvergeTask,
     scheduler: Scheduler,
     evidence: Evidence,
     neighbourhood: Neighbourhood,
+    log: Log,
     deaths: tokio::sync::mpsc::UnboundedReceiver<u16>,
 }
 
+/// What keeps the log of events.
+struct Log {
+    recorder: RecorderTask,
+    pump: Pump,
+    bounds: Bounds,
+    listener: Listener,
+}
+
 pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Result<Parts> {
+    store.begin_watch(env!("CARGO_PKG_VERSION")).await?;
+    let bus = Arc::new(Bus::new(store.gateway(), store.log_ends().await?.latest));
+    let (recorder, recorder_task) = recorder(store.clone());
     store.keep_ports_within(&settings.ports).await?;
     let presence = Presence {
         version: env!("CARGO_PKG_VERSION"),
@@ -76,7 +95,8 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
     store.show_presence(&presence).await?;
     let board = Arc::new(Board::new(settings.reconcile_interval * BELIEVED_INTERVALS));
     let transport = Arc::new(Http::new(&settings.agent_url, internal_token_file(&settings.state_dir))?);
-    let (agent, agent_task): (AgentClient, _) = agent_client::connect(transport, board.clone());
+    let (agent, agent_task): (AgentClient, _) =
+        agent_client::connect(transport.clone(), board.clone(), recorder.clone());
     let (told, deaths) = tokio::sync::mpsc::unbounded_channel();
     let units = units::choose(settings.units, &settings.state_dir, &settings.run_dir, told.clone()).await?;
     let activator = Arc::new(Activator {
@@ -86,6 +106,7 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         units: units.clone(),
         agent,
         ports: Ports::default(),
+        told: Told::new(recorder),
         run_dir: settings.run_dir.clone(),
         sni_log: settings.sni_log,
         dns: FlagDns::of(settings.dns, &settings.dns_resolvers),
@@ -122,6 +143,14 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         health: health.clone(),
         presence,
     };
+    let webhooks =
+        Webhooks { store: store.clone(), bus: bus.clone(), post: Arc::new(webhooks::Http::new()?) };
+    let log = Log {
+        recorder: recorder_task,
+        pump: Pump { store: store.clone(), bus: bus.clone() },
+        bounds: Bounds { store: store.clone(), days: settings.journal_days, rows: settings.journal_rows },
+        listener: Listener { agent: transport, store: store.clone() },
+    };
     let generations = Generations::new(Timestamp::now());
     let engine = Arc::new(Machinery {
         store,
@@ -134,7 +163,19 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         dns: settings.dns,
         running: Shared::default(),
     });
-    Ok(Parts { engine, agent: agent_task, converge, scheduler, evidence, neighbourhood, deaths })
+    let webhooks = Arc::new(webhooks);
+    Ok(Parts {
+        engine,
+        bus,
+        webhooks,
+        agent: agent_task,
+        converge,
+        scheduler,
+        evidence,
+        neighbourhood,
+        log,
+        deaths,
+    })
 }
 
 impl Parts {
@@ -144,6 +185,11 @@ impl Parts {
         tasks.spawn(self.scheduler.run(stop.clone()));
         tasks.spawn(self.evidence.run(stop.clone()));
         tasks.spawn(self.neighbourhood.run(stop.clone()));
+        tasks.spawn(self.log.recorder.run(stop.clone()));
+        tasks.spawn(self.log.pump.run(stop.clone()));
+        tasks.spawn(self.log.bounds.run(stop.clone()));
+        tasks.spawn(self.log.listener.run(stop.clone()));
+        tasks.spawn(self.webhooks.run(stop.clone()));
         let (mut deaths, converger, stop) = (self.deaths, self.engine.converger.clone(), stop.clone());
         tasks.spawn(async move {
             while let Some(Some(port)) = stop.run_until_cancelled(deaths.recv()).await {

@@ -43,6 +43,22 @@ struct Kernel {
     warnings: Vec<String>,
 }
 
+/// What of the agent's answer is news.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AgentNews {
+    /// It did not before.
+    pub answers: bool,
+    /// Of something else than before.
+    pub warns: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unanswered {
+    FromNowOn,
+    ForAnotherReason,
+    AsBefore,
+}
+
 impl Board {
     pub fn new(believed_for: Duration) -> Self {
         let kernel = Kernel {
@@ -92,9 +108,10 @@ impl Board {
         self.namesake.load(Ordering::Relaxed)
     }
 
-    /// The forwarder on this port listens, and has loaded these mappings.
-    pub fn forwarder_ready(&self, port: u16, mappings: BTreeSet<MappingId>) {
-        self.forwarders.send_if_modified(|ready| ready.insert(port, mappings).is_none());
+    /// The forwarder on this port listens, and has loaded these mappings. Answers whether it was
+    /// not ready until now.
+    pub fn forwarder_ready(&self, port: u16, mappings: BTreeSet<MappingId>) -> bool {
+        self.forwarders.send_if_modified(|ready| ready.insert(port, mappings).is_none())
     }
 
     /// Answers whether it was ready until now.
@@ -115,8 +132,7 @@ impl Board {
         self.forwarders.borrow().contains_key(&port)
     }
 
-    /// Answers whether it is news that the agent answers.
-    pub fn kernel_reported(&self, report: &ReconcileReport) -> bool {
+    pub fn kernel_reported(&self, report: &ReconcileReport) -> AgentNews {
         let redirects = report.applied.iter().map(|rule| (rule.ip_cidr.addr(), rule.port)).collect();
         let now = Kernel {
             redirects,
@@ -124,13 +140,17 @@ impl Board {
             error: None,
             warnings: report.warnings.clone(),
         };
-        std::mem::replace(&mut *write(&self.kernel), now).error.is_some()
+        let before = std::mem::replace(&mut *write(&self.kernel), now);
+        let warns = !report.warnings.is_empty() && before.warnings != report.warnings;
+        AgentNews { answers: before.error.is_some(), warns }
     }
 
-    /// Answers whether this is news.
-    pub fn kernel_unanswered(&self, why: &str) -> bool {
-        let before = write(&self.kernel).error.replace(why.to_owned());
-        before.as_deref() != Some(why)
+    pub fn kernel_unanswered(&self, why: &str) -> Unanswered {
+        match write(&self.kernel).error.replace(why.to_owned()) {
+            None => Unanswered::FromNowOn,
+            Some(before) if before == why => Unanswered::AsBefore,
+            Some(_other) => Unanswered::ForAnotherReason,
+        }
     }
 
     /// Why the agent's last answer was none, or what it warned of.

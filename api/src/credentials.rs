@@ -35,7 +35,7 @@ pub enum CredentialsError {
 
 #[derive(Debug, thiserror::Error)]
 #[error("the system gives no random numbers: {0}")]
-pub struct RandomError(getrandom::Error);
+pub struct RandomError(pub getrandom::Error);
 
 /// Where agent and API find the token that they share.
 pub fn internal_token_file(state_dir: &Path) -> PathBuf {

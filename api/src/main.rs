@@ -99,6 +99,8 @@ async fn run(settings: ApiSettings) -> anyhow::Result<()> {
     let api = Api {
         store,
         engine: parts.engine.clone(),
+        bus: parts.bus.clone(),
+        webhooks: parts.webhooks.clone(),
         auth,
         doors,
         ports: settings.ports.clone(),

@@ -32,6 +32,8 @@ id! {
     MappingId,
     /// An API token.
     TokenId,
+    /// Somebody who is told of events.
+    WebhookId,
     /// A person who logs in.
     UserId,
     /// An apply that has to be confirmed.

@@ -25,6 +25,7 @@ pub mod ids;
 pub mod log;
 pub mod mac;
 pub mod mapping;
+pub mod news;
 pub mod ports;
 pub mod proxy;
 pub mod redact;

@@ -142,6 +142,9 @@ pub struct ApiSettings {
     pub if_match: IfMatch,
     /// None: those that a machine of this name may be meant by.
     pub allowed_hosts: Option<AllowedHosts>,
+    /// How long, and how many, events are kept.
+    pub journal_days: u32,
+    pub journal_rows: u32,
     pub admin_token: Option<Secret>,
     pub log: LogLevels,
 }
@@ -231,6 +234,15 @@ impl ApiSettings {
                 _ => None,
             }),
             allowed_hosts: read_allowed_hosts(&mut r),
+            journal_days: r.read("PGW_JOURNAL_DAYS", 90, "a whole number of days from 1 to 3650", |v| {
+                v.parse().ok().filter(|days| (1..=3650).contains(days))
+            }),
+            journal_rows: r.read(
+                "PGW_JOURNAL_ROWS",
+                1_000_000,
+                "a whole number from 1000 to 100000000",
+                |v| v.parse().ok().filter(|rows| (1_000..=100_000_000).contains(rows)),
+            ),
             admin_token: read_admin_token(&mut r),
             log: r.log(),
         };

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use axum::Json;
+use axum::extract::rejection::QueryRejection;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -37,6 +38,10 @@ impl Problem {
     pub(super) fn no_neighbours(error: &std::io::Error) -> Self {
         let detail = format!("the neighbours on PGW_LAN_IF cannot be read: {error}");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "neighbours_unreadable", detail)
+    }
+
+    pub(super) fn not_understood(rejection: &QueryRejection) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "validation_failed", rejection.body_text())
     }
 
     fn new(status: StatusCode, code: &'static str, detail: impl ToString) -> Self {

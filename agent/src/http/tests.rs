@@ -312,3 +312,20 @@ async fn a_drill_is_answered_with_what_it_found_and_is_not_for_viewers() {
     let _turn = range.turn().unwrap();
     house.call("POST", "/agent/drill", INTERNAL).await.is_problem(409, "drill_not_begun");
 }
+
+#[tokio::test]
+async fn what_happened_is_told_to_who_may_read_from_where_they_left_off() {
+    let house = House::new(true);
+    let first = house.call("GET", "/agent/events?wait=20", "victor").await;
+    let first: News = serde_json::from_str(&first.body).unwrap();
+    assert_eq!((first.last, first.items.len()), (0, 0), "a stranger is not kept waiting");
+    house.call("POST", "/agent/drill", INTERNAL).await;
+    let path = format!("/agent/events?run={}&after=0&wait=20", first.run);
+    let news: News = serde_json::from_str(&house.call("GET", &path, "victor").await.body).unwrap();
+    assert!(matches!(&news.items[..], [item] if item.number == 1), "{news:?}");
+    let path = format!("/agent/events?run={}&after=1", first.run);
+    let news: News = serde_json::from_str(&house.call("GET", &path, "victor").await.body).unwrap();
+    assert_eq!((news.last, news.items.len()), (1, 0));
+    house.call("GET", "/agent/events", "").await.is_problem(401, "unauthorized");
+    house.call("GET", "/agent/events?after=x", ADMIN).await.is_problem(400, "validation_failed");
+}

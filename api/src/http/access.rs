@@ -32,6 +32,14 @@ static RULES: &[(Method, &str, Role)] = &[
     (Method::GET, "/v1/apply", Viewer),
     (Method::POST, "/v1/apply", Admin),
     (Method::POST, "/v1/apply/{id}/confirm", Admin),
+    (Method::GET, "/v1/events", Viewer),
+    (Method::GET, "/v1/journal", Viewer),
+    (Method::GET, "/v1/webhooks", Admin),
+    (Method::POST, "/v1/webhooks", Admin),
+    (Method::GET, "/v1/webhooks/{id}", Admin),
+    (Method::PATCH, "/v1/webhooks/{id}", Admin),
+    (Method::DELETE, "/v1/webhooks/{id}", Admin),
+    (Method::POST, "/v1/webhooks/{id}/test", Admin),
     (Method::GET, "/v1/tokens", Admin),
     (Method::POST, "/v1/tokens", Admin),
     (Method::DELETE, "/v1/tokens/{id}", Admin),
@@ -108,7 +116,8 @@ mod tests {
         for (method, path, role) in RULES {
             let reads = *method == Method::GET;
             assert!(reads || *role > Viewer, "{method} {path}");
-            let sensitive = ["/v1/tokens", "/v1/users"].iter().any(|start| path.starts_with(start));
+            let sensitive =
+                ["/v1/tokens", "/v1/users", "/v1/webhooks"].iter().any(|start| path.starts_with(start));
             assert!(!sensitive || *role == Admin, "{method} {path}");
             let changes_proxies = !reads && path.starts_with("/v1/proxies") && !path.ends_with("/check");
             assert!(!changes_proxies || *role == Admin, "{method} {path}");

@@ -18,7 +18,7 @@ use subtle::ConstantTimeEq;
 use super::error::Error;
 use super::{Api, access, cookie, doors, sessions};
 use crate::credentials::FIRST_RUN;
-use crate::store::{By, Role, Store, User};
+use crate::store::{By, Role, Store, StoreError, User};
 
 /// Our own tokens have 47 characters; an operator's own may be longer, but not much.
 const LONGEST_HEADER: usize = 512;
@@ -167,6 +167,15 @@ pub(super) fn given(headers: &HeaderMap) -> Result<Given, Error> {
     }
     let cookie = cookie::read(headers).ok_or(Error::Unauthorized)?;
     Ok(Given::Cookie(hash(cookie.expose())))
+}
+
+/// Asked again of somebody who was let in. Nobody is sent away because the database cannot be asked.
+pub(super) async fn is_still(api: &Api, caller: &Caller) -> bool {
+    match api.auth.recognise(caller.given, api.store.as_ref()).await {
+        Ok(now) => now.role() == caller.role() && now.by() == caller.by(),
+        Err(Error::Store(StoreError::Unavailable { .. })) => true,
+        Err(_) => false,
+    }
 }
 
 pub(super) async fn require(

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
 
 use super::conditional::tag;
 use super::problem::Code;
 pub(super) use super::problem::{FieldError, Problem};
 use crate::credentials::RandomError;
+use crate::events::Full;
 use crate::health::checks::NotChecked;
 use crate::passwords::PasswordError;
 use crate::store::{Conflict, Role, StoreError};
@@ -74,6 +76,11 @@ pub(super) enum Error {
     Unwritable(String),
     #[error(transparent)]
     Password(#[from] PasswordError),
+    #[error(transparent)]
+    TooManyReaders(#[from] Full),
+    /// Nothing is known of a client at that time.
+    #[error("the journal does not tell of that time")]
+    NotInJournal { known_from: Option<Timestamp> },
     #[error("a handler panicked: {0}")]
     Panic(String),
     /// An error answer that none of our handlers made.
@@ -206,6 +213,8 @@ impl Error {
                 "it was changed meanwhile; read it again, and send If-Match with the ETag that it has now".to_owned(),
             ),
             Self::Store(StoreError::Unavailable { .. }) => (Code::DatabaseUnavailable, self.to_string()),
+            Self::TooManyReaders(_) => (Code::TooManyReaders, self.to_string()),
+            Self::NotInJournal { known_from } => (Code::NotInJournal, not_in_journal(*known_from)),
             Self::NotChecked(_) => (Code::CheckImpossible, self.to_string()),
             Self::Store(StoreError::Sealed { .. }) => (Code::Internal, self.to_string()),
             Self::Store(StoreError::Database(_)) | Self::Random(_) | Self::Password(_) | Self::Unwritable(_) | Self::Panic(_) => {
@@ -250,6 +259,16 @@ fn summary(errors: &[FieldError]) -> String {
     }
 }
 
+fn not_in_journal(known_from: Option<Timestamp>) -> String {
+    match known_from {
+        Some(from) => format!("the journal tells of this client from {from:.3} on, and not of that time"),
+        None => {
+            "the journal knows nothing of this client: it was never registered here, or that was forgotten"
+                .to_owned()
+        }
+    }
+}
+
 fn conflict_code(conflict: &Conflict) -> Code {
     match conflict {
         Conflict::NameTaken(_) => Code::NameTaken,
@@ -258,6 +277,7 @@ fn conflict_code(conflict: &Conflict) -> Code {
         Conflict::PortsExhausted { .. } => Code::PortsExhausted,
         Conflict::InUse { .. } => Code::InUse,
         Conflict::LastAdmin => Code::LastAdmin,
+        Conflict::TooMany { .. } => Code::TooMany,
         Conflict::SetUp => Code::SetupClosed,
         Conflict::ApplyPending { .. } => Code::ApplyPending,
         Conflict::RolledBack => Code::RolledBack,
@@ -276,6 +296,7 @@ fn conflict_field(conflict: &Conflict) -> Vec<FieldError> {
         | Conflict::ApplyPending { .. }
         | Conflict::RolledBack
         | Conflict::LastAdmin
+        | Conflict::TooMany { .. }
         | Conflict::SetUp
         | Conflict::Missing(_)
         | Conflict::PasswordAlone => return Vec::new(),

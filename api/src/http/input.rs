@@ -5,7 +5,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use pgw_core::ids::{ApplyId, ClientId, MappingId, ProxyId, TokenId, UserId};
+use pgw_core::ids::{ApplyId, ClientId, MappingId, ProxyId, TokenId, UserId, WebhookId};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -138,7 +138,15 @@ macro_rules! named {
         }
     )+};
 }
-named!(ProxyId "proxy", ClientId "client", MappingId "mapping", TokenId "token", UserId "user", ApplyId "apply");
+named!(
+    ProxyId "proxy",
+    ClientId "client",
+    MappingId "mapping",
+    TokenId "token",
+    UserId "user",
+    WebhookId "webhook",
+    ApplyId "apply"
+);
 
 impl<S: Send + Sync, T: Named> FromRequestParts<S> for Id<T> {
     type Rejection = Error;

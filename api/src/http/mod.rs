@@ -11,6 +11,7 @@ mod cookie;
 mod document;
 pub mod doors;
 mod error;
+mod events;
 mod explain;
 mod export;
 mod fields;
@@ -19,6 +20,7 @@ mod gateways;
 mod idempotency;
 mod import;
 mod input;
+mod journal;
 mod login;
 mod mappings;
 mod me;
@@ -37,6 +39,7 @@ mod tests;
 mod tokens;
 mod users;
 mod values;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -51,8 +54,10 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::engine::Engine;
+use crate::events::Bus;
 use crate::shared::Shared;
 use crate::store::{ListQuery, Page, Store};
+use crate::webhooks::Webhooks;
 use auth::Auth;
 use doors::Doors;
 use error::Error;
@@ -60,6 +65,8 @@ use error::Error;
 pub struct Api {
     pub store: Arc<dyn Store>,
     pub engine: Arc<dyn Engine>,
+    pub bus: Arc<Bus>,
+    pub webhooks: Arc<Webhooks>,
     pub auth: Auth,
     pub doors: Doors,
     pub ports: PortRange,
@@ -111,6 +118,9 @@ fn guarded() -> OpenApiRouter<Arc<Api>> {
         .merge(import::router())
         .merge(export::router())
         .merge(apply::router())
+        .merge(events::router())
+        .merge(journal::router())
+        .merge(webhooks::router())
         .merge(tokens::router())
         .merge(users::router())
         .merge(login::router())

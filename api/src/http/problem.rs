@@ -38,6 +38,7 @@ codes! {
     ForeignOrigin "foreign_origin" FORBIDDEN,
     SetupClosed "setup_closed" FORBIDDEN,
     NotFound "not_found" NOT_FOUND,
+    NotInJournal "not_in_journal" NOT_FOUND,
     MethodNotAllowed "method_not_allowed" METHOD_NOT_ALLOWED,
     NameTaken "name_taken" CONFLICT,
     AddressTaken "address_taken" CONFLICT,
@@ -47,6 +48,7 @@ codes! {
     ApplyPending "apply_pending" CONFLICT,
     RolledBack "rolled_back" CONFLICT,
     LastAdmin "last_admin" CONFLICT,
+    TooMany "too_many" CONFLICT,
     IdempotencyInProgress "idempotency_in_progress" CONFLICT,
     PreconditionFailed "precondition_failed" PRECONDITION_FAILED,
     PayloadTooLarge "payload_too_large" PAYLOAD_TOO_LARGE,
@@ -59,6 +61,7 @@ codes! {
     Timeout "timeout" SERVICE_UNAVAILABLE,
     DatabaseUnavailable "database_unavailable" SERVICE_UNAVAILABLE,
     CheckImpossible "check_impossible" SERVICE_UNAVAILABLE,
+    TooManyReaders "too_many_readers" SERVICE_UNAVAILABLE,
 }
 
 impl Serialize for Code {

@@ -8,6 +8,7 @@ mod config;
 mod conflicts;
 mod contract;
 mod description;
+mod events;
 mod explain;
 mod fake;
 mod gateways;
@@ -19,6 +20,7 @@ mod schema;
 mod twice;
 mod users;
 mod validation;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,11 +44,14 @@ use super::attempts::Attempts;
 use super::auth::Auth;
 use super::doors::{Doors, SetupTime};
 use super::{Api, router};
+use crate::events::Bus;
 use crate::passwords::Passwords;
 use crate::shared::Shared;
 use crate::store::open::{Opening, PATIENCE};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{NewToken, Role, Store};
+use crate::webhooks::Webhooks;
+use crate::webhooks::fake::FakePost;
 use fake::FakeEngine;
 
 const ADMIN: &str = "pgw_admin-of-the-tests";
@@ -73,6 +78,8 @@ fn doors() -> Doors {
 struct Gateway {
     router: Router,
     engine: Arc<FakeEngine>,
+    bus: Arc<Bus>,
+    post: Arc<FakePost>,
     store: Arc<SqliteStore>,
     deadlines: Arc<Notify>,
     place: tempfile::TempDir,
@@ -130,17 +137,21 @@ impl Gateway {
     ) -> Self {
         let engine = Arc::new(FakeEngine::default());
         let auth = Auth::new(admin, &Secret::new(INTERNAL));
-        let (store, database, deadlines) = (store.clone(), Shared::default(), Arc::<Notify>::default());
+        let (database, deadlines) = (Shared::default(), Arc::<Notify>::default());
+        let (bus, post) = (Arc::new(Bus::new("gw1", 0)), Arc::new(FakePost::default()));
+        let webhooks = Webhooks { store: store.clone(), bus: bus.clone(), post: post.clone() };
         let api = Api {
             store: store.clone(),
             engine: engine.clone(),
+            bus: bus.clone(),
+            webhooks: Arc::new(webhooks),
             auth,
             doors,
             ports,
             deadlines: deadlines.clone(),
             database,
         };
-        Self { router: router(Arc::new(api)), engine, store, deadlines, place }
+        Self { router: router(Arc::new(api)), engine, bus, post, store, deadlines, place }
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {

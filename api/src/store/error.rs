@@ -14,6 +14,7 @@ const UNIQUE: &[(&str, &str, Conflict)] = &[
     ("tokens_name", "tokens.name", Conflict::NameTaken("token")),
     ("clients_ip", "clients.gateway, clients.ip", Conflict::AddressTaken),
     ("users_name", "users.name", Conflict::NameTaken("user")),
+    ("webhooks_name", "webhooks.name", Conflict::NameTaken("webhook")),
     ("mappings_pair", "mappings.client_id, mappings.proxy_id", Conflict::PairTaken),
 ];
 

@@ -9,6 +9,7 @@ pub mod applies;
 mod by;
 pub mod crypt;
 mod error;
+mod events;
 mod gateways;
 mod listing;
 pub mod open;
@@ -18,6 +19,7 @@ pub mod sqlite;
 #[cfg(test)]
 mod suite;
 mod users;
+mod webhooks;
 
 use std::collections::BTreeMap;
 
@@ -36,13 +38,15 @@ use serde::{Deserialize, Serialize};
 
 use applies::Applies;
 pub use by::By;
+pub use events::{Events, ExitAt, Heard, JournalPage, JournalQuery, LogEnds, Unwatched};
 pub use gateways::{Gateway, Gateways, Neighbours, News, Owner, Presence};
 pub use listing::{Cursor, Key, ListQuery, Page, Sort, SortBy};
 pub use replies::{Claim, Replies, Reply};
 pub use users::{KnownUser, NewUser, Session, User, UserPatch, Users};
+pub use webhooks::{Addressee, Delivery, NewWebhook, Webhook, WebhookPatch, WebhookStatus, Webhooks};
 
 #[async_trait]
-pub trait Store: Gateways + Users + Replies + Applies + 'static {
+pub trait Store: Gateways + Users + Replies + Events + Webhooks + Applies + 'static {
     async fn create_proxy(&self, new: NewProxy) -> Result<Proxy, StoreError>;
     async fn proxies(&self, query: &ListQuery) -> Result<Page<Proxy>, StoreError>;
     async fn proxy(&self, id: ProxyId) -> Result<Proxy, StoreError>;
@@ -150,6 +154,8 @@ pub enum Conflict {
     ApplyPending { confirm_by: Timestamp },
     #[error("this was rolled back: nobody had confirmed it in time")]
     RolledBack,
+    #[error("there are {most} {what}s already, and no more are taken")]
+    TooMany { what: &'static str, most: i64 },
     #[error("this is the last admin; make somebody else one first")]
     LastAdmin,
     #[error("there are users already")]

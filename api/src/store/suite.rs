@@ -2,12 +2,14 @@
 
 pub(super) mod applies;
 pub(super) mod concurrency;
+pub(super) mod events;
 pub(super) mod gateways;
 pub(super) mod lists;
 pub(super) mod people;
 pub(super) mod removal;
 pub(super) mod revisions;
 pub(super) mod states;
+pub(super) mod webhooks;
 pub(super) mod writes;
 
 use std::collections::BTreeMap;
@@ -103,6 +105,23 @@ macro_rules! every_store_test {
                 sessions_are_forgotten_when_they_are_old_or_too_many,
                 an_answer_is_claimed_once_kept_and_given_to_the_same_request,
                 of_many_who_claim_the_same_answer_one_gets_it,
+            }
+            events {
+                every_change_is_told_with_who_wanted_it_and_what_became_another,
+                what_did_not_happen_is_not_told,
+                a_state_is_told_when_it_changes_and_a_way_out_when_it_is_another,
+                whatever_closes_a_device_is_told_as_its_reason,
+                health_is_told_when_its_status_or_exit_is_another_and_exits_with_it,
+                the_journal_tells_where_a_client_got_out_at_a_time_and_why,
+                a_time_in_which_nobody_watched_is_told_as_such,
+                the_journal_is_read_by_what_it_tells_of_newest_first,
+                the_log_is_bounded_and_keeps_where_each_client_gets_out,
+                what_the_agent_tells_is_written_with_how_far_it_was_heard,
+                who_waits_for_what_is_written_is_told_of_each_commit,
+            }
+            webhooks {
+                a_webhook_is_read_back_without_its_secret_and_changed_by_revision,
+                a_webhook_is_told_what_happens_after_it_was_made_and_from_where_it_was_told,
             }
         }
     };

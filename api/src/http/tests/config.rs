@@ -104,6 +104,8 @@ async fn a_document_changes_what_it_says_and_nobody_else_notices() {
     document["clients"][0]["mappings"] = json!([{"proxy": "exit-fr", "priority": 300, "target": "hostname"}]);
     document["clients"].as_array_mut().unwrap().push(json!({"name": "new", "ip_cidr": "192.168.2.4"}));
     document["proxies"][0]["note"] = "noted".into();
+    let changes = async || gateway.get("/v1/journal?kind=change&limit=500").await.json()["items"].clone();
+    let before = changes().await.as_array().unwrap().len();
     let told = gateway.apply("?dry_run=true", &document).await;
     assert_eq!(gateway.engine.asked(), [""; 0]);
     let done = gateway.apply("", &document).await;
@@ -121,6 +123,17 @@ async fn a_document_changes_what_it_says_and_nobody_else_notices() {
         ])
     );
     assert_eq!(plan["keep"], 3);
+    let written = changes().await;
+    assert_eq!(
+        written.as_array().unwrap().len() - before,
+        6,
+        "one for each step, and one for the whole: {written}"
+    );
+    assert_eq!(
+        (&written[0]["data"]["what"], &written[0]["data"]["action"]),
+        (&json!("config"), &json!("applied"))
+    );
+    assert_eq!(written[0]["by"], "token admin");
     let phone = gateway.get("/v1/clients?q=telephone").await.json()["items"][0]["id"].clone();
     let new = gateway.get("/v1/clients?q=new").await.json()["items"][0]["id"].clone();
     let mut asked = gateway.engine.asked();

@@ -24,7 +24,7 @@ async fn every_call_is_described() {
     }
     found.sort();
     let mut want: Vec<String> = Vec::new();
-    for list in ["/v1/proxies", "/v1/clients", "/v1/mappings", "/v1/users"] {
+    for list in ["/v1/proxies", "/v1/clients", "/v1/mappings", "/v1/users", "/v1/webhooks"] {
         want.extend(["get", "post"].map(|method| format!("{method} {list}")));
         want.extend(["get", "patch", "delete"].map(|method| format!("{method} {list}/{{id}}")));
     }
@@ -46,6 +46,9 @@ async fn every_call_is_described() {
             "post /v1/logout",
             "get /v1/explain",
             "get /v1/gateways",
+            "get /v1/events",
+            "get /v1/journal",
+            "post /v1/webhooks/{id}/test",
             "get /v1/tokens",
             "post /v1/tokens",
             "delete /v1/tokens/{id}",

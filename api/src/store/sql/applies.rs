@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::carry_out::carry_out;
 use super::db::Connection;
+use super::events;
 use super::proxies;
 use super::snapshot::snapshot;
 use super::values::{Word, now};
@@ -19,9 +20,13 @@ use crate::declarative::plan::{Plan, plan};
 use crate::declarative::snapshot::Snapshot;
 use crate::declarative::wanted::Wanted;
 use crate::declarative::{Refused, prepare};
+use crate::events::{Action, Thing};
 use crate::store::applies::{Applied, ApplyRecord, ApplyState, Imported, Terms};
 use crate::store::crypt::Vault;
 use crate::store::{By, Conflict, StoreError};
+
+/// What the audit calls it that a document describes.
+const WHOLE: &str = "configuration";
 
 #[derive(sqlx::FromRow)]
 pub(super) struct Row {
@@ -63,6 +68,9 @@ pub(super) async fn apply(
         Err(refused) => return Ok(Err(refused)),
     };
     let touched = carry_out(db, gateway, vault, &plan, &now, &terms.ports).await?;
+    if !plan.steps.is_empty() {
+        events::changed(db, gateway, Thing::Config, Action::Applied, WHOLE, &[]).await?;
+    }
     let record = remember(db, vault, gateway, &plan, &now, terms).await?;
     Ok(Ok(Applied { plan, touched, record }))
 }
@@ -134,6 +142,7 @@ pub(super) async fn roll_back(
     let now = snapshot(db, gateway, vault).await?;
     let plan = plan(&undo.fitted(&now), &now);
     let touched = carry_out(db, gateway, vault, &plan, &now, ports).await?;
+    events::changed(db, gateway, Thing::Config, Action::RolledBack, WHOLE, &[]).await?;
     let record = end(db, id, ApplyState::RolledBack).await?.into();
     Ok(Some(Applied { plan, touched, record: Some(record) }))
 }

@@ -2,20 +2,24 @@
 
 use jiff::Timestamp;
 use pgw_core::client::Client;
-use pgw_core::ids::{ClientId, ClientIp};
+use pgw_core::ids::{ClientId, ClientIp, MappingId};
 use pgw_core::mac::Mac;
+use pgw_core::state::{MappingState, Verdict};
 use sqlx::types::Text;
 use uuid::Uuid;
 
 use super::db::Connection;
+use super::events::{self, changes};
 use super::gateways::{self, tell};
 use super::lists::{Column, Listing};
 use super::values::{now, pattern, unchanged};
+use super::{exits, mappings};
+use crate::events::{Action, NewEvent, Thing};
 use crate::store::{
-    ClientPatch, Conflict, KnownAs, ListQuery, NewClient, News, Owner, Page, SortBy, StoreError,
+    By, ClientPatch, Conflict, KnownAs, ListQuery, NewClient, News, Owner, Page, SortBy, StoreError,
 };
 
-#[derive(sqlx::FromRow)]
+#[derive(Clone, sqlx::FromRow)]
 pub(super) struct Row {
     pub(super) id: Uuid,
     name: String,
@@ -63,7 +67,21 @@ pub(super) async fn create(db: &mut Connection, own: &str, new: NewClient) -> Re
     .fetch_one(&mut *db)
     .await?;
     tell(db, own, News::Client(ClientId(row.id))).await?;
+    change(db, own, &row, Action::Created, &[]).await?;
+    exits::settle(db, own, ClientId(row.id), By::current().0, "it is registered, and has no mapping yet")
+        .await?;
     Ok(row.into())
+}
+
+async fn change(
+    db: &mut Connection,
+    own: &str,
+    row: &Row,
+    action: Action,
+    fields: &[&str],
+) -> Result<(), StoreError> {
+    let told = NewEvent::change(By::current().0, Thing::Client, action, &row.name, fields);
+    events::write(db, own, &told.of_client(ClientId(row.id))).await.map(drop)
 }
 
 pub(super) async fn list(db: &mut Connection, query: &ListQuery) -> Result<Page<Client>, StoreError> {
@@ -135,34 +153,55 @@ pub(super) async fn update(
     unchanged(patch.if_revision, before.revision)?;
     let ip = patch.ip_cidr.unwrap_or(before.ip.0);
     if ip != before.ip.0 {
-        close_mappings(db, id).await?;
+        close_mappings(db, own, id).await?;
     }
     let row: Row = sqlx::query_as(
         "update clients set name = $2, ip = $3, mac = $4, note = $5, revision = revision + 1, updated_at = $6
          where id = $1 returning *",
     )
     .bind(id.0)
-    .bind(patch.name.unwrap_or(before.name))
+    .bind(patch.name.unwrap_or_else(|| before.name.clone()))
     .bind(Text(ip))
     .bind(patch.mac.map_or(before.mac, |mac| mac.map(Text)))
-    .bind(patch.note.unwrap_or(before.note))
+    .bind(patch.note.unwrap_or_else(|| before.note.clone()))
     .bind(Text(now()))
     .fetch_one(&mut *db)
     .await?;
     tell(db, own, News::Client(id)).await?;
+    let fields = changes([
+        ("name", row.name != before.name),
+        ("ip_cidr", row.ip.0 != before.ip.0),
+        ("mac", row.mac.map(|mac| mac.0) != before.mac.map(|mac| mac.0)),
+        ("note", row.note != before.note),
+    ]);
+    if !fields.is_empty() {
+        change(db, own, &row, Action::Updated, &fields).await?;
+    }
     Ok(row.into())
 }
 
 /// What was confirmed of the old address says nothing of the new one.
-async fn close_mappings(db: &mut Connection, id: ClientId) -> Result<(), StoreError> {
+async fn close_mappings(db: &mut Connection, own: &str, id: ClientId) -> Result<(), StoreError> {
+    let reason = "the device has a new address";
+    let closed = Verdict { state: MappingState::Pending, reason: reason.to_owned() };
+    let applied: Vec<Uuid> = sqlx::query_scalar(
+        "select id from mappings where client_id = $1 and state = 'APPLIED' and removed_at is null order by id",
+    )
+    .bind(id.0)
+    .fetch_all(&mut *db)
+    .await?;
+    for mapping in applied {
+        mappings::tell_state(db, own, MappingId(mapping), &closed).await?;
+    }
     sqlx::query(
-        "update mappings set state = 'PENDING', reason = 'the device has a new address', applied_at = null
+        "update mappings set state = 'PENDING', reason = $2, applied_at = null
          where client_id = $1 and state = 'APPLIED'",
     )
     .bind(id.0)
-    .execute(db)
+    .bind(reason)
+    .execute(&mut *db)
     .await?;
-    Ok(())
+    exits::settle(db, own, id, By::current().0, reason).await
 }
 
 pub(super) async fn remove(
@@ -172,8 +211,8 @@ pub(super) async fn remove(
     cascade: bool,
     if_revision: Option<i64>,
 ) -> Result<Owner, StoreError> {
-    let Row { gateway, revision, .. } = live(db, id).await?;
-    unchanged(if_revision, revision)?;
+    let row = live(db, id).await?;
+    unchanged(if_revision, row.revision)?;
     let removed_at = Text(now());
     let open: i64 =
         sqlx::query_scalar("select count(*) from mappings where client_id = $1 and removed_at is null")
@@ -183,6 +222,9 @@ pub(super) async fn remove(
     if open > 0 && !cascade {
         return Err(StoreError::Conflict(Conflict::InUse { what: "client", mappings: open }));
     }
+    for mapping in mappings::live_ids(db, Some(id), None).await? {
+        mappings::tell_removal(db, own, mapping).await?;
+    }
     for mark in [
         "update mappings set removed_at = $2 where client_id = $1 and removed_at is null",
         "update clients set removed_at = $2 where id = $1",
@@ -190,5 +232,8 @@ pub(super) async fn remove(
         sqlx::query(mark).bind(id.0).bind(removed_at).execute(&mut *db).await?;
     }
     tell(db, own, News::Client(id)).await?;
-    Ok(Owner { client: id, gateway })
+    change(db, own, &row, Action::Deleted, &[]).await?;
+    let reason = "it is no longer registered: its traffic is left alone";
+    exits::settle(db, own, id, By::current().0, reason).await?;
+    Ok(Owner { client: id, gateway: row.gateway })
 }

@@ -1,7 +1,7 @@
 //! The tables `mappings` and `ports`.
 
 use jiff::Timestamp;
-use pgw_core::ids::{ClientId, MappingId, ProxyId};
+use pgw_core::ids::{ClientId, ClientIp, MappingId, ProxyId};
 use pgw_core::mapping::{Mapping, Target};
 use pgw_core::ports::PortRange;
 use pgw_core::state::{MappingState, Verdict};
@@ -9,14 +9,18 @@ use sqlx::types::Text;
 use uuid::Uuid;
 
 use super::db::Connection;
+use super::events::{self, changes};
 use super::gateways::{self, tell};
 use super::lists::{Column, Listing};
 use super::values::{Number, Word, now, pattern, unchanged};
-use super::{clients, ports, proxies};
-use crate::store::{Conflict, ListQuery, MappingPatch, NewMapping, News, Owner, Page, SortBy, StoreError};
+use super::{clients, exits, ports, proxies};
+use crate::events::{Action, NewEvent, StateChange, Thing};
+use crate::store::{
+    By, Conflict, ListQuery, MappingPatch, NewMapping, News, Owner, Page, SortBy, StoreError,
+};
 
 /// A row of `mappings` with its client's port.
-#[derive(sqlx::FromRow)]
+#[derive(Clone, sqlx::FromRow)]
 pub(super) struct Row {
     id: Uuid,
     client_id: Uuid,
@@ -33,6 +37,18 @@ pub(super) struct Row {
     created_at: Text<Timestamp>,
     updated_at: Text<Timestamp>,
     pub(super) removed_at: Option<Text<Timestamp>>,
+}
+
+/// What an event tells of a mapping beside its state.
+#[derive(sqlx::FromRow)]
+struct Named {
+    client_id: Uuid,
+    proxy_id: Uuid,
+    state: Word<MappingState>,
+    client: String,
+    ip: Text<ClientIp>,
+    proxy: String,
+    port: Number<u16>,
 }
 
 impl From<Row> for Mapping {
@@ -88,6 +104,7 @@ pub(super) async fn insert(db: &mut Connection, own: &str, new: NewMapping) -> R
     .execute(&mut *db)
     .await?;
     tell(db, own, News::Client(new.client_id)).await?;
+    change(db, own, id, Action::Created, &[]).await?;
     Ok(id)
 }
 
@@ -199,6 +216,7 @@ pub(super) async fn update(
 ) -> Result<Mapping, StoreError> {
     let mut row = live(db, id).await?;
     unchanged(patch.if_revision, row.revision)?;
+    let before = row.clone();
     let proxy_id = patch.proxy_id.map_or(row.proxy_id, |id| id.0);
     let enabled = patch.enabled.unwrap_or(row.enabled);
     if proxy_id != row.proxy_id {
@@ -209,6 +227,8 @@ pub(super) async fn update(
     if enabled && (proxy_id, enabled) != (row.proxy_id, row.enabled) {
         // What was true of the old way out says nothing of the new one.
         (row.state, row.reason, row.applied_at) = (Word(MappingState::Pending), "changed".to_owned(), None);
+        let pending = Verdict { state: MappingState::Pending, reason: "it was changed".to_owned() };
+        tell_state(db, own, id, &pending).await?;
     }
     sqlx::query(
         "update mappings set proxy_id = $2, priority = $3, target = $4, enabled = $5,
@@ -227,7 +247,97 @@ pub(super) async fn update(
     .execute(&mut *db)
     .await?;
     tell(db, own, News::Client(ClientId(row.client_id))).await?;
-    Ok(live(db, id).await?.into())
+    let now = live(db, id).await?;
+    let fields = changes([
+        ("proxy_id", now.proxy_id != before.proxy_id),
+        ("priority", now.priority != before.priority),
+        ("target", now.target.0 != before.target.0),
+        ("enabled", now.enabled != before.enabled),
+    ]);
+    if !fields.is_empty() {
+        change(db, own, id, Action::Updated, &fields).await?;
+        let client = ClientId(now.client_id);
+        exits::settle(db, own, client, By::current().0, "one of its mappings was changed").await?;
+    }
+    Ok(now.into())
+}
+
+async fn named(db: &mut Connection, id: MappingId) -> Result<Option<Named>, StoreError> {
+    Ok(sqlx::query_as(
+        "select m.client_id, m.proxy_id, m.state, c.name as client, c.ip, p.name as proxy, ports.port
+         from mappings m
+         join clients c on c.id = m.client_id
+         join proxies p on p.id = m.proxy_id
+         join ports on ports.client_id = m.client_id
+         where m.id = $1 and m.removed_at is null",
+    )
+    .bind(id.0)
+    .fetch_optional(db)
+    .await?)
+}
+
+/// While it is there.
+async fn change(
+    db: &mut Connection,
+    own: &str,
+    id: MappingId,
+    action: Action,
+    fields: &[&str],
+) -> Result<(), StoreError> {
+    let Some(named) = named(db, id).await? else { return Ok(()) };
+    let name = format!("{} by {}", named.client, named.proxy);
+    let told = NewEvent::change(By::current().0, Thing::Mapping, action, &name, fields);
+    let told = told.of_mapping(ClientId(named.client_id), id, ProxyId(named.proxy_id));
+    events::write(db, own, &told).await.map(drop)
+}
+
+/// Before it is marked.
+pub(super) async fn tell_removal(db: &mut Connection, own: &str, id: MappingId) -> Result<(), StoreError> {
+    change(db, own, id, Action::Deleted, &[]).await
+}
+
+/// Before it is written down: whether it is another state, and what it was, is read from the row.
+/// Answers whose it is, if it is there.
+pub(super) async fn tell_state(
+    db: &mut Connection,
+    own: &str,
+    id: MappingId,
+    verdict: &Verdict,
+) -> Result<Option<ClientId>, StoreError> {
+    let Some(named) = named(db, id).await? else { return Ok(None) };
+    let client = ClientId(named.client_id);
+    if named.state.0 != verdict.state {
+        let told = NewEvent::state(&StateChange {
+            client_id: client,
+            mapping_id: id,
+            proxy_id: ProxyId(named.proxy_id),
+            from: named.state.0,
+            to: verdict.state,
+            reason: &verdict.reason,
+            client: &named.client,
+            ip: named.ip.0.addr(),
+            proxy: &named.proxy,
+            port: named.port.0,
+        });
+        events::write(db, own, &told).await?;
+    }
+    Ok(Some(client))
+}
+
+/// Those of a client or a proxy that are not going.
+pub(super) async fn live_ids(
+    db: &mut Connection,
+    client: Option<ClientId>,
+    proxy: Option<ProxyId>,
+) -> Result<Vec<MappingId>, StoreError> {
+    let ids: Vec<Uuid> = sqlx::query_scalar(
+        "select id from mappings where (client_id = $1 or proxy_id = $2) and removed_at is null order by id",
+    )
+    .bind(client.map(|id| id.0))
+    .bind(proxy.map(|id| id.0))
+    .fetch_all(db)
+    .await?;
+    Ok(ids.into_iter().map(MappingId).collect())
 }
 
 pub(super) async fn remove(
@@ -239,21 +349,25 @@ pub(super) async fn remove(
     let row = live(db, id).await?;
     unchanged(if_revision, row.revision)?;
     let client = ClientId(row.client_id);
+    tell_removal(db, own, id).await?;
     sqlx::query("update mappings set removed_at = $2 where id = $1")
         .bind(id.0)
         .bind(Text(now()))
         .execute(&mut *db)
         .await?;
     tell(db, own, News::Client(client)).await?;
+    exits::settle(db, own, client, By::current().0, "its mapping was removed").await?;
     Ok(Owner { client, gateway: row.gateway })
 }
 
 /// `applied_at` tells since when it is open without a break.
 pub(super) async fn record_verdict(
     db: &mut Connection,
+    own: &str,
     id: MappingId,
     verdict: &Verdict,
 ) -> Result<(), StoreError> {
+    let Some(client) = tell_state(db, own, id, verdict).await? else { return Ok(()) };
     sqlx::query(
         "update mappings set state = $2, reason = $3,
             applied_at = case when $2 = 'APPLIED' then coalesce(applied_at, $4) end
@@ -263,7 +377,7 @@ pub(super) async fn record_verdict(
     .bind(Word(verdict.state))
     .bind(&verdict.reason)
     .bind(Text(now()))
-    .execute(db)
+    .execute(&mut *db)
     .await?;
-    Ok(())
+    exits::settle(db, own, client, None, &verdict.reason).await
 }

@@ -8,7 +8,10 @@
 mod applies;
 mod carry_out;
 mod clients;
+mod events;
+mod exits;
 mod gateways;
+mod journal;
 mod lent;
 mod lists;
 mod mappings;
@@ -25,6 +28,7 @@ mod tokens;
 mod users;
 mod values;
 mod vault;
+mod webhooks;
 
 use super::db;
 pub use store::SqlStore;

@@ -13,11 +13,11 @@ use crate::store::{
 #[async_trait]
 impl Users for SqlStore {
     async fn create_user(&self, new: NewUser) -> Result<User, StoreError> {
-        in_one_write!(self, db => users::create(db, new))
+        in_one_write!(self, db => users::create(db, &self.gateway, new))
     }
 
     async fn create_first_user(&self, new: NewUser) -> Result<User, StoreError> {
-        in_one_write!(self, db => users::create_first(db, new))
+        in_one_write!(self, db => users::create_first(db, &self.gateway, new))
     }
 
     async fn has_users(&self) -> Result<bool, StoreError> {
@@ -33,11 +33,11 @@ impl Users for SqlStore {
     }
 
     async fn update_user(&self, id: UserId, patch: UserPatch) -> Result<User, StoreError> {
-        in_one_write!(self, db => users::update(db, id, patch))
+        in_one_write!(self, db => users::update(db, &self.gateway, id, patch))
     }
 
     async fn remove_user(&self, id: UserId, if_revision: Option<i64>) -> Result<(), StoreError> {
-        in_one_write!(self, db => users::remove(db, id, if_revision))
+        in_one_write!(self, db => users::remove(db, &self.gateway, id, if_revision))
     }
 
     async fn user_by_name(&self, name: &str) -> Result<Option<KnownUser>, StoreError> {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::db::Connection;
 use super::values::Number;
-use super::{clients, mappings, proxies};
+use super::{clients, exits, mappings, proxies};
 use crate::store::crypt::Vault;
 use crate::store::{ClientPlan, ProxyDial, Route, StoreError};
 
@@ -113,5 +113,6 @@ pub(super) async fn finish_removal(
     ] {
         sqlx::query(what_nothing_holds).bind(client.0).execute(&mut *db).await?;
     }
+    exits::forget(db, client).await?;
     proxies::sweep(db).await
 }

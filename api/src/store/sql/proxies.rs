@@ -11,17 +11,20 @@ use sqlx::types::{Json, Text};
 use uuid::Uuid;
 
 use super::db::Connection;
+use super::events::{self, changes};
 use super::gateways::tell;
 use super::lists::{Column, Listing};
-use super::mappings;
-use super::values::{Number, Word, now, pattern, unchanged};
+use super::values::{Number, Word, now, pattern, replace, unchanged};
+use super::{exits, mappings};
 use crate::declarative::document::{Password, ProxyEntry};
+use crate::events::{Action, HealthChange, NewEvent, Thing};
 use crate::store::crypt::Vault;
 use crate::store::{
-    Conflict, HealthRecord, ListQuery, NewProxy, News, Owner, Page, ProxyDial, ProxyPatch, SortBy, StoreError,
+    By, Conflict, HealthRecord, ListQuery, NewProxy, News, Owner, Page, ProxyDial, ProxyPatch, SortBy,
+    StoreError,
 };
 
-#[derive(sqlx::FromRow)]
+#[derive(Clone, sqlx::FromRow)]
 pub(super) struct Row {
     pub(super) id: Uuid,
     name: String,
@@ -58,6 +61,21 @@ impl Row {
             checked_at: self.health_checked_at.map(|Text(at)| at),
             error: self.health_error.clone(),
         }
+    }
+
+    /// The names of what is another in `now`.
+    fn changes(&self, now: &Self) -> Vec<&'static str> {
+        changes([
+            ("name", self.name != now.name),
+            ("scheme", self.scheme.0 != now.scheme.0),
+            ("host", self.host.0 != now.host.0),
+            ("port", self.port != now.port),
+            ("username", self.username != now.username),
+            ("password", self.password != now.password),
+            ("enabled", self.enabled != now.enabled),
+            ("note", self.note != now.note),
+            ("labels", self.labels.0 != now.labels.0),
+        ])
     }
 
     fn open_password(&self, vault: &Vault) -> Result<Option<Secret>, StoreError> {
@@ -166,7 +184,9 @@ pub(super) async fn create(
     .execute(&mut *db)
     .await?;
     tell(db, own, News::Redialled(id)).await?;
-    Ok(live(db, own, id).await?.into())
+    let row = live(db, own, id).await?;
+    change(db, own, &row, Action::Created, &[]).await?;
+    Ok(row.into())
 }
 
 /// Every one that is there, as a document would say it. A password that cannot be opened is there
@@ -259,6 +279,7 @@ pub(super) async fn update(
 ) -> Result<Proxy, StoreError> {
     let mut row = live(db, own, id).await?;
     unchanged(patch.if_revision, row.revision)?;
+    let before = row.clone();
     let redialled = patched(&mut row, vault, patch)?;
     if redialled {
         row.dial_revision += 1;
@@ -286,7 +307,42 @@ pub(super) async fn update(
     .execute(&mut *db)
     .await?;
     tell(db, own, if redialled { News::Redialled(id) } else { News::Proxy(id) }).await?;
-    Ok(live(db, own, id).await?.into())
+    let now = live(db, own, id).await?;
+    let fields = before.changes(&now);
+    if !fields.is_empty() {
+        change(db, own, &now, Action::Updated, &fields).await?;
+    }
+    tell_health(db, own, &before, &now.health()).await?;
+    Ok(now.into())
+}
+
+async fn change(
+    db: &mut Connection,
+    own: &str,
+    row: &Row,
+    action: Action,
+    fields: &[&str],
+) -> Result<(), StoreError> {
+    let told = NewEvent::change(By::current().0, Thing::Proxy, action, &row.name, fields);
+    events::write(db, own, &told.of_proxy(row.id())).await.map(drop)
+}
+
+/// Only when its status or its way out is another one now; each sample would say nothing.
+async fn tell_health(db: &mut Connection, own: &str, before: &Row, now: &Health) -> Result<(), StoreError> {
+    let was = before.health();
+    if (was.status, &was.exit_ip) == (now.status, &now.exit_ip) {
+        return Ok(());
+    }
+    let told = NewEvent::health(&HealthChange {
+        proxy_id: before.id(),
+        proxy: &before.name,
+        from: was.status,
+        to: now.status,
+        latency_ms: now.latency_ms,
+        exit_ip: now.exit_ip.as_deref(),
+        error: now.error.as_deref(),
+    });
+    events::write(db, own, &told).await.map(drop)
 }
 
 /// Answers whether it is dialled in another way now, or again, so that its health is unknown.
@@ -310,17 +366,6 @@ fn patched(row: &mut Row, vault: &Vault, patch: ProxyPatch) -> Result<bool, Stor
     Ok(redial)
 }
 
-/// Answers whether it is another value.
-fn replace<T: PartialEq>(field: &mut T, given: Option<T>) -> bool {
-    match given {
-        Some(value) if value != *field => {
-            *field = value;
-            true
-        }
-        Some(_) | None => false,
-    }
-}
-
 pub(super) async fn remove(
     db: &mut Connection,
     own: &str,
@@ -328,7 +373,8 @@ pub(super) async fn remove(
     cascade: bool,
     if_revision: Option<i64>,
 ) -> Result<Vec<Owner>, StoreError> {
-    unchanged(if_revision, live(db, own, id).await?.revision)?;
+    let row = live(db, own, id).await?;
+    unchanged(if_revision, row.revision)?;
     let removed_at = Text(now());
     let open: i64 =
         sqlx::query_scalar("select count(*) from mappings where proxy_id = $1 and removed_at is null")
@@ -337,6 +383,9 @@ pub(super) async fn remove(
             .await?;
     if open > 0 && !cascade {
         return Err(StoreError::Conflict(Conflict::InUse { what: "proxy", mappings: open }));
+    }
+    for mapping in mappings::live_ids(db, None, Some(id)).await? {
+        mappings::tell_removal(db, own, mapping).await?;
     }
     sqlx::query("update mappings set removed_at = $2 where proxy_id = $1 and removed_at is null")
         .bind(id.0)
@@ -349,10 +398,13 @@ pub(super) async fn remove(
         .execute(&mut *db)
         .await?;
     let clients = mappings::clients_of_proxy(db, id).await?;
-    sweep(db).await?;
+    change(db, own, &row, Action::Deleted, &[]).await?;
+    let reason = format!("proxy {} was removed", row.name);
     for owner in &clients {
         tell(db, own, News::Client(owner.client)).await?;
+        exits::settle(db, own, owner.client, By::current().0, &reason).await?;
     }
+    sweep(db).await?;
     Ok(clients)
 }
 
@@ -375,6 +427,11 @@ pub(super) async fn record_health(
     found: &[HealthRecord],
 ) -> Result<(), StoreError> {
     for HealthRecord { id, revision, health } in found {
+        let before = match live(db, own, *id).await {
+            Ok(before) if before.dial_revision == *revision => before,
+            Ok(_) | Err(StoreError::NotFound(_)) => continue,
+            Err(error) => return Err(error),
+        };
         sqlx::query(
             "insert into proxy_health (gateway, proxy_id, status, latency_ms, exit_ip, checked_at, error)
              select $8, id, $3, $4, $5, $6, $7 from proxies
@@ -393,6 +450,15 @@ pub(super) async fn record_health(
         .bind(own)
         .execute(&mut *db)
         .await?;
+        tell_health(db, own, &before, health).await?;
+        if before.health_exit_ip != health.exit_ip {
+            let reason = format!("proxy {} has another exit address", before.name);
+            for owner in mappings::clients_of_proxy(db, *id).await? {
+                if owner.gateway == own {
+                    exits::settle(db, own, owner.client, None, &reason).await?;
+                }
+            }
+        }
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use pgw_core::ports::PortRange;
 use pgw_core::proxy::Proxy;
 use pgw_core::state::Verdict;
 use sqlx::Pool;
+use tokio::sync::watch;
 
 use super::db::{self, Db};
 use super::lent::{in_one_read, in_one_write, reading};
@@ -33,6 +34,8 @@ pub struct SqlStore {
     pub(super) vault: Vault,
     /// For one piece of work, from its first word to the database until the last answer.
     pub(super) limit: Duration,
+    /// Counts what was written.
+    pub(super) written: watch::Sender<u64>,
 }
 
 impl SqlStore {
@@ -46,7 +49,12 @@ impl SqlStore {
         let unopened = Unopened { write: &write, limit };
         let vault = unopened.prepare(opening).await??;
         let neighbours = Mutex::new(Some(neighbours));
-        Ok(Self { gateway: opening.gateway.clone(), write, read, vault, limit, neighbours })
+        let (gateway, written) = (opening.gateway.clone(), watch::Sender::default());
+        Ok(Self { gateway, write, read, vault, limit, neighbours, written })
+    }
+
+    pub(super) fn committed(&self) {
+        self.written.send_modify(|count| *count = count.wrapping_add(1));
     }
 }
 
@@ -57,6 +65,9 @@ struct Unopened<'a> {
 }
 
 impl Unopened<'_> {
+    /// Nobody listens yet.
+    fn committed(&self) {}
+
     async fn prepare(&self, opening: &Opening) -> Result<Result<Vault, KeyError>, StoreError> {
         in_one_write!(self, db => async {
             if !db::SHARED {
@@ -183,7 +194,7 @@ impl Store for SqlStore {
     }
 
     async fn record_verdict(&self, id: MappingId, verdict: &Verdict) -> Result<(), StoreError> {
-        in_one_write!(self, db => mappings::record_verdict(db, id, verdict))
+        in_one_write!(self, db => mappings::record_verdict(db, &self.gateway, id, verdict))
     }
 
     async fn plans(&self) -> Result<Vec<ClientPlan>, StoreError> {
@@ -199,7 +210,7 @@ impl Store for SqlStore {
     }
 
     async fn create_token(&self, new: NewToken) -> Result<Token, StoreError> {
-        in_one_write!(self, db => tokens::create(db, new))
+        in_one_write!(self, db => tokens::create(db, &self.gateway, new))
     }
 
     async fn tokens(&self) -> Result<Vec<Token>, StoreError> {
@@ -207,7 +218,7 @@ impl Store for SqlStore {
     }
 
     async fn revoke_token(&self, id: TokenId) -> Result<(), StoreError> {
-        in_one_write!(self, db => tokens::revoke(db, id))
+        in_one_write!(self, db => tokens::revoke(db, &self.gateway, id))
     }
 
     async fn token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<Token>, StoreError> {

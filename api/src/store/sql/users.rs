@@ -1,6 +1,7 @@
 //! The table `users`: no password, only what one is compared with.
 
 use super::db::Connection;
+use super::events::{changed, changes};
 use jiff::Timestamp;
 use pgw_core::ids::UserId;
 use pgw_core::redact::Secret;
@@ -9,6 +10,7 @@ use uuid::Uuid;
 
 use super::lists::{Column, Listing};
 use super::values::{Word, now, pattern, unchanged};
+use crate::events::{Action, Thing};
 use crate::store::{Conflict, KnownUser, ListQuery, NewUser, Page, Role, StoreError, User, UserPatch};
 
 #[derive(sqlx::FromRow)]
@@ -37,7 +39,7 @@ impl From<Row> for User {
     }
 }
 
-pub(super) async fn create(db: &mut Connection, new: NewUser) -> Result<User, StoreError> {
+pub(super) async fn create(db: &mut Connection, own: &str, new: NewUser) -> Result<User, StoreError> {
     let row: Row = sqlx::query_as(
         "insert into users (id, name, role, password, created_at, updated_at)
          values ($1, $2, $3, $4, $5, $5) returning *",
@@ -47,13 +49,14 @@ pub(super) async fn create(db: &mut Connection, new: NewUser) -> Result<User, St
     .bind(Word(new.role))
     .bind(new.password.expose())
     .bind(Text(now()))
-    .fetch_one(db)
+    .fetch_one(&mut *db)
     .await?;
+    changed(db, own, Thing::User, Action::Created, &row.name, &[]).await?;
     Ok(row.into())
 }
 
-pub(super) async fn create_first(db: &mut Connection, new: NewUser) -> Result<User, StoreError> {
-    if any(db).await? { Err(StoreError::Conflict(Conflict::SetUp)) } else { create(db, new).await }
+pub(super) async fn create_first(db: &mut Connection, own: &str, new: NewUser) -> Result<User, StoreError> {
+    if any(db).await? { Err(StoreError::Conflict(Conflict::SetUp)) } else { create(db, own, new).await }
 }
 
 pub(super) async fn any(db: &mut Connection) -> Result<bool, StoreError> {
@@ -81,7 +84,12 @@ pub(super) async fn by_name(db: &mut Connection, name: &str) -> Result<Option<Kn
     Ok(row.map(|row| KnownUser { password: Secret::new(row.password.as_str()), user: row.into() }))
 }
 
-pub(super) async fn update(db: &mut Connection, id: UserId, patch: UserPatch) -> Result<User, StoreError> {
+pub(super) async fn update(
+    db: &mut Connection,
+    own: &str,
+    id: UserId,
+    patch: UserPatch,
+) -> Result<User, StoreError> {
     let before = get(db, id).await?;
     unchanged(patch.if_revision, before.revision)?;
     let (was, is) = (before.role.0, patch.role.unwrap_or(before.role.0));
@@ -96,27 +104,37 @@ pub(super) async fn update(db: &mut Connection, id: UserId, patch: UserPatch) ->
          where id = $1 returning *",
     )
     .bind(id.0)
-    .bind(patch.name.unwrap_or(before.name))
+    .bind(patch.name.unwrap_or_else(|| before.name.clone()))
     .bind(Word(is))
-    .bind(patch.password.map_or(before.password, |password| password.expose().to_owned()))
+    .bind(patch.password.map_or_else(|| before.password.clone(), |password| password.expose().to_owned()))
     .bind(Text(now()))
-    .fetch_one(db)
+    .fetch_one(&mut *db)
     .await?;
+    let fields = changes([
+        ("name", row.name != before.name),
+        ("role", is != was),
+        ("password", row.password != before.password),
+    ]);
+    if !fields.is_empty() {
+        changed(db, own, Thing::User, Action::Updated, &row.name, &fields).await?;
+    }
     Ok(row.into())
 }
 
 /// Their sessions go with them.
 pub(super) async fn remove(
     db: &mut Connection,
+    own: &str,
     id: UserId,
     if_revision: Option<i64>,
 ) -> Result<(), StoreError> {
-    let before = get(db, id).await?;
-    unchanged(if_revision, before.revision)?;
-    if before.role.0 == Role::Admin {
+    let row = get(db, id).await?;
+    unchanged(if_revision, row.revision)?;
+    if row.role.0 == Role::Admin {
         someone_else_is_admin(db, id).await?;
     }
-    sqlx::query("delete from users where id = $1").bind(id.0).execute(db).await?;
+    sqlx::query("delete from users where id = $1").bind(id.0).execute(&mut *db).await?;
+    changed(db, own, Thing::User, Action::Deleted, &row.name, &[]).await?;
     Ok(())
 }
 

@@ -107,3 +107,14 @@ pub(super) fn pattern(query: &ListQuery) -> Option<String> {
 pub(super) fn rows_wanted(query: &ListQuery) -> i64 {
     i64::from(query.limit) + 1
 }
+
+/// Answers whether it is another value.
+pub(super) fn replace<T: PartialEq>(field: &mut T, given: Option<T>) -> bool {
+    match given {
+        Some(value) if value != *field => {
+            *field = value;
+            true
+        }
+        Some(_) | None => false,
+    }
+}

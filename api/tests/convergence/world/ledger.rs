@@ -9,18 +9,22 @@ use pgw_api::declarative::Refused;
 use pgw_api::declarative::document::Document;
 use pgw_api::declarative::import::Offered;
 use pgw_api::declarative::snapshot::Snapshot;
+use pgw_api::events::{Event, NewEvent};
 use pgw_api::store::applies::{Applied, Applies, ApplyRecord, Imported, Terms};
 use pgw_api::store::{
-    Claim, ClientPatch, ClientPlan, Gateway, Gateways, HealthRecord, KnownAs, KnownUser, ListQuery,
-    MappingPatch, Neighbours, NewClient, NewMapping, NewProxy, NewToken, NewUser, Owner, Page, Presence,
-    ProxyDial, ProxyPatch, Replies, Reply, Session, Store, StoreError, Token, User, UserPatch, Users,
+    Addressee, Claim, ClientPatch, ClientPlan, Delivery, Events, ExitAt, Gateway, Gateways, HealthRecord,
+    Heard, JournalPage, JournalQuery, KnownAs, KnownUser, ListQuery, LogEnds, MappingPatch, Neighbours,
+    NewClient, NewMapping, NewProxy, NewToken, NewUser, NewWebhook, Owner, Page, Presence, ProxyDial,
+    ProxyPatch, Replies, Reply, Session, Store, StoreError, Token, User, UserPatch, Users, Webhook,
+    WebhookPatch, Webhooks,
 };
 use pgw_core::client::Client;
-use pgw_core::ids::{ApplyId, ClientId, MappingId, ProxyId, TokenId, UserId};
+use pgw_core::ids::{ApplyId, ClientId, MappingId, ProxyId, TokenId, UserId, WebhookId};
 use pgw_core::mapping::Mapping;
 use pgw_core::ports::PortRange;
 use pgw_core::proxy::Proxy;
 use pgw_core::state::Verdict;
+use tokio::sync::watch;
 
 use super::World;
 
@@ -50,6 +54,7 @@ macro_rules! over_the_worlds_store {
         $trait:ident:
         effects { $($effect:ident($($a:ident: $at:ty),*) -> $ar:ty;)* }
         others { $($other:ident($($b:ident: $bt:ty),*) -> $br:ty;)* }
+        $($plain:item)?
     ) => {
         #[async_trait]
         impl $trait for Ledger {
@@ -62,6 +67,7 @@ macro_rules! over_the_worlds_store {
             $(async fn $other(&self, $($b: $bt),*) -> Result<$br, StoreError> {
                 self.0.store.$other($($b),*).await
             })*
+            $($plain)?
         }
     };
 }
@@ -144,5 +150,39 @@ over_the_worlds_store! {
         claim_reply(key: &[u8; 32], request: &[u8; 32]) -> Claim;
         keep_reply(key: &[u8; 32], request: &[u8; 32], reply: &Reply) -> ();
         release_reply(key: &[u8; 32]) -> ();
+    }
+}
+
+over_the_worlds_store! {
+    Webhooks:
+    effects {}
+    others {
+        create_webhook(new: NewWebhook) -> Webhook;
+        webhooks() -> Vec<Webhook>;
+        webhook(id: WebhookId) -> Webhook;
+        update_webhook(id: WebhookId, patch: WebhookPatch) -> Webhook;
+        remove_webhook(id: WebhookId, if_revision: Option<i64>) -> ();
+        webhook_target(id: WebhookId) -> Addressee;
+        own_events_after(after: i64, limit: u32) -> Vec<Event>;
+        record_delivery(id: WebhookId, delivery: &Delivery) -> ();
+    }
+}
+
+over_the_worlds_store! {
+    Events:
+    effects {}
+    others {
+        record(events: &[NewEvent]) -> ();
+        record_news(heard: Heard, events: &[NewEvent]) -> ();
+        heard() -> Option<Heard>;
+        begin_watch(version: &str) -> ();
+        log_ends() -> LogEnds;
+        events_after(after: i64, limit: u32) -> Vec<Event>;
+        journal(query: &JournalQuery) -> JournalPage;
+        exit_at(client: ClientId, at: Timestamp) -> ExitAt;
+        forget_events(before: Timestamp, rows: u32, most: u32) -> u64;
+    }
+    fn written(&self) -> watch::Receiver<u64> {
+        self.0.store.written()
     }
 }
