@@ -8,6 +8,7 @@ pub mod backup;
 pub mod board;
 pub mod converge;
 pub mod credentials;
+pub mod declarative;
 pub mod engine;
 pub mod events;
 pub mod flags;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use pgw_api::declarative::deadline::Deadlines;
 use pgw_api::http::attempts::Attempts;
 use pgw_api::http::doors::{Doors, SetupTime};
 use pgw_api::http::{self, Api};
@@ -116,6 +117,12 @@ async fn run(settings: ApiSettings) -> anyhow::Result<()> {
     };
     let parts = app::build(&settings, store.clone()).await?;
 
+    let deadlines = Deadlines {
+        store: store.clone(),
+        engine: parts.engine.clone(),
+        ports: settings.ports.clone(),
+        news: Arc::default(),
+    };
     let api = Api {
         store,
         engine: parts.engine.clone(),
@@ -125,10 +132,12 @@ async fn run(settings: ApiSettings) -> anyhow::Result<()> {
         auth,
         doors,
         ports: settings.ports.clone(),
+        deadlines: deadlines.news.clone(),
         database: Shared::default(),
     };
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     parts.start(&tasks, &stop);
+    tasks.spawn(deadlines.run(stop.clone()));
     tracing::info!(listen = %settings.listen, version = env!("CARGO_PKG_VERSION"), "pgw-api listens");
     sd_notify::notify(&[sd_notify::NotifyState::Ready])?;
 

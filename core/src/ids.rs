@@ -36,6 +36,8 @@ id! {
     WebhookId,
     /// A person who logs in.
     UserId,
+    /// An apply that has to be confirmed.
+    ApplyId,
 }
 
 /// Which version of the configuration: counted by the API, confirmed by the agent. It only

@@ -10,6 +10,7 @@ mod closed;
 mod crashes;
 mod crowds;
 mod database;
+mod documents;
 mod drift;
 mod drill;
 mod events;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         flows::TESTS,
         interfaces::TESTS,
         removal::TESTS,
+        documents::TESTS,
         silence::TESTS,
         rules::TESTS,
         ways::TESTS,
