@@ -152,5 +152,5 @@ fn one(of: &HashMap<Uuid, Fate>, dice: &mut StdRng) -> Option<Uuid> {
 
 fn made((status, body): (u16, Value)) -> Option<Uuid> {
     assert_eq!(status, 201, "{body}");
-    body["id"].as_str()?.parse().ok()
+    body.get("id")?.as_str()?.parse().ok()
 }
