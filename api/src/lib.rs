@@ -4,6 +4,7 @@ pub mod activate;
 pub mod active;
 pub mod agent_client;
 pub mod app;
+pub mod backup;
 pub mod board;
 pub mod converge;
 pub mod credentials;

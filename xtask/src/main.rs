@@ -8,8 +8,8 @@ mod fuzz;
 mod guarantees;
 mod install;
 mod run;
-mod web;
 mod tools;
+mod web;
 
 use std::process::ExitCode;
 

@@ -7,6 +7,7 @@
 
 mod by;
 pub mod crypt;
+pub mod dump;
 mod error;
 mod events;
 mod gateways;

@@ -9,6 +9,7 @@ mod alone;
 mod closed;
 mod crashes;
 mod crowds;
+mod database;
 mod drift;
 mod drill;
 mod events;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         evidence::TESTS,
         events::TESTS,
         crashes::TESTS,
+        database::TESTS,
         agent::TESTS,
         drift::TESTS,
         drill::TESTS,

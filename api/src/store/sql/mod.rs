@@ -6,6 +6,7 @@
 //! type of one of them. A list of what a column is in each: `docs/decisions/0015`.
 
 mod clients;
+pub(super) mod dump;
 mod events;
 mod exits;
 mod gateways;
