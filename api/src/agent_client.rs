@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pgw_core::active::ReconcileReport;
+use pgw_core::active::{AgentStatus, ReconcileReport};
 use pgw_core::news::News;
 use reqwest::RequestBuilder;
 use serde::de::DeserializeOwned;
@@ -43,6 +43,12 @@ pub struct AgentTask {
     transport: Arc<dyn Transport>,
     board: Arc<Board>,
     recorder: Recorder,
+}
+
+/// What the agent says of itself, for those who only look.
+#[async_trait::async_trait]
+pub trait AgentView: Send + Sync {
+    async fn status(&self) -> Result<AgentStatus, AgentError>;
 }
 
 /// One reconcile over the wire.
@@ -177,6 +183,13 @@ impl Http {
 impl Transport for Http {
     async fn reconcile(&self) -> Result<ReconcileReport, AgentError> {
         self.ask(self.client.post(format!("{}/agent/reconcile", self.url))).await
+    }
+}
+
+#[async_trait::async_trait]
+impl AgentView for Http {
+    async fn status(&self) -> Result<AgentStatus, AgentError> {
+        self.ask(self.client.get(format!("{}/agent/status", self.url))).await
     }
 }
 

@@ -37,6 +37,11 @@ use crate::known::known;
 use crate::neighbourhood::Neighbourhood;
 use crate::shared::Shared;
 use crate::store::{Presence, Store, StoreError};
+use crate::telemetry::connections::Connections;
+use crate::telemetry::counts::Counts;
+use crate::telemetry::puller::Puller;
+use crate::telemetry::watch::Watch;
+use crate::telemetry::{Telemetry, writer};
 use crate::units::{self, Units};
 use crate::webhooks::{self, Webhooks};
 
@@ -63,12 +68,14 @@ pub struct Machinery {
 /// What is built but not yet running.
 pub struct Parts {
     pub engine: Arc<Machinery>,
+    pub watch: Arc<Watch>,
     pub bus: Arc<Bus>,
     pub webhooks: Arc<Webhooks>,
     agent: agent_client::AgentTask,
     converge: ConvergeTask,
     scheduler: Scheduler,
     evidence: Evidence,
+    puller: Puller,
     neighbourhood: Neighbourhood,
     log: Log,
     deaths: tokio::sync::mpsc::UnboundedReceiver<u16>,
@@ -83,6 +90,7 @@ struct Log {
 }
 
 pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Result<Parts> {
+    // Before anything is shown or written: it asks since when nobody did.
     store.begin_watch(env!("CARGO_PKG_VERSION")).await?;
     let bus = Arc::new(Bus::new(store.gateway(), store.log_ends().await?.latest));
     let (recorder, recorder_task) = recorder(store.clone());
@@ -97,6 +105,22 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
     let transport = Arc::new(Http::new(&settings.agent_url, internal_token_file(&settings.state_dir))?);
     let (agent, agent_task): (AgentClient, _) =
         agent_client::connect(transport.clone(), board.clone(), recorder.clone());
+    let interval = settings.telemetry_interval;
+    let telemetry = Arc::new(Telemetry::load(store.clone(), interval).await?);
+    let (counts, checked) = (Counts::default(), telemetry.clone());
+    let (counting, run_dir) = (counts.clone(), settings.run_dir.clone());
+    let puller =
+        Puller { telemetry: telemetry.clone(), board: board.clone(), run_dir: run_dir.clone(), interval };
+    let watch = Arc::new(Watch {
+        telemetry,
+        connections: Connections { store: store.clone(), board: board.clone(), run_dir },
+        counts,
+        store: store.clone(),
+        board: board.clone(),
+        bus: bus.clone(),
+        agent: transport.clone(),
+        by_client: settings.metrics_clients,
+    });
     let (told, deaths) = tokio::sync::mpsc::unbounded_channel();
     let units = units::choose(settings.units, &settings.state_dir, &settings.run_dir, told.clone()).await?;
     let activator = Arc::new(Activator {
@@ -124,6 +148,10 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         store.clone(),
         board.clone(),
         Box::new(move |proxy| waking.wake_proxy(proxy)),
+        Box::new(move |proxy, health| {
+            counting.check(health);
+            checked.checked(proxy, health);
+        }),
         Arc::new(probe),
         settings.health.interval,
         settings.health.thresholds,
@@ -166,12 +194,14 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
     let webhooks = Arc::new(webhooks);
     Ok(Parts {
         engine,
+        watch,
         bus,
         webhooks,
         agent: agent_task,
         converge,
         scheduler,
         evidence,
+        puller,
         neighbourhood,
         log,
         deaths,
@@ -190,6 +220,8 @@ impl Parts {
         tasks.spawn(self.log.bounds.run(stop.clone()));
         tasks.spawn(self.log.listener.run(stop.clone()));
         tasks.spawn(self.webhooks.run(stop.clone()));
+        tasks.spawn(writer::run(self.puller.telemetry.clone(), stop.clone()));
+        tasks.spawn(self.puller.run(stop.clone()));
         let (mut deaths, converger, stop) = (self.deaths, self.engine.converger.clone(), stop.clone());
         tasks.spawn(async move {
             while let Some(Some(port)) = stop.run_until_cancelled(deaths.recv()).await {

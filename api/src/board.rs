@@ -37,6 +37,7 @@ pub struct Board {
 struct Kernel {
     redirects: BTreeMap<Ipv4Addr, u16>,
     confirmed_at: Instant,
+    ever: bool,
     /// Why the last attempt to ask failed.
     error: Option<String>,
     /// What the agent had to say beside the rules.
@@ -64,6 +65,7 @@ impl Board {
         let kernel = Kernel {
             redirects: BTreeMap::new(),
             confirmed_at: Instant::now(),
+            ever: false,
             error: Some("the agent has not been asked yet".to_owned()),
             warnings: Vec::new(),
         };
@@ -137,6 +139,7 @@ impl Board {
         let now = Kernel {
             redirects,
             confirmed_at: Instant::now(),
+            ever: true,
             error: None,
             warnings: report.warnings.clone(),
         };
@@ -158,6 +161,12 @@ impl Board {
         let kernel = read(&self.kernel);
         let warned = (!kernel.warnings.is_empty()).then(|| kernel.warnings.join("; "));
         kernel.error.clone().or(warned)
+    }
+
+    /// When the kernel's rules were last confirmed, if this process has seen it.
+    pub fn confirmed_before(&self) -> Option<Duration> {
+        let kernel = read(&self.kernel);
+        kernel.ever.then(|| kernel.confirmed_at.elapsed())
     }
 
     pub fn rule(&self, client: Ipv4Addr, port: u16) -> Rule {

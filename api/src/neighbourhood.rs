@@ -61,6 +61,7 @@ impl Neighbourhood {
         if news != News::Doubled {
             self.board.set_namesake(false);
         }
+        self.store.written_elsewhere();
         match news {
             News::Client(id) => {
                 if self.store.plan(id).await?.is_some() {
@@ -69,6 +70,7 @@ impl Neighbourhood {
             }
             News::Proxy(id) => self.converger.wake_proxy(id),
             News::Redialled(id) => self.health.changed(id).await,
+            News::Events => {}
             News::Missed => {
                 for proxy in self.store.upstreams().await? {
                     self.health.meet(proxy.id);

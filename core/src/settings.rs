@@ -4,6 +4,7 @@
 mod database;
 mod drill;
 mod reader;
+mod telemetry;
 mod url;
 
 use std::collections::BTreeMap;
@@ -139,6 +140,10 @@ pub struct ApiSettings {
     pub dns_resolvers: Vec<Resolver>,
     /// For the flag files' limits.
     pub warm: u8,
+    /// How often forwarders are asked what they carry.
+    pub telemetry_interval: Duration,
+    /// Metrics tell clients one by one.
+    pub metrics_clients: bool,
     pub if_match: IfMatch,
     /// None: those that a machine of this name may be meant by.
     pub allowed_hosts: Option<AllowedHosts>,
@@ -228,6 +233,8 @@ impl ApiSettings {
                 "off" => Some(0),
                 number => number.parse().ok().filter(|count| (1..=MOST_WARM).contains(count)),
             }),
+            telemetry_interval: telemetry::read_interval(&mut r),
+            metrics_clients: telemetry::read_clients(&mut r),
             if_match: r.read("PGW_IF_MATCH", IfMatch::default(), "optional or required", |v| match v {
                 "optional" => Some(IfMatch::Optional),
                 "required" => Some(IfMatch::Required),

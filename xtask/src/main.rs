@@ -8,6 +8,8 @@ mod fuzz;
 mod guarantees;
 mod install;
 mod run;
+mod tools;
+mod web;
 
 use std::process::ExitCode;
 
@@ -28,7 +30,8 @@ cargo xtask <command>
   contract schemathesis (from PyPI) asks a pgw-api of its own thousands of right and wrong things, and no
            answer may be one of which the API's description does not tell; about a minute
   check    the minute before a commit: format, lints, unit tests
-  golden   rewrites the golden rulesets and shows what changed
+  golden   rewrites the golden rulesets and the API's description for the pages, and shows what changed
+  web      builds the pages of pgw-ui into target/web, where `cargo build` takes them from
   bench    fwd: measures the forwarder beside its peers on a quiet machine, about a quarter of an
            hour, and writes docs/bench/fwd.{md,json,svg}. --repeat N, --only <word>, --quick: what
            is not the whole of it goes to target/bench/ instead
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         ["test"] => test(),
         ["check"] => check(),
         ["golden"] => golden(),
+        ["web"] => web::build(),
         ["fuzz", rest @ ..] => fuzz(rest),
         ["contract"] => build().and_then(|()| contract::run()),
         [contract::INSIDE] => contract::inside(),
@@ -111,6 +115,8 @@ fn matrix(rest: &[&str]) -> Result<(), Failed> {
 fn test() -> Result<(), Failed> {
     install::missing(LAB.iter().chain(DATABASE))?;
     install::missing(fuzz::COMPILER)?;
+    web::test()?;
+    tools::PROMTOOL.fetch()?;
     format_and_lints()?;
     one_crypto_provider()?;
     build()?;
@@ -137,6 +143,7 @@ fn fuzz(rest: &[&str]) -> Result<(), Failed> {
 
 fn check() -> Result<(), Failed> {
     install::missing(DATABASE)?;
+    web::test()?;
     format_and_lints()?;
     step("unit tests", || cargo(&["test", "--workspace", "--exclude", "pgw-lab"]))
 }
@@ -144,10 +151,13 @@ fn check() -> Result<(), Failed> {
 fn golden() -> Result<(), Failed> {
     // The whole workspace even here: with one crate alone, cargo would choose other features for
     // the dependencies and build them a second time.
-    step("golden rulesets", || {
+    step("goldens", || {
         run::with_env(&["test", "--workspace", "--lib", "golden"], &[("PGW_GOLDEN", "write")])
     })?;
-    run::foreground("git".as_ref(), &["--no-pager", "diff", "--stat", "-p", "--", "agent/tests/golden"])
+    run::foreground(
+        "git".as_ref(),
+        &["--no-pager", "diff", "--stat", "-p", "--", "agent/tests/golden", "ui/web/openapi.json"],
+    )
 }
 
 fn bench(rest: &[&str]) -> Result<(), Failed> {
@@ -178,6 +188,7 @@ fn bench(rest: &[&str]) -> Result<(), Failed> {
 }
 
 fn build() -> Result<(), Failed> {
+    web::build()?;
     step("build", || cargo(&["build", "--workspace"]))
 }
 

@@ -16,6 +16,7 @@ use crate::events::Full;
 use crate::health::checks::NotChecked;
 use crate::passwords::PasswordError;
 use crate::store::{Conflict, Role, StoreError};
+use crate::units::control::ControlError;
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
@@ -70,6 +71,9 @@ pub(super) enum Error {
     /// A health check that was asked for could not be made.
     #[error(transparent)]
     NotChecked(NotChecked),
+    /// Nobody knows whether it did what was asked of it.
+    #[error("{0}; try again")]
+    Forwarder(#[source] ControlError),
     #[error(transparent)]
     Random(#[from] RandomError),
     #[error("the answer cannot be written: {0}")]
@@ -216,6 +220,7 @@ impl Error {
             Self::TooManyReaders(_) => (Code::TooManyReaders, self.to_string()),
             Self::NotInJournal { known_from } => (Code::NotInJournal, not_in_journal(*known_from)),
             Self::NotChecked(_) => (Code::CheckImpossible, self.to_string()),
+            Self::Forwarder(_) => (Code::ForwarderSilent, self.to_string()),
             Self::Store(StoreError::Sealed { .. }) => (Code::Internal, self.to_string()),
             Self::Store(StoreError::Database(_)) | Self::Random(_) | Self::Password(_) | Self::Unwritable(_) | Self::Panic(_) => {
                 (Code::Internal, INTERNAL.to_owned())

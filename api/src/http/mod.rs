@@ -7,6 +7,7 @@ pub mod auth;
 mod bounds;
 mod clients;
 mod conditional;
+mod connections;
 mod cookie;
 mod document;
 pub mod doors;
@@ -25,6 +26,7 @@ mod login;
 mod mappings;
 mod me;
 mod media;
+mod metrics;
 mod narrow;
 mod openapi;
 mod problem;
@@ -34,6 +36,7 @@ mod service;
 mod sessions;
 mod sort;
 mod suggest;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -57,6 +60,7 @@ use crate::engine::Engine;
 use crate::events::Bus;
 use crate::shared::Shared;
 use crate::store::{ListQuery, Page, Store};
+use crate::telemetry::watch::Watch;
 use crate::webhooks::Webhooks;
 use auth::Auth;
 use doors::Doors;
@@ -65,6 +69,7 @@ use error::Error;
 pub struct Api {
     pub store: Arc<dyn Store>,
     pub engine: Arc<dyn Engine>,
+    pub watch: Arc<Watch>,
     pub bus: Arc<Bus>,
     pub webhooks: Arc<Webhooks>,
     pub auth: Auth,
@@ -104,6 +109,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .layer(CatchPanicLayer::custom(frame::panicked))
         .layer(middleware::from_fn_with_state(api.clone(), doors::known_host))
         .layer(middleware::from_fn(frame::around))
+        .layer(middleware::from_fn_with_state(api.clone(), metrics::count))
         .with_state(api)
 }
 
@@ -114,6 +120,9 @@ fn guarded() -> OpenApiRouter<Arc<Api>> {
         .merge(clients::router())
         .merge(mappings::router())
         .merge(gateways::router())
+        .merge(telemetry::router())
+        .merge(connections::router())
+        .merge(metrics::router())
         .merge(explain::router())
         .merge(import::router())
         .merge(export::router())

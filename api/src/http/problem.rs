@@ -60,6 +60,7 @@ codes! {
     Internal "internal" INTERNAL_SERVER_ERROR,
     Timeout "timeout" SERVICE_UNAVAILABLE,
     DatabaseUnavailable "database_unavailable" SERVICE_UNAVAILABLE,
+    ForwarderSilent "forwarder_silent" SERVICE_UNAVAILABLE,
     CheckImpossible "check_impossible" SERVICE_UNAVAILABLE,
     TooManyReaders "too_many_readers" SERVICE_UNAVAILABLE,
 }

@@ -43,10 +43,11 @@ fn bounded(text: &str, longest: usize, fits: impl Fn(char) -> bool) -> Read<Stri
 }
 
 pub(super) fn name(value: &Value) -> Read<String> {
-    // The bound is of what is sent, as every description of it says.
-    let given = bounded(text(value)?, LONGEST_NAME, |_| true)?;
+    let given = text(value)?;
     match given.trim() {
         "" => Err("is empty".to_owned()),
+        // With the spaces around it: so it can be said in a schema.
+        _ if given.chars().count() > LONGEST_NAME => Err(format!("is longer than {LONGEST_NAME} characters")),
         name => bounded(name, LONGEST_NAME, is_printable),
     }
 }
@@ -192,9 +193,15 @@ mod tests {
     fn a_name_is_trimmed_bounded_and_cannot_disguise_itself() {
         assert_eq!(name(&json!("  Büro 📱 ")), Ok("Büro 📱".to_owned()));
         assert!(name(&json!("x".repeat(100))).is_ok());
-        for refused in
-            [json!(""), json!("  "), json!("x".repeat(101)), json!("a\nb"), json!("a\u{202e}b"), json!(7)]
-        {
+        for refused in [
+            json!(""),
+            json!("  "),
+            json!("x".repeat(101)),
+            json!(" ".repeat(100) + "x"),
+            json!("a\nb"),
+            json!("a\u{202e}b"),
+            json!(7),
+        ] {
             assert!(name(&refused).is_err(), "{refused}");
         }
     }

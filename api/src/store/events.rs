@@ -34,9 +34,9 @@ pub trait Events: Send + Sync {
     /// answers how many. Where each client got out last is kept.
     async fn forget_events(&self, before: Timestamp, rows: u32, most: u32) -> Result<u64, StoreError>;
 
-    /// Changes whenever something was written, by this process or, as far as the database tells,
-    /// by another gateway.
+    /// Changes whenever something was written by this process, or was heard to be by another gateway.
     fn written(&self) -> watch::Receiver<u64>;
+    fn written_elsewhere(&self);
 }
 
 /// Of what the agent tells.

@@ -39,6 +39,8 @@ pub enum News {
     Proxy(ProxyId),
     /// It is new, or dialled in another way.
     Redialled(ProxyId),
+    /// Something happened, and is in the log.
+    Events,
     /// Nobody was listening for a while: it may have been anything.
     Missed,
     /// Another gateway that is running has this one's name.
@@ -84,6 +86,7 @@ impl fmt::Display for News {
             Self::Client(id) => write!(f, "client {id}"),
             Self::Proxy(id) => write!(f, "proxy {id}"),
             Self::Redialled(id) => write!(f, "redialled {id}"),
+            Self::Events => f.write_str("events"),
             Self::Missed => f.write_str("missed"),
             Self::Doubled => f.write_str("doubled"),
         }
@@ -99,6 +102,9 @@ impl FromStr for News {
     type Err = UnknownNews;
 
     fn from_str(text: &str) -> Result<Self, UnknownNews> {
+        if text == "events" {
+            return Ok(Self::Events);
+        }
         let (word, id) = text.split_once(' ').ok_or(UnknownNews)?;
         let id = id.parse().map_err(|_no_id: uuid::Error| UnknownNews)?;
         match word {

@@ -8,6 +8,7 @@
 pub mod applies;
 mod by;
 pub mod crypt;
+pub mod dump;
 mod error;
 mod events;
 mod gateways;
@@ -18,6 +19,7 @@ mod replies;
 pub mod sqlite;
 #[cfg(test)]
 mod suite;
+pub mod traffic;
 mod users;
 mod webhooks;
 
@@ -42,11 +44,12 @@ pub use events::{Events, ExitAt, Heard, JournalPage, JournalQuery, LogEnds, Unwa
 pub use gateways::{Gateway, Gateways, Neighbours, News, Owner, Presence};
 pub use listing::{Cursor, Key, ListQuery, Page, Sort, SortBy};
 pub use replies::{Claim, Replies, Reply};
+pub use traffic::Traffic;
 pub use users::{KnownUser, NewUser, Session, User, UserPatch, Users};
 pub use webhooks::{Addressee, Delivery, NewWebhook, Webhook, WebhookPatch, WebhookStatus, Webhooks};
 
 #[async_trait]
-pub trait Store: Gateways + Users + Replies + Events + Webhooks + Applies + 'static {
+pub trait Store: Gateways + Users + Replies + Events + Webhooks + Traffic + Applies + 'static {
     async fn create_proxy(&self, new: NewProxy) -> Result<Proxy, StoreError>;
     async fn proxies(&self, query: &ListQuery) -> Result<Page<Proxy>, StoreError>;
     async fn proxy(&self, id: ProxyId) -> Result<Proxy, StoreError>;

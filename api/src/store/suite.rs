@@ -9,6 +9,7 @@ pub(super) mod people;
 pub(super) mod removal;
 pub(super) mod revisions;
 pub(super) mod states;
+pub(super) mod traffic;
 pub(super) mod webhooks;
 pub(super) mod writes;
 
@@ -91,6 +92,15 @@ macro_rules! every_store_test {
                 rows_that_a_document_does_not_change_are_not_written,
                 an_apply_that_has_to_be_confirmed_is_undone_only_until_it_is,
                 a_thousand_devices_are_made_whole_in_one_piece_of_work,
+            }
+            traffic {
+                traffic_of_one_step_is_added_up_and_told_of_a_client_a_proxy_or_all,
+                a_busy_minute_of_a_thousand_clients_is_written_and_no_number_is_too_large,
+                health_over_time_is_the_worst_of_each_step,
+                how_far_was_counted_is_read_back_until_the_forwarder_is_gone,
+                names_are_replaced_and_those_of_removed_clients_are_forgotten,
+                what_is_too_old_is_forgotten_step_by_step,
+                the_census_counts_what_is_there_and_owners_are_known_until_all_is_done,
             }
             concurrency {
                 clients_that_come_at_the_same_time_get_different_lowest_ports,

@@ -44,6 +44,7 @@ mod sleep;
 mod stop;
 mod through;
 mod tls;
+mod traffic;
 mod warm;
 
 pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 168, 2, 3);

@@ -52,6 +52,13 @@ async fn every_call_is_described() {
             "get /v1/tokens",
             "post /v1/tokens",
             "delete /v1/tokens/{id}",
+            "get /v1/telemetry/traffic",
+            "get /v1/telemetry/now",
+            "get /v1/telemetry/health",
+            "get /v1/telemetry/names",
+            "get /v1/connections",
+            "delete /v1/connections/{id}",
+            "get /metrics",
             "get /healthz",
             "get /readyz",
             "get /version",
@@ -60,6 +67,18 @@ async fn every_call_is_described() {
     );
     want.sort();
     assert_eq!(found, want);
+}
+
+/// The pages of pgw-ui are built against this file, without an API that runs.
+#[tokio::test]
+async fn the_golden_description_that_the_pages_are_built_with_is_this_one() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../ui/web/openapi.json");
+    let text = format!("{}\n", serde_json::to_string_pretty(&document().await).unwrap());
+    if std::env::var("PGW_GOLDEN").is_ok_and(|word| word == "write") {
+        std::fs::write(&path, &text).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(golden == text, "ui/web/openapi.json is not what is served; run `cargo xtask golden`");
 }
 
 #[tokio::test]

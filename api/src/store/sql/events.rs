@@ -7,9 +7,10 @@ use sqlx::types::Text;
 use uuid::Uuid;
 
 use super::db::Connection;
+use super::gateways::tell;
 use super::values::Word;
 use crate::events::{Action, Event, Kind, NewEvent, Thing};
-use crate::store::{By, Heard, JournalPage, JournalQuery, LogEnds, StoreError};
+use crate::store::{By, Heard, JournalPage, JournalQuery, LogEnds, News, StoreError};
 
 #[derive(sqlx::FromRow)]
 pub(super) struct Row {
@@ -47,6 +48,7 @@ pub(super) fn sortable(at: Timestamp) -> String {
 
 /// Answers with its id, which is larger than that of everything that was written before.
 pub(super) async fn write(db: &mut Connection, own: &str, event: &NewEvent) -> Result<i64, StoreError> {
+    tell(db, own, News::Events).await?;
     Ok(sqlx::query_scalar(
         "insert into events (at, gateway, kind, client_id, mapping_id, proxy_id, asked_by, data)
          values ($1, $2, $3, $4, $5, $6, $7, $8) returning id",

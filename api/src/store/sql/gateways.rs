@@ -115,6 +115,11 @@ pub(super) async fn take_over(db: &mut Connection, own: &str) -> Result<(), Stor
             "update clients set gateway = $1 where gateway = $2",
             "update applies set gateway = $1 where gateway = $2
                 and not exists (select 1 from applies a where a.gateway = $1)",
+            "delete from agent_news where gateway = $1 and exists (select 1 from agent_news where gateway = $2)",
+            "update agent_news set gateway = $1 where gateway = $2",
+            "delete from deliveries where gateway = $1
+                and webhook_id in (select webhook_id from deliveries where gateway = $2)",
+            "update deliveries set gateway = $1 where gateway = $2",
             "delete from gateways where name = $2 and name <> $1",
         ] {
             sqlx::query(step).bind(own).bind(&other).execute(&mut *db).await?;

@@ -55,6 +55,10 @@ impl Events for SqlStore {
     fn written(&self) -> watch::Receiver<u64> {
         self.written.subscribe()
     }
+
+    fn written_elsewhere(&self) {
+        self.committed();
+    }
 }
 
 #[async_trait]

@@ -8,6 +8,7 @@
 mod applies;
 mod carry_out;
 mod clients;
+pub(super) mod dump;
 mod events;
 mod exits;
 mod gateways;
@@ -25,6 +26,7 @@ mod snapshot;
 mod store;
 mod store_applies;
 mod tokens;
+mod traffic;
 mod users;
 mod values;
 mod vault;

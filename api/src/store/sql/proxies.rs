@@ -1,5 +1,7 @@
 //! The table `proxies`.
 
+mod told;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -11,18 +13,18 @@ use sqlx::types::{Json, Text};
 use uuid::Uuid;
 
 use super::db::Connection;
-use super::events::{self, changes};
 use super::gateways::tell;
 use super::lists::{Column, Listing};
 use super::values::{Number, Word, now, pattern, replace, unchanged};
 use super::{exits, mappings};
 use crate::declarative::document::{Password, ProxyEntry};
-use crate::events::{Action, HealthChange, NewEvent, Thing};
+use crate::events::Action;
 use crate::store::crypt::Vault;
 use crate::store::{
     By, Conflict, HealthRecord, ListQuery, NewProxy, News, Owner, Page, ProxyDial, ProxyPatch, SortBy,
     StoreError,
 };
+use told::{change, tell_health};
 
 #[derive(Clone, sqlx::FromRow)]
 pub(super) struct Row {
@@ -61,21 +63,6 @@ impl Row {
             checked_at: self.health_checked_at.map(|Text(at)| at),
             error: self.health_error.clone(),
         }
-    }
-
-    /// The names of what is another in `now`.
-    fn changes(&self, now: &Self) -> Vec<&'static str> {
-        changes([
-            ("name", self.name != now.name),
-            ("scheme", self.scheme.0 != now.scheme.0),
-            ("host", self.host.0 != now.host.0),
-            ("port", self.port != now.port),
-            ("username", self.username != now.username),
-            ("password", self.password != now.password),
-            ("enabled", self.enabled != now.enabled),
-            ("note", self.note != now.note),
-            ("labels", self.labels.0 != now.labels.0),
-        ])
     }
 
     fn open_password(&self, vault: &Vault) -> Result<Option<Secret>, StoreError> {
@@ -314,35 +301,6 @@ pub(super) async fn update(
     }
     tell_health(db, own, &before, &now.health()).await?;
     Ok(now.into())
-}
-
-async fn change(
-    db: &mut Connection,
-    own: &str,
-    row: &Row,
-    action: Action,
-    fields: &[&str],
-) -> Result<(), StoreError> {
-    let told = NewEvent::change(By::current().0, Thing::Proxy, action, &row.name, fields);
-    events::write(db, own, &told.of_proxy(row.id())).await.map(drop)
-}
-
-/// Only when its status or its way out is another one now; each sample would say nothing.
-async fn tell_health(db: &mut Connection, own: &str, before: &Row, now: &Health) -> Result<(), StoreError> {
-    let was = before.health();
-    if (was.status, &was.exit_ip) == (now.status, &now.exit_ip) {
-        return Ok(());
-    }
-    let told = NewEvent::health(&HealthChange {
-        proxy_id: before.id(),
-        proxy: &before.name,
-        from: was.status,
-        to: now.status,
-        latency_ms: now.latency_ms,
-        exit_ip: now.exit_ip.as_deref(),
-        error: now.error.as_deref(),
-    });
-    events::write(db, own, &told).await.map(drop)
 }
 
 /// Answers whether it is dialled in another way now, or again, so that its health is unknown.

@@ -11,6 +11,9 @@ use pgw_api::declarative::import::Offered;
 use pgw_api::declarative::snapshot::Snapshot;
 use pgw_api::events::{Event, NewEvent};
 use pgw_api::store::applies::{Applied, Applies, ApplyRecord, Imported, Terms};
+use pgw_api::store::traffic::{
+    Census, Counted, HealthQuery, HealthSum, MappingOwner, NamesRow, Traffic, TrafficQuery, TrafficRecord,
+};
 use pgw_api::store::{
     Addressee, Claim, ClientPatch, ClientPlan, Delivery, Events, ExitAt, Gateway, Gateways, HealthRecord,
     Heard, JournalPage, JournalQuery, KnownAs, KnownUser, ListQuery, LogEnds, MappingPatch, Neighbours,
@@ -19,6 +22,7 @@ use pgw_api::store::{
     WebhookPatch, Webhooks,
 };
 use pgw_core::client::Client;
+use pgw_core::control::Sum;
 use pgw_core::ids::{ApplyId, ClientId, MappingId, ProxyId, TokenId, UserId, WebhookId};
 use pgw_core::mapping::Mapping;
 use pgw_core::ports::PortRange;
@@ -54,7 +58,7 @@ macro_rules! over_the_worlds_store {
         $trait:ident:
         effects { $($effect:ident($($a:ident: $at:ty),*) -> $ar:ty;)* }
         others { $($other:ident($($b:ident: $bt:ty),*) -> $br:ty;)* }
-        $($plain:item)?
+        $($plain:item)*
     ) => {
         #[async_trait]
         impl $trait for Ledger {
@@ -67,7 +71,7 @@ macro_rules! over_the_worlds_store {
             $(async fn $other(&self, $($b: $bt),*) -> Result<$br, StoreError> {
                 self.0.store.$other($($b),*).await
             })*
-            $($plain)?
+            $($plain)*
         }
     };
 }
@@ -154,6 +158,21 @@ over_the_worlds_store! {
 }
 
 over_the_worlds_store! {
+    Traffic:
+    effects {}
+    others {
+        record_traffic(found: &TrafficRecord) -> ();
+        traffic(query: &TrafficQuery) -> Vec<(i64, Sum)>;
+        health_history(query: &HealthQuery) -> Vec<(i64, HealthSum)>;
+        names(client: Option<ClientId>, from: i64) -> Vec<NamesRow>;
+        names_of_hour(at: i64) -> Vec<NamesRow>;
+        counted() -> Vec<Counted>;
+        owners() -> Vec<MappingOwner>;
+        census() -> Census;
+    }
+}
+
+over_the_worlds_store! {
     Webhooks:
     effects {}
     others {
@@ -184,5 +203,8 @@ over_the_worlds_store! {
     }
     fn written(&self) -> watch::Receiver<u64> {
         self.0.store.written()
+    }
+    fn written_elsewhere(&self) {
+        self.0.store.written_elsewhere();
     }
 }

@@ -1,4 +1,4 @@
-//! Several gateways on one database.
+//! Several gateways on one database do not need each other (G20).
 
 use jiff::Timestamp;
 use pgw_core::client::Client;
@@ -6,9 +6,14 @@ use pgw_core::health::{Health, HealthStatus};
 use pgw_core::mapping::{Mapping, Target};
 use pgw_core::ports::PortRange;
 use pgw_core::proxy::Proxy;
+use pgw_core::state::{MappingState, Verdict};
 
 use super::*;
-use crate::store::{Conflict, Gateways, KnownAs, ListQuery, NewClient, NewMapping, News, Presence};
+use crate::events::{AgentState, Kind, NewEvent};
+use crate::store::{
+    By, Conflict, Events as _, Gateways, KnownAs, ListQuery, NewClient, NewMapping, News, Presence,
+    Webhooks as _,
+};
 
 const A_MOMENT: Duration = Duration::from_secs(10);
 
@@ -49,7 +54,13 @@ async fn mapped(store: &PostgresStore, client: &Client, proxy: &Proxy) -> Mappin
 }
 
 async fn next(neighbours: &mut Box<dyn crate::store::Neighbours>) -> News {
-    tokio::time::timeout(A_MOMENT, neighbours.next()).await.expect("somebody wrote something")
+    loop {
+        let news = tokio::time::timeout(A_MOMENT, neighbours.next()).await.expect("somebody wrote something");
+        // Whatever is written is told in the log, too.
+        if news != News::Events {
+            return news;
+        }
+    }
 }
 
 #[tokio::test]
@@ -179,4 +190,70 @@ async fn a_gateway_without_the_others_key_is_told_so_at_its_start() {
     assert!(wrong.to_string().contains("another gateway"), "{wrong}");
     std::fs::copy(place.keys.path().join("secret.key"), &key).unwrap();
     assert!(open().await.is_none());
+}
+
+#[tokio::test]
+async fn what_happens_on_one_gateway_is_read_by_all_in_one_order_and_told_by_itself() {
+    let place = Place::new();
+    let [one, two] = two(&place).await;
+    let mut heard = two.neighbours().unwrap();
+    let warning = |n: u32| [NewEvent::agent(AgentState::Warns, n.to_string())];
+    for n in 0..10 {
+        let (writes, says) = if n % 3 == 0 { (&two, "gw2") } else { (&one, "gw1") };
+        writes.record(&warning(n)).await.unwrap();
+        let written = one.events_after(0, 100).await.unwrap().pop().unwrap();
+        assert_eq!((written.gateway.as_str(), &written.data["detail"]), (says, &n.to_string().into()));
+        if says == "gw1" {
+            let news = tokio::time::timeout(A_MOMENT, heard.next()).await;
+            assert_eq!(news.expect("what is in the log is said to the others"), News::Events);
+        }
+    }
+    let all = one.events_after(0, 100).await.unwrap();
+    assert!(all.is_sorted_by_key(|event| event.id));
+    assert_eq!(all, two.events_after(0, 100).await.unwrap());
+    let own = two.own_events_after(0, 100).await.unwrap();
+    assert!(own.len() == 4 && own.iter().all(|event| event.gateway == "gw2"), "each webhook is told once");
+}
+
+#[tokio::test]
+async fn a_client_of_another_gateway_gets_out_there_whoever_changes_it() {
+    let place = Place::new();
+    let [one, two] = two(&place).await;
+    let proxy = one.create_proxy(proxy()).await.unwrap();
+    let there = two.create_client(client(None)).await.unwrap();
+    let mapping = mapped(&two, &there, &proxy).await;
+    let verdict = Verdict { state: MappingState::Applied, reason: "open".into() };
+    two.record_verdict(mapping.id, &verdict).await.unwrap();
+    By::named("user alice").during(one.remove_mapping(mapping.id, None)).await.unwrap();
+    let told = one.events_after(0, 100).await.unwrap();
+    let [change, closed] = told.last_chunk::<2>().unwrap();
+    assert_eq!((change.kind, change.gateway.as_str()), (Kind::Change, "gw1"));
+    assert_eq!((closed.kind, closed.gateway.as_str()), (Kind::ClientExit, "gw2"));
+    assert!([change, closed].iter().all(|event| event.by.as_deref() == Some("user alice")));
+}
+
+#[tokio::test]
+async fn a_gateway_whose_name_was_taken_while_it_could_not_hear_is_told_so_and_gets_it_back() {
+    let place = Place::new();
+    let store = place.open_as("gw1", Duration::from_millis(250)).await.unwrap();
+    let mut heard = store.neighbours().unwrap();
+    let (mut namesake, mut operator) = (place.raw().await, place.raw().await);
+    // It waits in the line for the name before that is free.
+    let taking = tokio::spawn(async move {
+        let take = sqlx::query("select pg_advisory_lock(hashtextextended('gw1', $1))").bind(hearing::NAMES);
+        take.execute(&mut namesake).await.unwrap();
+        namesake
+    });
+    let waits = "select exists (select 1 from pg_locks where locktype = 'advisory' and not granted
+        and database = (select oid from pg_database where datname = current_database()))";
+    while !sqlx::query_scalar::<_, bool>(waits).fetch_one(&mut operator).await.unwrap() {
+        tokio::task::yield_now().await;
+    }
+    let cut = "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and granted
+        and database = (select oid from pg_database where datname = current_database())";
+    sqlx::query(cut).execute(&mut operator).await.unwrap();
+    let namesake = taking.await.unwrap();
+    assert_eq!(next(&mut heard).await, News::Doubled);
+    drop(namesake);
+    assert_eq!(next(&mut heard).await, News::Missed);
 }
