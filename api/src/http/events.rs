@@ -31,16 +31,29 @@ pub(super) fn router() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(stream))
 }
 
+/// One event as it stands in the stream.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "the shape as documented; `Reader` writes its lines")]
+struct EventFrame {
+    /// Its kind, or `hello`, or `gap`.
+    event: String,
+    /// To resume behind it.
+    #[schema(nullable = false)]
+    id: Option<String>,
+    /// JSON: the event as the journal has it.
+    data: String,
+}
+
 /// Every change as it happens. The first event is `hello`; `gap` says that some were left out, because the
 /// log begins later or the reader is too slow, and what is shown has to be loaded anew. A comment comes
 /// every 15 s. It ends when the token or session does.
 #[utoipa::path(get, path = "/v1/events", tag = "events",
     params(
         ("after" = Option<i64>, Query, minimum = 0, description = "The last event that is known; the header Last-Event-ID, which browsers send by themselves, goes before it"),
-        ("kind" = Option<String>, Query, description = "Kinds, separated by commas"),
+        ("kind" = Option<String>, Query, pattern = "^(mapping\\.state|client\\.exit|proxy\\.health|forwarder|agent|drift|drill|change|gateway)(,(mapping\\.state|client\\.exit|proxy\\.health|forwarder|agent|drift|drill|change|gateway))*$", description = "Kinds, separated by commas"),
         ("client_id" = Option<ClientId>, Query),
     ),
-    responses((status = 200, body = String, content_type = "text/event-stream")))]
+    responses((status = 200, body = EventFrame, content_type = "text/event-stream")))]
 async fn stream(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,

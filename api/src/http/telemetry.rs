@@ -55,7 +55,7 @@ struct CalledName {
     params(
         ("client_id" = Option<ClientId>, Query),
         ("proxy_id" = Option<ProxyId>, Query),
-        ("window" = Option<String>, Query, description = "From 15m to 30d; 1h if it is left out", example = "1h"),
+        ("window" = Option<String>, Query, pattern = "^[0-9]{1,9}[smhd]$", description = "From 15m to 30d; 1h if it is left out", example = "1h"),
     ),
     responses((status = 200, body = TrafficOverTime)))]
 async fn traffic(
@@ -82,7 +82,7 @@ async fn now(State(api): State<Arc<Api>>, Params(fields): Params) -> Result<Json
 #[utoipa::path(get, path = "/v1/telemetry/health", tag = "telemetry",
     params(
         ("proxy_id" = ProxyId, Query),
-        ("window" = Option<String>, Query, description = "From 15m to 30d; 1h if it is left out", example = "1h"),
+        ("window" = Option<String>, Query, pattern = "^[0-9]{1,9}[smhd]$", description = "From 15m to 30d; 1h if it is left out", example = "1h"),
     ),
     responses((status = 200, body = HealthOverTime), (status = 404, body = Problem, content_type = "application/problem+json")))]
 async fn health(
@@ -104,7 +104,7 @@ async fn health(
 #[utoipa::path(get, path = "/v1/telemetry/names", tag = "telemetry",
     params(
         ("client_id" = Option<ClientId>, Query),
-        ("window" = Option<String>, Query, description = "From 15m to 7d; 1h if it is left out", example = "1h"),
+        ("window" = Option<String>, Query, pattern = "^[0-9]{1,9}[smhd]$", description = "From 15m to 7d; 1h if it is left out", example = "1h"),
     ),
     responses((status = 200, body = CalledNames)))]
 async fn names(State(api): State<Arc<Api>>, Params(mut fields): Params) -> Result<Json<CalledNames>, Error> {
