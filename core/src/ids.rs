@@ -32,6 +32,14 @@ id! {
     MappingId,
     /// An API token.
     TokenId,
+    /// A machine that keeps reverse tunnels.
+    TunnelClientId,
+    /// A reverse tunnel.
+    TunnelId,
+    /// One stay of a tunnel client at the gateway.
+    SessionId,
+    /// A code by which a tunnel client becomes known.
+    EnrolmentId,
 }
 
 /// Which version of the configuration: counted by the API, confirmed by the agent. It only

@@ -34,3 +34,4 @@ pub mod serve;
 pub mod settings;
 pub mod sni;
 pub mod state;
+pub mod tunnel;
