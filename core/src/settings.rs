@@ -3,6 +3,7 @@
 
 mod drill;
 mod reader;
+mod tunnel;
 mod url;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use crate::ports::PortRange;
 use crate::redact::{Secret, SniLog};
 
 use reader::Reader;
+pub use tunnel::TunnelSettings;
 pub use url::HttpUrl;
 
 pub trait Source {

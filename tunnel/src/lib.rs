@@ -6,9 +6,11 @@
 pub mod backoff;
 pub mod bucket;
 pub mod carrier;
-
+pub mod connect;
+#[cfg(feature = "gateway")]
+pub mod gateway;
 pub mod heartbeat;
 pub mod relay;
 pub mod secret;
-
+pub mod tls;
 pub mod wire;

@@ -6,6 +6,7 @@ use std::fmt;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub mod ahead;
+pub mod counted;
 pub mod mux;
 pub mod websocket;
 

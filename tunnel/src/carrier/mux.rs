@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt as _, TokioAsyncReadCompatExt as _};
 use yamux::{Config, Connection, ConnectionError, Mode};
 
+use super::counted::Counted;
 use super::{Channel, Io};
 use crate::wire::frame;
 
@@ -24,18 +25,10 @@ const WAITING: usize = 64;
 /// Small frames leave together: each one would be a record of TLS and a call of the kernel.
 const GATHERED: usize = 64 * 1024;
 
-type Stream = Compat<yamux::Stream>;
-
 /// The end that opens streams.
 #[derive(Debug, Clone)]
 pub struct Opener {
     wishes: mpsc::Sender<oneshot::Sender<yamux::Stream>>,
-    open: Arc<AtomicUsize>,
-}
-
-/// Counts a stream for as long as it lives.
-struct Counted {
-    stream: Stream,
     open: Arc<AtomicUsize>,
 }
 
@@ -126,51 +119,6 @@ impl Opener {
         let (wish, given) = oneshot::channel();
         self.wishes.send(wish).await.map_err(|_gone| io::ErrorKind::NotConnected)?;
         let stream = given.await.map_err(|_gone| io::ErrorKind::NotConnected)?.compat();
-        self.open.fetch_add(1, Ordering::Relaxed);
-        Ok(Channel::once(Counted { stream, open: self.open.clone() }))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-mod pass {
-    use std::io::{self};
-    use std::pin::Pin;
-    use std::task::{Context, Poll};
-
-    use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-    use super::Counted;
-
-    impl AsyncRead for Counted {
-        fn poll_read(
-            mut self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            to: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.stream).poll_read(cx, to)
-        }
-    }
-
-    impl AsyncWrite for Counted {
-        fn poll_write(
-            mut self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            bytes: &[u8],
-        ) -> Poll<io::Result<usize>> {
-            Pin::new(&mut self.stream).poll_write(cx, bytes)
-        }
-
-        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.stream).poll_flush(cx)
-        }
-
-        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.stream).poll_shutdown(cx)
-        }
+        Ok(Channel::once(Counted::new(stream, &self.open)))
     }
 }

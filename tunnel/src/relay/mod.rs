@@ -70,6 +70,13 @@ impl<L: AsyncRead + AsyncWrite + Unpin> Relay<L> {
         Self { opener: true, ..Self::new(local, channel, opening, compression) }
     }
 
+    /// For who was asked to, and cannot.
+    pub fn refusing(local: L, channel: Channel, why: Why) -> Self {
+        let mut relay = Self::answering(local, channel, false);
+        relay.outward.break_off(why, false);
+        relay
+    }
+
     /// For who was asked to.
     pub fn answering(local: L, channel: Channel, compression: bool) -> Self {
         Self::new(local, channel, Vec::new(), compression)

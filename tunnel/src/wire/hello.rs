@@ -92,6 +92,8 @@ pub struct Welcome {
     pub secret: Secret,
     /// Connections that this client may keep for visitors.
     pub max_lanes: u32,
+    /// The operator's, on top of the client's own.
+    pub filter: Filter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

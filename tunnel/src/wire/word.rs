@@ -1,6 +1,6 @@
 //! What is said on a session's first connection once it stands.
 
-use pgw_core::tunnel::{Reason, State};
+use pgw_core::tunnel::{Filter, Reason, State};
 use serde::{Deserialize, Serialize};
 
 use super::hello::RefusalCode;
@@ -35,6 +35,10 @@ pub enum GatewayWord {
         public_port: Option<u16>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<Reason>,
+    },
+    /// The operator's filter is another one from now on.
+    Filter {
+        filter: Filter,
     },
     /// Nobody new comes; what is open has so long.
     Drain {
