@@ -34,7 +34,9 @@ impl Pin {
     }
 
     pub fn of_pem(pem: &[u8]) -> Result<Self, BadPin> {
-        CertificateDer::from_pem_slice(pem).map(|authority| Self::of(&authority)).map_err(|_| BadPin::Pem)
+        CertificateDer::from_pem_slice(pem)
+            .map(|authority| Self::of(&authority))
+            .map_err(|_unread| BadPin::Pem)
     }
 }
 

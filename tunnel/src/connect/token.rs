@@ -9,7 +9,7 @@ use crate::secret;
 
 /// The one that is there, or a new one. It is kept before anybody hears of it: an enrolment whose
 /// answer was lost is asked for again with the same token.
-pub fn load_or_make(path: &Path) -> io::Result<Secret> {
+pub(super) fn load_or_make(path: &Path) -> io::Result<Secret> {
     match load(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let token = secret::random()?;
@@ -24,7 +24,7 @@ pub fn load_or_make(path: &Path) -> io::Result<Secret> {
     }
 }
 
-pub fn load(path: &Path) -> io::Result<Secret> {
+pub(super) fn load(path: &Path) -> io::Result<Secret> {
     let token = Secret::new(std::fs::read_to_string(path)?.trim());
     if secret::is_long_enough(&token) {
         Ok(token)

@@ -11,13 +11,13 @@ use crate::wire::{OLDEST, PROTOCOL};
 const LONGEST_NAME: usize = 128;
 
 #[derive(Debug)]
-pub struct Admitted<'a> {
+pub(super) struct Admitted<'a> {
     pub client: &'a ClientSpec,
     /// To be written down before the client hears of it.
     pub enrolled: Option<Enrolled>,
 }
 
-pub fn judge<'a>(
+pub(super) fn judge<'a>(
     hello: &Hello,
     desired: &'a Desired,
     enrolled: &[Enrolled],

@@ -14,14 +14,14 @@ use crate::wire::hello::OpenPort;
 
 /// What one client has asked for.
 #[derive(Debug, Default)]
-pub struct Asked {
+pub(super) struct Asked {
     ports: Vec<Port>,
     /// Since when it is away.
     pub gone: Option<Instant>,
 }
 
 #[derive(Debug, Clone)]
-pub struct Port {
+pub(super) struct Port {
     id: TunnelId,
     wish: OpenPort,
     /// What it was given, and keeps when it comes back.
@@ -30,7 +30,7 @@ pub struct Port {
 }
 
 /// What counts for all clients when a port is chosen.
-pub struct Ground<'a> {
+pub(super) struct Ground<'a> {
     pub range: &'a PortRange,
     pub forwarders: &'a PortRange,
     pub desired: &'a Desired,
@@ -40,7 +40,7 @@ pub struct Ground<'a> {
 
 impl Asked {
     /// The ports of a session that begins. What was asked for before is the same tunnel as before.
-    pub fn begin(&mut self, wishes: &[OpenPort]) {
+    pub(super) fn begin(&mut self, wishes: &[OpenPort]) {
         let mut before = std::mem::take(&mut self.ports);
         self.gone = None;
         for wish in wishes {
@@ -56,7 +56,7 @@ impl Asked {
     }
 
     /// By its place in the hello.
-    pub fn close(&mut self, index: u32) {
+    pub(super) fn close(&mut self, index: u32) {
         let at = usize::try_from(index).unwrap_or(usize::MAX);
         if let Some(port) = self.ports.get_mut(at) {
             port.closed = true;
@@ -64,18 +64,21 @@ impl Asked {
     }
 
     /// True: it was there.
-    pub fn close_tunnel(&mut self, id: TunnelId) -> bool {
+    pub(super) fn close_tunnel(&mut self, id: TunnelId) -> bool {
         let found = self.ports.iter_mut().find(|port| port.id == id && !port.closed);
         found.map(|port| port.closed = true).is_some()
     }
 
-    pub fn is_automatic(&self, index: u32) -> bool {
+    pub(super) fn is_automatic(&self, index: u32) -> bool {
         let at = usize::try_from(index).unwrap_or(usize::MAX);
         self.ports.get(at).is_some_and(|port| port.wish.remote_port == 0)
     }
 
     /// Its tunnels, with their place in the hello; those that were refused with the reason.
-    pub fn tunnels(&self, client: TunnelClientId) -> impl Iterator<Item = (u32, TunnelSpec, Option<Reason>)> {
+    pub(super) fn tunnels(
+        &self,
+        client: TunnelClientId,
+    ) -> impl Iterator<Item = (u32, TunnelSpec, Option<Reason>)> {
         self.ports.iter().zip(0..).filter(|(port, _)| !port.closed).map(move |(port, index)| {
             let Port { id, wish, given, .. } = port;
             let spec = TunnelSpec {
@@ -98,7 +101,7 @@ impl Asked {
 
 /// Gives each port that was asked for a number, as the rules allow, in the order of asking. Those
 /// that have one keep it for as long as the rules allow it.
-pub fn give(all: &mut BTreeMap<TunnelClientId, Asked>, ground: &Ground<'_>) {
+pub(super) fn give(all: &mut BTreeMap<TunnelClientId, Asked>, ground: &Ground<'_>) {
     let clients: Vec<_> = all.keys().copied().collect();
     for client in clients {
         let Some(spec) = ground.desired.client(client) else { continue };

@@ -10,7 +10,7 @@ use pgw_core::tunnel::{Desired, Enrolled, desired_path};
 
 const MODE: u32 = 0o600;
 
-pub struct Keep {
+pub(super) struct Keep {
     desired: PathBuf,
     enrolled: PathBuf,
     used: Mutex<Vec<Enrolled>>,
@@ -18,7 +18,7 @@ pub struct Keep {
 
 impl Keep {
     /// And the document that held last. One that cannot be read opens nothing: the API has another.
-    pub fn open(state_dir: &Path) -> io::Result<(Self, Desired)> {
+    pub(super) fn open(state_dir: &Path) -> io::Result<(Self, Desired)> {
         let desired = desired_path(state_dir);
         let dir = state_dir.join("tunnel");
         fs::create_dir_all(&dir)?;
@@ -42,7 +42,7 @@ impl Keep {
     }
 
     /// Kept before it counts: what is open after a restart is what was open before.
-    pub fn apply(&self, desired: &Desired) -> io::Result<()> {
+    pub(super) fn apply(&self, desired: &Desired) -> io::Result<()> {
         files::replace(&self.desired, MODE, &serde_json::to_vec(desired)?)?;
         let mut used = self.used();
         let is_asked_for = |one: &Enrolled| desired.enrolments.iter().any(|known| known.id == one.enrolment);
@@ -55,12 +55,12 @@ impl Keep {
         Ok(())
     }
 
-    pub fn enrolled(&self) -> Vec<Enrolled> {
+    pub(super) fn enrolled(&self) -> Vec<Enrolled> {
         self.used().clone()
     }
 
     /// False: somebody else was faster with this code.
-    pub fn enrol(&self, one: Enrolled) -> io::Result<bool> {
+    pub(super) fn enrol(&self, one: Enrolled) -> io::Result<bool> {
         let mut used = self.used();
         if used.iter().any(|other| other.enrolment == one.enrolment) {
             return Ok(false);

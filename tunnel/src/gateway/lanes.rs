@@ -15,10 +15,10 @@ use crate::heartbeat::DEAD;
 use crate::wire::frame::{self, Decoder, Frame, Step};
 
 /// Of one client.
-pub const MOST: usize = 64;
+pub(super) const MOST: usize = 64;
 
 #[derive(Default)]
-pub struct Lanes {
+pub(super) struct Lanes {
     idle: Mutex<Vec<Idle>>,
     all: Arc<AtomicUsize>,
 }
@@ -30,7 +30,7 @@ struct Idle {
 
 impl Lanes {
     /// False: there are enough.
-    pub fn add(&self, io: impl Io + 'static) -> bool {
+    pub(super) fn add(&self, io: impl Io + 'static) -> bool {
         if self.all.load(Ordering::Relaxed) >= MOST {
             return false;
         }
@@ -38,12 +38,12 @@ impl Lanes {
         true
     }
 
-    pub fn give_back(&self, channel: Channel) {
+    pub(super) fn give_back(&self, channel: Channel) {
         self.idle().push(Idle { channel, heard: Instant::now() });
     }
 
     /// The one that was used last, and still is a connection: its window is the widest.
-    pub fn take(&self) -> Option<Channel> {
+    pub(super) fn take(&self) -> Option<Channel> {
         let now = Instant::now();
         loop {
             let mut idle = self.idle().pop()?;
@@ -54,16 +54,16 @@ impl Lanes {
     }
 
     /// Answers those that say that they are there, and lets go of those that do not.
-    pub fn sweep(&self) {
+    pub(super) fn sweep(&self) {
         let now = Instant::now();
         self.idle().retain_mut(|idle| idle.is_alive(now));
     }
 
-    pub fn close(&self) {
+    pub(super) fn close(&self) {
         self.idle().clear();
     }
 
-    pub fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.all.load(Ordering::Relaxed)
     }
 

@@ -22,14 +22,14 @@ use crate::wire::line;
 use crate::wire::word::{ClientWord, GatewayWord};
 
 /// Connections that carry many streams, of one client.
-pub const MOST_MUXES: usize = 4;
+pub(super) const MOST_MUXES: usize = 4;
 /// Words that wait for a client that does not read. One that is so far behind is gone.
 const WAITING: usize = 1024;
 /// For a word to be taken.
 const TAKEN: Duration = Duration::from_secs(15);
 const SWEEP: Duration = Duration::from_secs(5);
 
-pub struct Session {
+pub(super) struct Session {
     pub id: SessionId,
     pub client: TunnelClientId,
     pub name: String,
@@ -52,7 +52,7 @@ pub struct Session {
 }
 
 /// Who comes, as far as it is known when it is let in.
-pub struct Newcomer {
+pub(super) struct Newcomer {
     pub client: TunnelClientId,
     pub name: String,
     pub address: SocketAddr,
@@ -62,7 +62,7 @@ pub struct Newcomer {
 }
 
 impl Session {
-    pub fn new(who: Newcomer) -> (Arc<Self>, mpsc::Receiver<GatewayWord>) {
+    pub(super) fn new(who: Newcomer) -> (Arc<Self>, mpsc::Receiver<GatewayWord>) {
         let (words, spoken) = mpsc::channel(WAITING);
         let Newcomer { client, name, address, version, carrier, secret } = who;
         let now = Instant::now();
@@ -89,7 +89,7 @@ impl Session {
     }
 
     /// A way to the client for one visitor.
-    pub async fn channel(&self) -> std::io::Result<Channel> {
+    pub(super) async fn channel(&self) -> std::io::Result<Channel> {
         if let Some(lane) = self.lanes.take() {
             return Ok(lane);
         }
@@ -102,7 +102,7 @@ impl Session {
     }
 
     /// False: there are enough.
-    pub fn add_mux(&self, mux: Opener) -> bool {
+    pub(super) fn add_mux(&self, mux: Opener) -> bool {
         let mut muxes = self.muxes.lock().unwrap_or_else(PoisonError::into_inner);
         muxes.retain(|mux| !mux.is_gone());
         let room = muxes.len() < MOST_MUXES;
@@ -112,14 +112,14 @@ impl Session {
         room
     }
 
-    pub fn say(&self, word: GatewayWord) {
+    pub(super) fn say(&self, word: GatewayWord) {
         if self.words.try_send(word).is_err() {
             self.end("it does not read what it is told");
         }
     }
 
     /// Says what became of a port, if it is another thing than the last time.
-    pub fn learns(&self, index: u32, word: GatewayWord) {
+    pub(super) fn learns(&self, index: u32, word: GatewayWord) {
         let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
         if ports.insert(index, word.clone()).as_ref() != Some(&word) {
             drop(ports);
@@ -128,17 +128,17 @@ impl Session {
     }
 
     /// The first reason counts.
-    pub fn end(&self, reason: &str) {
+    pub(super) fn end(&self, reason: &str) {
         let _first_counts = self.reason.set(reason.to_owned());
         self.over.cancel();
         self.lanes.close();
     }
 
-    pub fn reason(&self) -> String {
+    pub(super) fn reason(&self) -> String {
         self.reason.get().cloned().unwrap_or_else(|| "the connection broke".to_owned())
     }
 
-    pub fn status(&self) -> SessionStatus {
+    pub(super) fn status(&self) -> SessionStatus {
         let ms = |since: Instant| u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
         SessionStatus {
             id: self.id,
@@ -154,7 +154,7 @@ impl Session {
 
     /// Talks until the session is over. `closes` is told of ports that the client wants closed; true
     /// comes back if the client took its leave.
-    pub async fn talk(
+    pub(super) async fn talk(
         self: &Arc<Self>,
         io: impl Io + 'static,
         mut spoken: mpsc::Receiver<GatewayWord>,
@@ -235,16 +235,16 @@ async fn listen(mut from: ReadHalf<impl Io>, heard: mpsc::Sender<ClientWord>) {
 }
 
 /// One visitor of a session, for as long as it is there.
-pub struct Guest(Arc<Session>);
+pub(super) struct Guest(Arc<Session>);
 
 impl Guest {
-    pub fn of(session: &Arc<Session>, most: u32) -> Option<Self> {
+    pub(super) fn of(session: &Arc<Session>, most: u32) -> Option<Self> {
         let before = session.visitors.fetch_add(1, Ordering::Relaxed);
         let guest = Self(session.clone());
         (before < most).then_some(guest)
     }
 
-    pub fn session(&self) -> &Arc<Session> {
+    pub(super) fn session(&self) -> &Arc<Session> {
         &self.0
     }
 }

@@ -19,7 +19,7 @@ const MOST_ROWS: usize = 1000;
 /// Addresses whose requests are counted.
 const MOST_COUNTED: usize = 10_000;
 
-pub struct Tunnel {
+pub(super) struct Tunnel {
     pub spec: TunnelSpec,
     pub origin: Origin,
     /// Cut when the tunnel ends, with all that is on it.
@@ -64,7 +64,7 @@ impl Default for Now {
 
 /// Why a visitor is sent away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Away {
+pub(super) enum Away {
     #[error("visitors from there are not wanted")]
     NotAllowed,
     #[error("there are too many visitors")]
@@ -74,14 +74,14 @@ pub enum Away {
 }
 
 /// A visitor's place.
-pub struct Seat {
+pub(super) struct Seat {
     pub guest: Guest,
     tunnel: Arc<Tunnel>,
     address: IpAddr,
 }
 
 impl Tunnel {
-    pub fn new(spec: TunnelSpec, origin: Origin, client: &ClientSpec, shared: &Buckets) -> Self {
+    pub(super) fn new(spec: TunnelSpec, origin: Origin, client: &ClientSpec, shared: &Buckets) -> Self {
         let own = |rate: Option<u64>| rate.map(|rate| Arc::new(Bucket::per_second(rate)));
         let limit = spec.limits.bandwidth;
         Self {
@@ -96,17 +96,17 @@ impl Tunnel {
     }
 
     /// As another wants it now: what it has carried, and who is on it, stays.
-    pub fn changed(&self, mut to: Self) -> Self {
+    pub(super) fn changed(&self, mut to: Self) -> Self {
         to.life = self.life.clone();
         to.over = self.over.clone();
         to
     }
 
-    pub fn is(&self, spec: &TunnelSpec, client: &ClientSpec) -> bool {
+    pub(super) fn is(&self, spec: &TunnelSpec, client: &ClientSpec) -> bool {
         self.spec == *spec && self.max_client_connections == client.max_connections
     }
 
-    pub fn enter(self: &Arc<Self>, visitor: IpAddr) -> Result<Seat, Away> {
+    pub(super) fn enter(self: &Arc<Self>, visitor: IpAddr) -> Result<Seat, Away> {
         let limits = &self.spec.limits;
         let visitor = visitor.to_canonical();
         if !limits.visitor_allow.is_empty() && !limits.visitor_allow.iter().any(|net| net.contains(&visitor))
@@ -131,7 +131,7 @@ impl Tunnel {
     }
 
     /// Of http: may this visitor ask once more in this minute?
-    pub fn may_ask(&self, visitor: IpAddr) -> bool {
+    pub(super) fn may_ask(&self, visitor: IpAddr) -> bool {
         let Some(most) = self.spec.limits.requests_per_minute else { return true };
         let mut now = self.now();
         if now.requests.len() >= MOST_COUNTED {
@@ -143,27 +143,27 @@ impl Tunnel {
     }
 
     /// What goes from visitors to the target, and what comes back.
-    pub fn flows(&self) -> (Flow, Flow) {
+    pub(super) fn flows(&self) -> (Flow, Flow) {
         (
             Flow { counts: vec![self.life.bytes_in.clone()], buckets: self.up.clone() },
             Flow { counts: vec![self.life.bytes_out.clone()], buckets: self.down.clone() },
         )
     }
 
-    pub fn opening(&self, udp: bool, visitor: SocketAddr) -> Open {
+    pub(super) fn opening(&self, udp: bool, visitor: SocketAddr) -> Open {
         let TunnelSpec { compression, target, .. } = &self.spec;
         Open { udp, compression: *compression && !udp, visitor, target: target.clone() }
     }
 
     /// True: it is another state than before.
-    pub fn set(&self, session: Option<Arc<Session>>, state: State, reason: Option<Reason>) -> bool {
+    pub(super) fn set(&self, session: Option<Arc<Session>>, state: State, reason: Option<Reason>) -> bool {
         let mut now = self.now();
         let changed = (now.state, &now.reason) != (state, &reason);
         (now.session, now.state, now.reason) = (session, state, reason);
         changed
     }
 
-    pub fn status(&self) -> TunnelStatus {
+    pub(super) fn status(&self) -> TunnelStatus {
         let now = self.now();
         let TunnelSpec { id, client_id, name, protocol, public_port, route, target, .. } = self.spec.clone();
         TunnelStatus {
@@ -184,7 +184,7 @@ impl Tunnel {
         }
     }
 
-    pub fn visitors(&self) -> Vec<VisitorRow> {
+    pub(super) fn visitors(&self) -> Vec<VisitorRow> {
         let now = self.now();
         let row = |(address, connections): (&IpAddr, &u32)| VisitorRow {
             address: *address,
@@ -200,13 +200,13 @@ impl Tunnel {
 
 /// A client's own limits, shared by all its tunnels.
 #[derive(Default, Clone)]
-pub struct Buckets {
+pub(super) struct Buckets {
     up: Option<Arc<Bucket>>,
     down: Option<Arc<Bucket>>,
 }
 
 impl Buckets {
-    pub fn of(rate: Option<u64>) -> Self {
+    pub(super) fn of(rate: Option<u64>) -> Self {
         let one = || rate.map(|rate| Arc::new(Bucket::per_second(rate)));
         Self { up: one(), down: one() }
     }

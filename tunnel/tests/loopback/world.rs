@@ -26,12 +26,12 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 /// Whatever takes longer has failed.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 const RANGE: u16 = 24;
 
 static NEXT: AtomicU16 = AtomicU16::new(0);
 
-pub struct World {
+pub(crate) struct World {
     pub dir: tempfile::TempDir,
     pub address: SocketAddr,
     pub pin: String,
@@ -42,7 +42,7 @@ pub struct World {
 }
 
 impl World {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let pid = u16::try_from(std::process::id() % 97).unwrap();
         let base = 16_000 + (pid * 7 + NEXT.fetch_add(1, Ordering::Relaxed)) % 600 * RANGE;
         let dir = tempfile::tempdir().unwrap();
@@ -60,7 +60,7 @@ impl World {
     }
 
     /// Also again, after a stop, on the same port.
-    pub async fn start(&mut self) {
+    pub(crate) async fn start(&mut self) {
         let mut settings = TunnelSettings::read(&BTreeMap::new()).unwrap();
         settings.listen = self.address;
         settings.health_listen = ([127, 0, 0, 1], 0).into();
@@ -79,13 +79,13 @@ impl World {
     }
 
     /// In order, with a drain.
-    pub async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         drop(self.stop.take());
         timeout(PATIENCE * 2, self.served.take().unwrap()).await.unwrap().unwrap();
     }
 
     /// A client that is known, with its token.
-    pub async fn client(&mut self, name: &str) -> (TunnelClientId, Secret) {
+    pub(crate) async fn client(&mut self, name: &str) -> (TunnelClientId, Secret) {
         let token = Secret::new(Uuid::new_v4().simple().to_string().repeat(2));
         let id = TunnelClientId(Uuid::now_v7());
         self.desired.clients.push(ClientSpec {
@@ -103,7 +103,7 @@ impl World {
     }
 
     /// One of the operator's.
-    pub fn tunnel(
+    pub(crate) fn tunnel(
         &mut self,
         client: TunnelClientId,
         protocol: Protocol,
@@ -127,32 +127,31 @@ impl World {
         id
     }
 
-    pub async fn apply(&mut self) {
+    pub(crate) async fn apply(&mut self) {
         self.desired.revision = Uuid::now_v7();
         let answer = self.ask(&Ask::Apply { desired: self.desired.clone() }).await;
         assert!(matches!(answer, Answer::Applied { .. }), "{answer:?}");
     }
 
-    pub async fn ask(&self, ask: &Ask) -> Answer {
+    pub(crate) async fn ask(&self, ask: &Ask) -> Answer {
         let mut operator = Operator::new(self).await;
         operator.say(ask).await;
         operator.hear().await
     }
 
-    pub async fn status(&self) -> Status {
+    pub(crate) async fn status(&self) -> Status {
         match self.ask(&Ask::Status).await {
             Answer::Status(status) => status,
             other => panic!("{other:?}"),
         }
     }
 
-    /// Looks again after each event.
-    pub async fn until(&self, what: &str, is: impl Fn(&Status) -> bool) -> Status {
-        let mut follower = Operator::new(self).await;
-        follower.say(&Ask::Follow).await;
+    /// Not all that is waited for is an event.
+    pub(crate) async fn until(&self, what: &str, is: impl Fn(&Status) -> bool) -> Status {
+        let mut look = tokio::time::interval(Duration::from_millis(20));
         let wait = async {
             loop {
-                follower.hear().await;
+                look.tick().await;
                 let status = self.status().await;
                 if is(&status) {
                     return status;
@@ -165,29 +164,29 @@ impl World {
         }
     }
 
-    pub async fn until_active(&self, count: usize) -> Vec<TunnelStatus> {
+    pub(crate) async fn until_active(&self, count: usize) -> Vec<TunnelStatus> {
         let is = |t: &&TunnelStatus| t.state == State::Active;
         let status = self.until("active", |s| s.tunnels.iter().filter(is).count() == count).await;
         status.tunnels
     }
 
-    pub async fn until_online(&self, name: &str, online: bool) -> Status {
+    pub(crate) async fn until_online(&self, name: &str, online: bool) -> Status {
         let is = |s: &Status| s.clients.iter().any(|c| c.name == name && c.session.is_some() == online);
         self.until(&format!("{name} online: {online}"), is).await
     }
 
-    pub fn public(&self, port: u16) -> SocketAddr {
+    pub(crate) fn public(&self, port: u16) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, port).into()
     }
 
-    pub fn config(&self, name: &str, rest: &str) -> Config {
+    pub(crate) fn config(&self, name: &str, rest: &str) -> Config {
         let (address, pin) = (self.address, &self.pin);
         let yaml = format!("server: {address}\nca: {pin}\n{rest}\nclient:\n  id: {name}\n");
         serde_saphyr::from_str(&yaml).unwrap()
     }
 
     /// Without this client's own tunnels if `ports` is empty.
-    pub fn connect(&self, name: &str, token: &Secret, ports: &[String]) -> Machine {
+    pub(crate) fn connect(&self, name: &str, token: &Secret, ports: &[String]) -> Machine {
         let mut config = self.config(name, "");
         config.token = Some(token.clone());
         let ports = format!("[{}]", ports.join(", "));
@@ -197,13 +196,13 @@ impl World {
 }
 
 /// A client's program.
-pub struct Machine {
+pub(crate) struct Machine {
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
 
 impl Machine {
-    pub fn start(config: Config, token_file: PathBuf) -> Self {
+    pub(crate) fn start(config: Config, token_file: PathBuf) -> Self {
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {
             let call = Call { config, token_file, only_enroll: false };
@@ -216,13 +215,13 @@ impl Machine {
     }
 
     /// In order.
-    pub async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         drop(self.stop.take());
         timeout(PATIENCE, self.task).await.unwrap().unwrap();
     }
 
     /// As by SIGKILL: its sockets close, and nothing is said.
-    pub async fn kill(self) {
+    pub(crate) async fn kill(self) {
         self.task.abort();
         let _cancelled = self.task.await;
         drop(self.stop);
@@ -250,11 +249,11 @@ impl Operator {
     }
 }
 
-pub fn hash(token: &Secret) -> TokenHash {
+pub(crate) fn hash(token: &Secret) -> TokenHash {
     pgw_tunnel::secret::hash(token).unwrap()
 }
 
-pub fn asks(port: u16, protocol: &str, to: SocketAddr) -> String {
+pub(crate) fn asks(port: u16, protocol: &str, to: SocketAddr) -> String {
     format!(
         "{{remote_port: {port}, protocol: {protocol}, local_host: {}, local_port: {}}}",
         to.ip(),
@@ -263,7 +262,7 @@ pub fn asks(port: u16, protocol: &str, to: SocketAddr) -> String {
 }
 
 /// Says back what it hears, and ends when the other end does.
-pub async fn echo() -> SocketAddr {
+pub(crate) async fn echo() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -278,7 +277,7 @@ pub async fn echo() -> SocketAddr {
 }
 
 /// The same for datagrams.
-pub async fn udp_echo() -> SocketAddr {
+pub(crate) async fn udp_echo() -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
     tokio::spawn(async move {
@@ -291,7 +290,7 @@ pub async fn udp_echo() -> SocketAddr {
 }
 
 /// Both ways through the tunnel, to the end.
-pub async fn ask_echo(address: SocketAddr, bytes: Vec<u8>) -> Vec<u8> {
+pub(crate) async fn ask_echo(address: SocketAddr, bytes: Vec<u8>) -> Vec<u8> {
     let asked = async {
         let (mut from, mut to) = TcpStream::connect(address).await.unwrap().into_split();
         let talk = tokio::spawn(async move {
@@ -306,7 +305,7 @@ pub async fn ask_echo(address: SocketAddr, bytes: Vec<u8>) -> Vec<u8> {
     timeout(PATIENCE, asked).await.expect("no answer through the tunnel")
 }
 
-pub fn noise(length: usize) -> Vec<u8> {
+pub(crate) fn noise(length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     getrandom::fill(&mut bytes).unwrap();
     bytes
