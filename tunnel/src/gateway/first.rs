@@ -109,11 +109,7 @@ async fn joined(gateway: &Gateway, io: impl Io + 'static, join: &Join) {
     let Some(session) = session.filter(same) else { return };
     match join.kind {
         Kind::Lane => {
-            let _enough = session.lanes.add(io);
-            // It may have ended just now, after its lanes were let go of.
-            if session.over.is_cancelled() {
-                session.lanes.close();
-            }
+            let _enough = session.add_lane(io);
         }
         Kind::Mux => {
             let (opener, driver) = mux::opener(io);

@@ -10,7 +10,7 @@ use pgw_core::ids::{SessionId, TunnelClientId};
 use pgw_core::redact::Secret;
 use pgw_core::tunnel::SessionStatus;
 use tokio::io::ReadHalf;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -45,6 +45,8 @@ pub(super) struct Session {
     heard: Mutex<Instant>,
     rtt_ms: Mutex<Option<u32>>,
     muxes: Mutex<Vec<Opener>>,
+    /// One more connection is there.
+    joined: Notify,
     words: mpsc::Sender<GatewayWord>,
     /// What was said last of each port.
     ports: Mutex<BTreeMap<u32, GatewayWord>>,
@@ -81,6 +83,7 @@ impl Session {
             heard: Mutex::new(now),
             rtt_ms: Mutex::new(None),
             muxes: Mutex::default(),
+            joined: Notify::new(),
             words,
             ports: Mutex::default(),
             reason: OnceLock::new(),
@@ -88,17 +91,35 @@ impl Session {
         (Arc::new(session), spoken)
     }
 
-    /// A way to the client for one visitor.
+    /// A way to the client for one visitor. In a session's first moments that is waited for.
     pub(super) async fn channel(&self) -> std::io::Result<Channel> {
-        if let Some(lane) = self.lanes.take() {
-            return Ok(lane);
+        loop {
+            let joined = self.joined.notified();
+            if let Some(lane) = self.lanes.take() {
+                return Ok(lane);
+            }
+            if let Some(mux) = self.least_mux() {
+                return mux.open().await;
+            }
+            joined.await;
         }
-        let least = {
-            let mut muxes = self.muxes.lock().unwrap_or_else(PoisonError::into_inner);
-            muxes.retain(|mux| !mux.is_gone());
-            muxes.iter().min_by_key(|mux| mux.open_streams()).cloned()
-        };
-        least.ok_or(std::io::ErrorKind::NotConnected)?.open().await
+    }
+
+    fn least_mux(&self) -> Option<Opener> {
+        let mut muxes = self.muxes.lock().unwrap_or_else(PoisonError::into_inner);
+        muxes.retain(|mux| !mux.is_gone());
+        muxes.iter().min_by_key(|mux| mux.open_streams()).cloned()
+    }
+
+    /// One more connection of its client. False: there are enough.
+    pub(super) fn add_lane(&self, io: impl Io + 'static) -> bool {
+        let added = self.lanes.add(io);
+        // It may have ended just now, after its lanes were let go of.
+        if self.over.is_cancelled() {
+            self.lanes.close();
+        }
+        self.joined.notify_waiters();
+        added
     }
 
     /// False: there are enough.
@@ -109,6 +130,8 @@ impl Session {
         if room {
             muxes.push(mux);
         }
+        drop(muxes);
+        self.joined.notify_waiters();
         room
     }
 
