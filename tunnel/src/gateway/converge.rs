@@ -1,37 +1,27 @@
 //! What shall be open, and is. Asked again after every change, and now and then while something that
 //! shall be open is not.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use pgw_core::ids::{TunnelClientId, TunnelId};
-use pgw_core::tunnel::{Event, Origin, PortConflict, Protocol, Reason, State, TunnelSpec};
-use tokio::task::JoinHandle;
+use pgw_core::tunnel::{Event, Origin, PortConflict, Reason, State, TunnelSpec};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
+use super::Gateway;
 use super::asked::{self, Ground};
+use super::doors::Doors;
 use super::http::route::Routes;
 use super::session::Session;
 use super::tunnel::{Buckets, Tunnel};
-use super::{Gateway, tcp, udp};
 use crate::wire::word::GatewayWord;
 
 /// A port that another program has is asked for again.
 const AGAIN: Duration = Duration::from_secs(5);
 /// Automatic ports that turn out to be another program's, one after the other.
 const TRIES: usize = 32;
-
-/// The open ports of one tunnel.
-struct Doors {
-    port: u16,
-    protocol: Protocol,
-    stop: CancellationToken,
-    listeners: Vec<JoinHandle<()>>,
-}
 
 /// One tunnel as it shall be.
 struct Wanted {
@@ -44,7 +34,7 @@ struct Wanted {
 
 /// Runs until the gateway drains.
 pub(super) async fn run(gateway: Arc<Gateway>) {
-    let mut doors = BTreeMap::<TunnelId, Doors>::new();
+    let mut doors = Doors::default();
     let mut foreign = BTreeSet::new();
     loop {
         let again = gateway.clone().look(&mut doors, &mut foreign).await;
@@ -55,8 +45,8 @@ pub(super) async fn run(gateway: Arc<Gateway>) {
             () = wait(again) => {}
         }
     }
-    for (_, doors) in doors {
-        doors.close().await;
+    for id in doors.ids() {
+        doors.close(id).await;
     }
 }
 
@@ -69,16 +59,12 @@ async fn wait(until: Option<Instant>) {
 
 impl Gateway {
     /// One look. Answers when the next one is due, if nothing else happens.
-    async fn look(
-        self: Arc<Self>,
-        doors: &mut BTreeMap<TunnelId, Doors>,
-        foreign: &mut BTreeSet<u16>,
-    ) -> Option<Instant> {
+    async fn look(self: Arc<Self>, doors: &mut Doors, foreign: &mut BTreeSet<u16>) -> Option<Instant> {
         for _try in 0..TRIES {
             let (wanted, grace) = self.wanted(foreign);
             let ids: BTreeSet<_> = wanted.iter().map(|one| one.spec.id).collect();
-            for id in doors.keys().copied().filter(|id| !ids.contains(id)).collect::<Vec<_>>() {
-                close(id, doors).await;
+            for id in doors.ids().into_iter().filter(|id| !ids.contains(id)) {
+                doors.close(id).await;
             }
             self.forget(&ids);
             let (mut failed, mut clash) = (false, false);
@@ -119,71 +105,68 @@ impl Gateway {
         };
         asked::give(&mut house.asked, &ground);
         let session = |client: &TunnelClientId| house.sessions.get(client).cloned();
+        // A name is judged by the client, each time: here it could mean something else.
+        let filtered = |spec: &TunnelSpec| {
+            let refused = desired.filter.judge(spec.target.host.parse().ok()?).err()?;
+            Some(Reason {
+                code: None,
+                detail: format!("the gateway's filter refuses {}: {refused}", spec.target),
+            })
+        };
         let operators = desired.tunnels.iter().map(|spec| Wanted {
             session: session(&spec.client_id),
+            refused: filtered(spec),
             spec: spec.clone(),
             origin: Origin::Operator,
             index: None,
-            refused: None,
         });
         let clients = house.asked.iter().flat_map(|(client, asked)| {
             asked.tunnels(*client).map(|(index, spec, refused)| Wanted {
                 session: session(client),
+                refused: refused.or_else(|| filtered(&spec)),
                 spec,
                 origin: Origin::Client,
                 index: Some(index),
-                refused,
             })
         });
         (operators.chain(clients).collect(), next)
     }
 
     /// `Ok(false)`: it failed, and may be tried again. `Err`: a port that was chosen is another program's.
-    async fn make_so(
-        self: &Arc<Self>,
-        wanted: Wanted,
-        doors: &mut BTreeMap<TunnelId, Doors>,
-    ) -> Result<bool, u16> {
+    async fn make_so(self: &Arc<Self>, wanted: Wanted, doors: &mut Doors) -> Result<bool, u16> {
         let id = wanted.spec.id;
         // The client may have gone out of the document in between: the next look knows.
         let Some(tunnel) = self.tunnel(&wanted) else { return Ok(true) };
-        let is_open = doors.get(&id).is_some_and(|open| {
-            Some(open.port) == wanted.spec.public_port && open.protocol == wanted.spec.protocol
-        });
         let shall_open = wanted.session.is_some() && wanted.refused.is_none();
-        if !shall_open || !is_open {
-            close(id, doors).await;
+        if !shall_open || !doors.is_open(&wanted.spec) {
+            doors.close(id).await;
         }
+        let mut again = false;
         let (state, reason) = match (&wanted.session, wanted.refused.clone(), wanted.spec.public_port) {
             (None, _, _) => (State::Offline, None),
-            (Some(_), Some(refused), _) => (State::Failed, Some(refused)),
-            (Some(_), None, None) => (State::Active, None),
-            (Some(_), None, Some(port)) => {
-                let opened = match doors.get(&id) {
-                    // It may be another tunnel by now: listeners ask for the one that is.
-                    Some(_) => Ok(()),
-                    None => self.open(id, &wanted.spec, port).map(|open| {
-                        doors.insert(id, open);
-                    }),
-                };
-                match opened {
-                    Ok(()) => (State::Active, None),
-                    Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                        if wanted.origin == Origin::Client && self.is_automatic(&wanted) {
-                            return Err(port);
-                        }
-                        (State::Failed, Some(Reason::from(PortConflict::PortInUse)))
-                    }
-                    Err(error) => {
-                        let detail = format!("cannot open port {port}: {error}");
-                        (State::Failed, Some(Reason { code: None, detail }))
-                    }
-                }
+            (Some(_), Some(refused), _) => {
+                // Another program may give the port back.
+                again = refused.code == Some(PortConflict::PortInUse);
+                (State::Failed, Some(refused))
             }
+            (Some(_), None, None) => (State::Active, None),
+            (Some(_), None, Some(_)) if doors.is_open(&wanted.spec) => (State::Active, None),
+            (Some(_), None, Some(port)) => match doors.open(self, &wanted.spec, port) {
+                Ok(()) => (State::Active, None),
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                    if wanted.origin == Origin::Client && self.is_automatic(&wanted) {
+                        return Err(port);
+                    }
+                    again = true;
+                    (State::Failed, Some(Reason::from(PortConflict::PortInUse)))
+                }
+                Err(error) => {
+                    again = true;
+                    let detail = format!("cannot open port {port}: {error}");
+                    (State::Failed, Some(Reason { code: None, detail }))
+                }
+            },
         };
-        let is_well = state != State::Failed;
-        // What is taken can come free; what is reserved is reserved until the operator says otherwise.
-        let may_heal = reason.as_ref().is_none_or(|r| r.code.is_none_or(|c| c == PortConflict::PortInUse));
         let session = wanted.session.clone();
         if tunnel.set(session.clone(), state, reason.clone()) {
             tracing::info!(tunnel = %id, name = wanted.spec.name, port = wanted.spec.public_port,
@@ -196,7 +179,7 @@ impl Gateway {
                 GatewayWord::Port { index, state, public_port: wanted.spec.public_port, reason },
             );
         }
-        Ok(is_well || !may_heal)
+        Ok(!again)
     }
 
     fn is_automatic(&self, wanted: &Wanted) -> bool {
@@ -230,22 +213,6 @@ impl Gateway {
         Some(new)
     }
 
-    fn open(self: &Arc<Self>, id: TunnelId, spec: &TunnelSpec, port: u16) -> io::Result<Doors> {
-        let address = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port));
-        let stop = CancellationToken::new();
-        // Both or none of them.
-        let tcp = spec.protocol.has_tcp().then(|| tcp::bind(address)).transpose()?;
-        let udp = spec.protocol.has_udp().then(|| udp::bind(address)).transpose()?;
-        let mut listeners = Vec::new();
-        if let Some(listener) = tcp {
-            listeners.push(tokio::spawn(tcp::listen(self.clone(), id, listener, stop.clone())));
-        }
-        if let Some(socket) = udp {
-            listeners.push(tokio::spawn(udp::listen(self.clone(), id, socket, stop.clone())));
-        }
-        Ok(Doors { port, protocol: spec.protocol, stop, listeners })
-    }
-
     /// Tunnels that nobody wants any more, and all that is on them.
     fn forget(&self, wanted: &BTreeSet<TunnelId>) {
         let mut gone = Vec::new();
@@ -270,21 +237,5 @@ impl Gateway {
 
     pub(super) fn tunnel_of(&self, id: TunnelId) -> Option<Arc<Tunnel>> {
         self.house().tunnels.get(&id).cloned()
-    }
-}
-
-async fn close(id: TunnelId, doors: &mut BTreeMap<TunnelId, Doors>) {
-    if let Some(open) = doors.remove(&id) {
-        open.close().await;
-    }
-}
-
-impl Doors {
-    /// When it returns, another can listen there.
-    async fn close(self) {
-        self.stop.cancel();
-        for listener in self.listeners {
-            let _ended = listener.await;
-        }
     }
 }

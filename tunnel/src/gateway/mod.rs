@@ -25,6 +25,7 @@ mod asked;
 pub mod ca;
 mod control;
 mod converge;
+mod doors;
 mod first;
 mod health;
 mod http;
