@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use pgw_api::http::attempts::Attempts;
+use pgw_api::http::doors::{Doors, SetupTime};
 use pgw_api::http::{self, Api};
+use pgw_api::passwords::Passwords;
 use pgw_api::shared::Shared;
-use pgw_api::store::Store;
-use pgw_api::store::sqlite::{PATIENCE, SqliteStore};
-use pgw_api::{app, credentials, sole};
-use pgw_core::resources::raise_file_limit;
+use pgw_api::store::open::{Opening, open};
+use pgw_api::{app, credentials, gateway, sole};
+use pgw_core::hosts::AllowedHosts;
+use pgw_core::resources::{host_name, raise_file_limit};
 use pgw_core::serve::serve;
 use pgw_core::settings::{ApiSettings, Environment};
 use tokio::net::TcpListener;
@@ -68,16 +71,32 @@ async fn run(settings: ApiSettings) -> anyhow::Result<()> {
     let listener = TcpListener::bind(settings.listen)
         .await
         .with_context(|| format!("PGW_API_LISTEN={} cannot be listened on", settings.listen))?;
-    let store: Arc<dyn Store> =
-        Arc::new(SqliteStore::open(&settings.database_url, &settings.state_dir, PATIENCE).await?);
+    let gateway = gateway::name(settings.gateway.as_deref(), &settings.state_dir, &settings.database_url)?;
+    let store = open(&settings.database_url, &Opening::new(&gateway, &settings.key_file)).await?;
+    gateway::keep(&gateway, &settings.state_dir)?;
     let auth =
         credentials::prepare(&settings.state_dir, store.as_ref(), settings.admin_token.as_ref()).await?;
+    let doors = Doors {
+        // Without a name of its own the machine has its addresses.
+        hosts: settings
+            .allowed_hosts
+            .clone()
+            .unwrap_or_else(|| AllowedHosts::of_machine(&host_name().unwrap_or_default())),
+        if_match: settings.if_match,
+        passwords: Passwords::new()?,
+        attempts: Attempts::default(),
+        setup: SetupTime::default(),
+    };
     let parts = app::build(&settings, store.clone()).await?;
 
     let api = Api {
         store,
         engine: parts.engine.clone(),
+        watch: parts.watch.clone(),
+        bus: parts.bus.clone(),
+        webhooks: parts.webhooks.clone(),
         auth,
+        doors,
         ports: settings.ports.clone(),
         database: Shared::default(),
     };

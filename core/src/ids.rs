@@ -32,6 +32,10 @@ id! {
     MappingId,
     /// An API token.
     TokenId,
+    /// Somebody who is told of events.
+    WebhookId,
+    /// A person who logs in.
+    UserId,
     /// A machine that keeps reverse tunnels.
     TunnelClientId,
     /// A reverse tunnel.

@@ -38,6 +38,9 @@ pub struct Proxy {
     pub enabled: bool,
     pub note: String,
     pub labels: BTreeMap<String, String>,
+    /// Another one after each change by an operator: what `If-Match` takes.
+    pub revision: i64,
+    /// As the gateway that is asked has found it.
     pub health: Health,
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub created_at: Timestamp,

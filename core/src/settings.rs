@@ -1,8 +1,10 @@
 //! `PGW_*` settings: read from a `Source`, so that tests pass a map, and all mistakes told at
 //! once, each with its name, its value and what is allowed.
 
+mod database;
 mod drill;
 mod reader;
+mod telemetry;
 mod tunnel;
 mod url;
 
@@ -15,10 +17,12 @@ use std::time::Duration;
 use crate::dns::{DnsChoice, RESOLVERS_ALLOWED, Resolver};
 use crate::flag::{MOST_WARM, USUAL_WARM};
 use crate::health::Thresholds;
+use crate::hosts::{AllowedHosts, HOSTS_ALLOWED};
 use crate::log::LogLevels;
 use crate::ports::PortRange;
 use crate::redact::{Secret, SniLog};
 
+pub use database::{DatabaseUrl, GATEWAY_ALLOWED, is_gateway_name};
 use reader::Reader;
 pub use tunnel::TunnelSettings;
 pub use url::HttpUrl;
@@ -102,6 +106,14 @@ pub enum Unregistered {
     Drop,
 }
 
+/// Must a change say which revision it means to change (`PGW_IF_MATCH`)?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IfMatch {
+    #[default]
+    Optional,
+    Required,
+}
+
 #[derive(Debug, Clone)]
 pub struct HealthSettings {
     pub url: HttpUrl,
@@ -114,7 +126,11 @@ pub struct HealthSettings {
 pub struct ApiSettings {
     pub listen: SocketAddr,
     pub agent_url: String,
-    pub database_url: String,
+    pub database_url: DatabaseUrl,
+    /// None: the host's name.
+    pub gateway: Option<String>,
+    /// Opens what is sealed in the database.
+    pub key_file: PathBuf,
     pub state_dir: PathBuf,
     pub run_dir: PathBuf,
     pub ports: PortRange,
@@ -126,6 +142,16 @@ pub struct ApiSettings {
     pub dns_resolvers: Vec<Resolver>,
     /// For the flag files' limits.
     pub warm: u8,
+    /// How often forwarders are asked what they carry.
+    pub telemetry_interval: Duration,
+    /// Metrics tell clients one by one.
+    pub metrics_clients: bool,
+    pub if_match: IfMatch,
+    /// None: those that a machine of this name may be meant by.
+    pub allowed_hosts: Option<AllowedHosts>,
+    /// How long, and how many, events are kept.
+    pub journal_days: u32,
+    pub journal_rows: u32,
     pub admin_token: Option<Secret>,
     pub log: LogLevels,
 }
@@ -160,6 +186,8 @@ pub struct UiSettings {
     pub listen: SocketAddr,
     pub api_url: String,
     pub agent_url: String,
+    /// None: those that a machine of this name may be meant by.
+    pub allowed_hosts: Option<AllowedHosts>,
     pub log: LogLevels,
 }
 
@@ -172,19 +200,12 @@ impl ApiSettings {
     pub fn read(source: &dyn Source) -> Result<Self, Mistakes> {
         let mut r = Reader::new(source);
         let state_dir = r.dir("PGW_STATE_DIR", STATE_DIR);
-        let default_database = format!("sqlite://{}", state_dir.join("pgw.db").display());
         let settings = Self {
             listen: r.listen("PGW_API_LISTEN", ([0, 0, 0, 0], 8080).into()),
             agent_url: r.base_url("PGW_AGENT_URL", AGENT_URL),
-            database_url: r.read(
-                "PGW_DATABASE_URL",
-                default_database,
-                "sqlite:// and an absolute path",
-                |v| {
-                    let path = v.strip_prefix("sqlite://")?;
-                    (path.starts_with('/') && path.len() > 1 && !path.contains('?')).then(|| v.to_owned())
-                },
-            ),
+            database_url: database::read_url(&mut r, &state_dir),
+            gateway: database::read_gateway(&mut r),
+            key_file: database::read_key_file(&mut r, &state_dir),
             state_dir,
             run_dir: r.dir("PGW_RUN_DIR", RUN_DIR),
             ports: r.ports(),
@@ -214,11 +235,33 @@ impl ApiSettings {
                 "off" => Some(0),
                 number => number.parse().ok().filter(|count| (1..=MOST_WARM).contains(count)),
             }),
+            telemetry_interval: telemetry::read_interval(&mut r),
+            metrics_clients: telemetry::read_clients(&mut r),
+            if_match: r.read("PGW_IF_MATCH", IfMatch::default(), "optional or required", |v| match v {
+                "optional" => Some(IfMatch::Optional),
+                "required" => Some(IfMatch::Required),
+                _ => None,
+            }),
+            allowed_hosts: read_allowed_hosts(&mut r),
+            journal_days: r.read("PGW_JOURNAL_DAYS", 90, "a whole number of days from 1 to 3650", |v| {
+                v.parse().ok().filter(|days| (1..=3650).contains(days))
+            }),
+            journal_rows: r.read(
+                "PGW_JOURNAL_ROWS",
+                1_000_000,
+                "a whole number from 1000 to 100000000",
+                |v| v.parse().ok().filter(|rows| (1_000..=100_000_000).contains(rows)),
+            ),
             admin_token: read_admin_token(&mut r),
             log: r.log(),
         };
         r.finish(settings)
     }
+}
+
+/// Read by the API and by the UI, which are asked by browsers.
+fn read_allowed_hosts(r: &mut Reader<'_>) -> Option<AllowedHosts> {
+    r.read("PGW_ALLOWED_HOSTS", None, HOSTS_ALLOWED, |v| AllowedHosts::parse_list(v).map(Some))
 }
 
 /// Read by the API and by the agent, which must mean the same.
@@ -323,6 +366,7 @@ impl UiSettings {
             listen: r.listen("PGW_UI_LISTEN", ([0, 0, 0, 0], 8081).into()),
             api_url: r.base_url("PGW_API_URL", API_URL),
             agent_url: r.base_url("PGW_AGENT_URL", AGENT_URL),
+            allowed_hosts: read_allowed_hosts(&mut r),
             log: r.log(),
         };
         r.finish(settings)

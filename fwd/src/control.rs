@@ -13,6 +13,8 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::experience::Experience;
 use crate::forwarder::Stop;
@@ -25,6 +27,8 @@ const ANSWER: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(100);
 /// What happens meanwhile a follower hears in one line.
 const GATHERED: Duration = Duration::from_millis(250);
+/// For those who are told at the end what was carried.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// The socket, and its file for as long as it is ours.
 pub(crate) struct Control {
@@ -40,6 +44,24 @@ pub(crate) struct Desk {
     pub(crate) live: Arc<Live>,
     pub(crate) experience: Arc<Experience>,
     pub(crate) stop: mpsc::Sender<Stop>,
+    pub(crate) last_words: LastWords,
+}
+
+/// What is still to be said when the forwarder ends, and to whom.
+#[derive(Clone, Default)]
+pub(crate) struct LastWords {
+    due: CancellationToken,
+    /// Conversations in which somebody adds up what is carried.
+    keepers: TaskTracker,
+}
+
+impl LastWords {
+    /// All has been carried. Returns when those who add it up know how much it was.
+    pub(crate) async fn say(self) {
+        self.due.cancel();
+        self.keepers.close();
+        let _some_do_not_listen = timeout(LAST_WORDS, self.keepers.wait()).await;
+    }
 }
 
 impl Control {
@@ -99,9 +121,17 @@ fn inode(path: &Path) -> io::Result<(u64, u64)> {
 async fn converse(stream: UnixStream, desk: &Desk) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut line = Vec::new();
+    let mut keeper = None;
     loop {
         line.clear();
-        (&mut stream).take(MAX_LINE).read_until(b'\n', &mut line).await?;
+        let mut bounded = (&mut stream).take(MAX_LINE);
+        tokio::select! {
+            heard = bounded.read_until(b'\n', &mut line) => heard?,
+            () = desk.last_words.due.cancelled(), if keeper.is_some() => {
+                let traffic = desk.live.traffic(&desk.flag.borrow(), true, true);
+                return say(&mut stream, &Answer::Traffic(traffic)).await;
+            }
+        };
         if line.is_empty() {
             return Ok(());
         }
@@ -109,7 +139,12 @@ async fn converse(stream: UnixStream, desk: &Desk) -> io::Result<()> {
         let answer = if whole {
             match serde_json::from_slice(&line) {
                 Ok(Ask::Follow) => return desk.tell(&mut stream).await,
-                Ok(ask) => desk.answer(ask).await,
+                Ok(ask) => {
+                    if matches!(ask, Ask::Traffic { .. }) && keeper.is_none() {
+                        keeper = Some(desk.last_words.keepers.token());
+                    }
+                    desk.answer(ask).await
+                }
                 Err(error) => Answer::Error { detail: format!("not a question of this version: {error}") },
             }
         } else {
@@ -139,6 +174,7 @@ impl Desk {
                 Answer::Draining { connections: self.live.open() }
             }
             Ask::Follow => self.seen(),
+            Ask::Traffic { names } => Answer::Traffic(self.live.traffic(&self.flag.borrow(), names, false)),
         }
     }
 
@@ -204,9 +240,10 @@ mod tests {
         let control = Control::bind(path).unwrap();
         let (_flag, flag) = watch::channel(Arc::new(flag));
         let (stop, _stopped) = mpsc::channel(1);
-        tokio::spawn(
-            async move { control.serve(Desk { flag, live: Arc::default(), experience, stop }).await },
-        )
+        tokio::spawn(async move {
+            let (live, last_words) = (Arc::default(), LastWords::default());
+            control.serve(Desk { flag, live, experience, stop, last_words }).await
+        })
     }
 
     #[tokio::test]

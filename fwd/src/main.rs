@@ -24,6 +24,7 @@ mod failover;
 mod files;
 mod flagfile;
 mod forwarder;
+mod ledger;
 mod lines;
 mod listener;
 mod live;
@@ -37,7 +38,7 @@ mod start;
 mod tests;
 
 use asleep::Asleep;
-use control::{Control, Desk};
+use control::{Control, Desk, LastWords};
 use current::Current;
 use dns::Dns;
 use dns::udp::Datagrams;
@@ -91,7 +92,14 @@ async fn serve(port: u16, settings: &FwdSettings, source: FlagSource, flag: Flag
     let live = Arc::new(Live::default());
     let current = Current::new(flag, live.clone());
     let experience = Arc::<Experience>::default();
-    let desk = Desk { flag: current.subscribe(), live: live.clone(), experience: experience.clone(), stop };
+    let last_words = LastWords::default();
+    let desk = Desk {
+        flag: current.subscribe(),
+        live: live.clone(),
+        experience: experience.clone(),
+        stop,
+        last_words: last_words.clone(),
+    };
     let shared = Arc::new(Shared {
         flag: current.subscribe(),
         live: live.clone(),
@@ -109,5 +117,6 @@ async fn serve(port: u16, settings: &FwdSettings, source: FlagSource, flag: Flag
         () = source.watch(&current, &reload) => {}
         () = control.serve(desk) => {}
     }
+    last_words.say().await;
     Ok(())
 }

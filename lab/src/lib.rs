@@ -22,10 +22,12 @@ pub mod net;
 pub mod netns;
 pub mod origin;
 pub mod pki;
+pub mod postgres;
 pub mod raw;
 pub mod relay;
 pub mod rest;
 pub mod sandbox;
+pub mod stream;
 pub mod upstream;
 pub mod vigil;
 

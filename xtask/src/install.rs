@@ -13,7 +13,8 @@ pub(crate) struct Package {
 }
 
 /// Debian asks this file before it starts a service that was just installed. The lab runs the
-/// proxies itself, in namespaces; none of them is wanted as a service of the machine.
+/// proxies itself, in namespaces, and tests their database; none of them is wanted as a service of
+/// the machine.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 pub(crate) fn missing<'a>(wanted: impl IntoIterator<Item = &'a Package>) -> Result<(), Failed> {

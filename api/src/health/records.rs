@@ -111,6 +111,7 @@ mod tests {
 
     use super::*;
     use crate::store::NewProxy;
+    use crate::store::open::Opening;
     use crate::store::sqlite::SqliteStore;
 
     fn latency(latency_ms: u32) -> Health {
@@ -121,7 +122,11 @@ mod tests {
     async fn the_latest_is_written_and_what_cannot_be_written_is_kept_for_the_next_time() {
         let dir = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}/pgw.db", dir.path().display());
-        let store = SqliteStore::open(&url, dir.path(), Duration::from_millis(50)).await.unwrap();
+        let opening = Opening {
+            patience: Duration::from_millis(50),
+            ..Opening::new("gw1", &dir.path().join("secret.key"))
+        };
+        let store = SqliteStore::open(&dir.path().join("pgw.db"), &opening).await.unwrap();
         let mut proxies = Vec::new();
         for name in ["de1", "fr1"] {
             let new = NewProxy {

@@ -23,12 +23,15 @@ use crate::store::{ProxyDial, Store, StoreError};
 const AT_ONCE: usize = 64;
 
 pub type OnChange = Box<dyn Fn(ProxyId) + Send + Sync>;
+pub type OnCheck = Box<dyn Fn(ProxyId, &Health) + Send + Sync>;
 
 pub struct Scheduler {
     store: Arc<dyn Store>,
     board: Arc<Board>,
     /// Told whenever a proxy's status, or the reason for it, is another than before.
     on_change: OnChange,
+    /// Told of every check that said something about its upstream.
+    on_check: OnCheck,
     probe: Arc<dyn Probe>,
     interval: Duration,
     thresholds: Thresholds,
@@ -59,6 +62,7 @@ impl Scheduler {
         store: Arc<dyn Store>,
         board: Arc<Board>,
         on_change: OnChange,
+        on_check: OnCheck,
         probe: Arc<dyn Probe>,
         interval: Duration,
         thresholds: Thresholds,
@@ -68,6 +72,7 @@ impl Scheduler {
             store,
             board,
             on_change,
+            on_check,
             probe,
             interval,
             thresholds,
@@ -143,6 +148,7 @@ impl Scheduler {
                     entry.due = Instant::now();
                 }
             }
+            Command::Meet(id) => drop(self.proxies.entry(id).or_insert_with(fresh)),
             Command::Suspect(id, suspicion) => self.suspect(id, suspicion),
             Command::CheckNow(id, waiter) => {
                 let entry = self.proxies.entry(id).or_insert_with(fresh);
@@ -258,6 +264,7 @@ impl Scheduler {
         let health = entry.judge(answer, &before, self.interval);
         let waiting = std::mem::take(&mut entry.waiting);
         self.board.set_health(id, health.clone());
+        (self.on_check)(id, &health);
         let changed = health.status != before.status;
         if changed || health.error != before.error {
             let (proxy, from, to) = (&dial.upstream.name, before.status, health.status);

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::auth::Caller;
 use super::error::Error;
+use crate::store::By;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LONGEST_REQUEST_ID: usize = 64;
@@ -32,7 +33,8 @@ pub(super) async fn around(request: Request, next: Next) -> Response {
         if let Some(error) = failure(&mut response) {
             response = problem(&error, &id, response);
         }
-        let who = response.extensions().get::<Caller>().map_or("-", |caller| caller.name.as_str());
+        let By(who) = response.extensions().get::<Caller>().map(Caller::by).unwrap_or_default();
+        let who = who.as_deref().unwrap_or("-");
         let (status, took) = (response.status().as_u16(), start.elapsed());
         tracing::info!(%method, path, status, ms = took.as_millis(), who, "answered");
         dress(&mut response, &path, &id);
@@ -117,7 +119,9 @@ pub(super) async fn finish_writes(request: Request, next: Next) -> Response {
     if matches!(*request.method(), Method::GET | Method::HEAD) {
         return next.run(request).await;
     }
-    match tokio::spawn(next.run(request).in_current_span()).await {
+    // A new task works for nobody until it is told.
+    let by = request.extensions().get::<Caller>().map(Caller::by).unwrap_or_default();
+    match tokio::spawn(by.during(next.run(request)).in_current_span()).await {
         Ok(response) => response,
         Err(stopped) => match stopped.try_into_panic() {
             Ok(payload) => panicked(payload),

@@ -5,11 +5,11 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
-use pgw_core::ids::{ClientId, MappingId, ProxyId, TokenId};
+use pgw_core::ids::{ClientId, MappingId, ProxyId, TokenId, UserId, WebhookId};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::error::Error;
+use super::error::{Error, FieldError};
 use super::fields::Fields;
 use super::values;
 use crate::store::ListQuery;
@@ -23,14 +23,21 @@ pub(super) struct Body(pub(super) Fields);
 impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = Error;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Error> {
+        Self::of(request).await
+    }
+}
+
+impl Body {
+    /// For handlers that look at the request itself, too.
+    pub(super) async fn of(request: Request) -> Result<Self, Error> {
         if !is_json(request.headers()) {
             return Err(Error::NotJson);
         }
-        let bytes = Bytes::from_request(request, state).await.map_err(unread)?;
+        let bytes = all_of(request).await?;
         match serde_json::from_slice(&bytes).map_err(Error::MalformedJson)? {
             Value::Object(given) => Ok(Self(Fields::of_body(given))),
-            _ => Err(Error::Validation(vec![super::error::FieldError {
+            _ => Err(Error::Validation(vec![FieldError {
                 pointer: String::new(),
                 detail: "the body must be a JSON object".to_owned(),
             }])),
@@ -42,6 +49,11 @@ fn is_json(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+/// The body as it is, within the bound.
+pub(super) async fn all_of(request: Request) -> Result<Bytes, Error> {
+    Bytes::from_request(request, &()).await.map_err(unread)
 }
 
 fn unread(rejection: BytesRejection) -> Error {
@@ -128,7 +140,7 @@ macro_rules! named {
         }
     )+};
 }
-named!(ProxyId "proxy", ClientId "client", MappingId "mapping", TokenId "token");
+named!(ProxyId "proxy", ClientId "client", MappingId "mapping", TokenId "token", UserId "user", WebhookId "webhook");
 
 impl<S: Send + Sync, T: Named> FromRequestParts<S> for Id<T> {
     type Rejection = Error;

@@ -1,21 +1,40 @@
 //! The REST API: reads a call, asks the store or the engine, answers.
 
+mod access;
+pub mod attempts;
 pub mod auth;
 mod clients;
+mod conditional;
+mod connections;
+mod cookie;
+pub mod doors;
 mod error;
+mod events;
 mod explain;
 mod fields;
 mod frame;
+mod gateways;
+mod idempotency;
 mod input;
+mod journal;
+mod login;
 mod mappings;
+mod me;
+mod metrics;
+mod narrow;
 mod openapi;
+mod problem;
 mod proxies;
 mod removal;
 mod service;
+mod sessions;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod users;
 mod values;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -30,9 +49,13 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::engine::Engine;
+use crate::events::Bus;
 use crate::shared::Shared;
 use crate::store::{Page, Store};
+use crate::telemetry::watch::Watch;
+use crate::webhooks::Webhooks;
 use auth::Auth;
+use doors::Doors;
 use error::Error;
 
 const LARGEST_BODY: usize = 1024 * 1024;
@@ -40,7 +63,11 @@ const LARGEST_BODY: usize = 1024 * 1024;
 pub struct Api {
     pub store: Arc<dyn Store>,
     pub engine: Arc<dyn Engine>,
+    pub watch: Arc<Watch>,
+    pub bus: Arc<Bus>,
+    pub webhooks: Arc<Webhooks>,
     pub auth: Auth,
+    pub doors: Doors,
     pub ports: PortRange,
     /// Why the database cannot be used, if it cannot.
     pub database: Shared<Result<(), String>>,
@@ -55,19 +82,13 @@ struct List<T> {
 }
 
 pub fn router(api: Arc<Api>) -> Router {
-    let guarded = OpenApiRouter::new()
-        .merge(proxies::router())
-        .merge(clients::router())
-        .merge(mappings::router())
-        .merge(explain::router())
-        .merge(tokens::router())
-        .merge(service::router())
+    let guarded = guarded()
+        .route_layer(middleware::from_fn_with_state(api.clone(), idempotency::once))
         .route_layer(middleware::from_fn(frame::finish_writes))
         .route_layer(middleware::from_fn_with_state(api.clone(), auth::require));
-    let (router, document) = OpenApiRouter::with_openapi(openapi::document())
-        .merge(guarded)
-        .merge(service::open_router())
-        .split_for_parts();
+    let open = open().route_layer(middleware::from_fn(frame::finish_writes));
+    let (router, document) =
+        OpenApiRouter::with_openapi(openapi::document()).merge(guarded).merge(open).split_for_parts();
     // The last layer is the outermost: every answer, also of those before it, goes through `around`.
     router
         .merge(
@@ -78,8 +99,35 @@ pub fn router(api: Arc<Api>) -> Router {
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(middleware::from_fn(frame::time_limit))
         .layer(CatchPanicLayer::custom(frame::panicked))
+        .layer(middleware::from_fn_with_state(api.clone(), doors::known_host))
         .layer(middleware::from_fn(frame::around))
+        .layer(middleware::from_fn_with_state(api.clone(), metrics::count))
         .with_state(api)
+}
+
+/// What needs a token or a session.
+fn guarded() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new()
+        .merge(proxies::router())
+        .merge(clients::router())
+        .merge(mappings::router())
+        .merge(gateways::router())
+        .merge(telemetry::router())
+        .merge(connections::router())
+        .merge(metrics::router())
+        .merge(explain::router())
+        .merge(events::router())
+        .merge(journal::router())
+        .merge(webhooks::router())
+        .merge(tokens::router())
+        .merge(users::router())
+        .merge(login::router())
+        .merge(me::router())
+}
+
+/// What needs neither.
+fn open() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new().merge(service::open_router()).merge(login::open_router())
 }
 
 impl<T> From<Page<T>> for List<T> {

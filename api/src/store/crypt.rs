@@ -1,4 +1,4 @@
-//! Upstream passwords at rest. A sealed password names its key, so that keys can be changed
+//! Secrets at rest. What is sealed names its key, so that keys can be changed
 //! one day, and its place, so that it opens in no other row.
 
 use std::path::Path;
@@ -12,7 +12,6 @@ use zeroize::Zeroizing;
 use super::StoreError;
 use crate::secret_file::{self, SecretFileError};
 
-const KEY_FILE: &str = "secret.key";
 /// The only key there is so far.
 const KEY_NUMBER: u8 = 1;
 const KEY_BYTES: usize = 32;
@@ -31,25 +30,30 @@ pub enum KeyError {
     )]
     Size { path: String, found: usize },
     #[error(
-        "{path} is missing, but the database holds passwords that only it opens; restore it from a backup"
+        "{path} is missing, but the database holds secrets that only it opens; copy it from another gateway \
+         that uses this database, or restore it from a backup"
     )]
     Missing { path: String },
+    #[error(
+        "{path} is not the key of this database's secrets; copy it from another gateway that uses this \
+         database, or restore it from a backup"
+    )]
+    Wrong { path: String },
     #[error("the system gives no random numbers: {0}")]
     Random(getrandom::Error),
 }
 
 impl Vault {
     /// Reads the key. Only where nothing was ever sealed is a missing one made.
-    pub fn load(state_dir: &Path, in_use: bool) -> Result<Self, KeyError> {
-        let path = state_dir.join(KEY_FILE);
+    pub fn load(path: &Path, in_use: bool) -> Result<Self, KeyError> {
         let shown = || path.display().to_string();
-        let key = match secret_file::read(&path)? {
+        let key = match secret_file::read(path)? {
             Some(key) => key,
             None if in_use => return Err(KeyError::Missing { path: shown() }),
             None => {
                 let mut key = Zeroizing::new(vec![0; KEY_BYTES]);
                 getrandom::fill(&mut key).map_err(KeyError::Random)?;
-                secret_file::create(&path, 0o600, &key)?;
+                secret_file::create(path, 0o600, &key)?;
                 key
             }
         };
@@ -60,13 +64,22 @@ impl Vault {
     }
 
     pub(super) fn seal(&self, proxy: ProxyId, password: &Secret) -> Result<Vec<u8>, StoreError> {
+        self.seal_at(&place(proxy), password.expose().as_bytes())
+    }
+
+    pub(super) fn open(&self, proxy: ProxyId, sealed: &[u8]) -> Result<Secret, StoreError> {
+        let opened = self.open_at(&place(proxy), sealed);
+        let text = opened.and_then(|plain| String::from_utf8(plain).ok());
+        text.map(Secret::new).ok_or_else(|| StoreError::Sealed { what: format!("proxy {proxy}") })
+    }
+
+    pub(super) fn seal_at(&self, place: &str, plain: &[u8]) -> Result<Vec<u8>, StoreError> {
         let mut nonce = [0; NONCE_BYTES];
         getrandom::fill(&mut nonce).map_err(|error| StoreError::Unavailable {
             reason: "the system gives no random numbers".to_owned(),
             source: sqlx::Error::Encode(Box::new(error)),
         })?;
-        let place = place(proxy);
-        let payload = Payload { msg: password.expose().as_bytes(), aad: place.as_bytes() };
+        let payload = Payload { msg: plain, aad: place.as_bytes() };
         let text = self
             .cipher
             .encrypt(&XNonce::from(nonce), payload)
@@ -74,15 +87,11 @@ impl Vault {
         Ok([&[KEY_NUMBER], nonce.as_slice(), &text].concat())
     }
 
-    pub(super) fn open(&self, proxy: ProxyId, sealed: &[u8]) -> Result<Secret, StoreError> {
-        let opened = || -> Option<Secret> {
-            let (nonce, text) = sealed.strip_prefix(&[KEY_NUMBER])?.split_first_chunk::<NONCE_BYTES>()?;
-            let place = place(proxy);
-            let payload = Payload { msg: text, aad: place.as_bytes() };
-            let plain = self.cipher.decrypt(&XNonce::from(*nonce), payload).ok()?;
-            String::from_utf8(plain).ok().map(Secret::new)
-        };
-        opened().ok_or_else(|| StoreError::Sealed { what: format!("proxy {proxy}") })
+    /// None: with another key, in another place, or damaged.
+    pub(super) fn open_at(&self, place: &str, sealed: &[u8]) -> Option<Vec<u8>> {
+        let (nonce, text) = sealed.strip_prefix(&[KEY_NUMBER])?.split_first_chunk::<NONCE_BYTES>()?;
+        let payload = Payload { msg: text, aad: place.as_bytes() };
+        self.cipher.decrypt(&XNonce::from(*nonce), payload).ok()
     }
 }
 
@@ -98,10 +107,14 @@ mod tests {
 
     use super::*;
 
+    fn load(dir: &Path, in_use: bool) -> Result<Vault, KeyError> {
+        Vault::load(&dir.join("secret.key"), in_use)
+    }
+
     #[test]
     fn a_sealed_password_opens_in_its_own_row_with_its_own_key_only() {
         let (dir, other_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let vault = Vault::load(dir.path(), false).unwrap();
+        let vault = load(dir.path(), false).unwrap();
         let (row, other_row) = (ProxyId(Uuid::from_u128(1)), ProxyId(Uuid::from_u128(2)));
         let sealed = vault.seal(row, &Secret::new("hunter2")).unwrap();
         assert_ne!(sealed, vault.seal(row, &Secret::new("hunter2")).unwrap(), "a nonce is never used twice");
@@ -113,22 +126,19 @@ mod tests {
             assert!(vault.open(row, &damaged).is_err(), "byte {at}");
             assert!(vault.open(row, &sealed[..at]).is_err(), "cut at {at}");
         }
-        assert!(Vault::load(other_dir.path(), false).unwrap().open(row, &sealed).is_err());
-        assert!(
-            Vault::load(dir.path(), true).unwrap().open(row, &sealed).is_ok(),
-            "the key outlives a restart"
-        );
+        assert!(load(other_dir.path(), false).unwrap().open(row, &sealed).is_err());
+        assert!(load(dir.path(), true).unwrap().open(row, &sealed).is_ok(), "the key outlives a restart");
     }
 
     #[test]
     fn a_key_that_was_lost_or_damaged_is_never_replaced_by_a_new_one() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join(KEY_FILE);
-        assert!(matches!(Vault::load(dir.path(), true), Err(KeyError::Missing { .. })));
+        let path = dir.path().join("secret.key");
+        assert!(matches!(load(dir.path(), true), Err(KeyError::Missing { .. })));
         assert!(!path.exists());
         std::fs::write(&path, [7; 31]).unwrap();
         for in_use in [false, true] {
-            assert!(matches!(Vault::load(dir.path(), in_use), Err(KeyError::Size { found: 31, .. })));
+            assert!(matches!(load(dir.path(), in_use), Err(KeyError::Size { found: 31, .. })));
         }
         assert_eq!(std::fs::read(&path).unwrap(), [7; 31]);
     }
@@ -136,8 +146,8 @@ mod tests {
     #[test]
     fn the_key_is_readable_for_its_owner_only() {
         let dir = tempfile::tempdir().unwrap();
-        Vault::load(dir.path(), false).unwrap();
-        let mode = std::fs::metadata(dir.path().join(KEY_FILE)).unwrap().permissions().mode();
+        load(dir.path(), false).unwrap();
+        let mode = std::fs::metadata(dir.path().join("secret.key")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 }

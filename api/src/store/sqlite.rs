@@ -1,126 +1,91 @@
-//! SQLite behind the `Store` trait: how it is opened, and that every write is one transaction.
+//! SQLite behind the `Store` trait: one file, one gateway.
 
-mod clients;
-mod error;
-mod mappings;
-mod plans;
-mod ports;
-mod proxies;
+#[expect(clippy::duplicate_mod, reason = "the tables are written once and compiled for each database")]
+#[path = "sql/mod.rs"]
+mod sql;
 #[cfg(test)]
 mod tests;
-mod tokens;
-mod values;
 
 use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
 use async_trait::async_trait;
-use pgw_core::client::Client;
-use pgw_core::ids::{ClientId, MappingId, ProxyId, TokenId};
-use pgw_core::mapping::Mapping;
-use pgw_core::ports::PortRange;
-use pgw_core::proxy::Proxy;
-use pgw_core::state::Verdict;
-use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::pool::PoolConnection;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
-use sqlx::{Connection, Sqlite, SqliteTransaction};
+use sqlx::Connection as _;
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 
-use super::crypt::{KeyError, Vault};
-use super::{
-    ClientPatch, ClientPlan, HealthRecord, KnownAs, ListQuery, MappingPatch, NewClient, NewMapping, NewProxy,
-    NewToken, Page, ProxyDial, ProxyPatch, Store, StoreError, Token,
-};
+use super::open::{OpenError, Opening, READERS};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+use super::{Neighbours, News};
 
-/// How long a caller waits for the write lock or for a connection.
-pub const PATIENCE: Duration = Duration::from_secs(5);
-/// Enough for lists while a write is under way; readers never wait for the writer.
-const READERS: u32 = 4;
+pub use sql::SqlStore as SqliteStore;
 
-pub struct SqliteStore {
-    /// One connection: writers queue here, in order, instead of at the file's lock.
-    write: SqlitePool,
-    read: SqlitePool,
-    vault: Vault,
-}
+static TABLES: Migrator = sqlx::migrate!("migrations/sqlite");
 
-/// Why the program cannot start with this database.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    #[error("PGW_DATABASE_URL={0:?} is not sqlite:// and a path")]
-    Url(String),
-    #[error("the database {path} cannot be made or opened: {source}")]
-    File { path: PathBuf, source: io::Error },
-    #[error("the database {path} cannot be opened")]
-    Database {
-        path: PathBuf,
-        #[source]
-        source: sqlx::Error,
-    },
-    #[error("the database {path} was written by a newer version of pgw; install that version")]
-    Newer { path: PathBuf },
-    #[error("the tables of {path} cannot be brought up to date")]
-    Migrate {
-        path: PathBuf,
-        #[source]
-        source: MigrateError,
-    },
-    #[error(transparent)]
-    Key(#[from] KeyError),
+/// What `sql` has to know of SQLite.
+mod db {
+    use std::future::{Ready, ready};
+
+    use sqlx::{Acquire, Connection as _, Error, Sqlite, Transaction};
+
+    pub(super) type Db = Sqlite;
+    pub(super) type Connection = sqlx::SqliteConnection;
+
+    /// Several gateways may use it.
+    pub(super) const SHARED: bool = false;
+
+    /// Takes the write lock at the start: a transaction that reads first and finds the lock
+    /// taken later would fail whatever its patience.
+    pub(super) async fn begin_write(connection: &mut Connection) -> Result<Transaction<'_, Sqlite>, Error> {
+        connection.begin_with("begin immediate").await
+    }
+
+    pub(super) async fn begin_read(connection: &mut Connection) -> Result<Transaction<'_, Sqlite>, Error> {
+        Acquire::begin(connection).await
+    }
+
+    /// There is nobody else to tell.
+    pub(super) fn notify(_: &mut Connection, _: &str) -> Ready<Result<(), Error>> {
+        ready(Ok(()))
+    }
 }
 
 impl SqliteStore {
-    /// Makes the file where it is missing, brings its tables up to date, and reads the key of
-    /// its secrets from the state directory. `patience` is `PATIENCE` but in tests.
-    pub async fn open(url: &str, state_dir: &Path, patience: Duration) -> Result<Self, OpenError> {
-        let path =
-            PathBuf::from(url.strip_prefix("sqlite://").ok_or_else(|| OpenError::Url(url.to_owned()))?);
-        create_private(&path).map_err(|source| OpenError::File { path: path.clone(), source })?;
-        let failed = |source| OpenError::Database { path: path.clone(), source };
+    /// Makes the file where it is missing; its directory must be there.
+    pub async fn open(path: &Path, opening: &Opening) -> Result<Self, OpenError> {
+        create_private(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
+        let database = path.display().to_string();
+        let failed = |source| OpenError::Database { database: database.clone(), source };
 
         let options = SqliteConnectOptions::new()
-            .filename(&path)
+            .filename(path)
             .journal_mode(SqliteJournalMode::Wal)
             // An answered write survives a power cut: it may be what closes a device.
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
-            .busy_timeout(patience);
-        let pool = |size| SqlitePoolOptions::new().max_connections(size).acquire_timeout(patience);
+            .busy_timeout(opening.patience);
         // On a full disk SQLite itself gives a transaction up. The library then fails to roll it
         // back, takes it for open ever after, and could begin no other on this connection.
-        let write = pool(1).before_acquire(|connection, _age| {
-            Box::pin(async move { Ok(!Connection::is_in_transaction(connection)) })
+        let write = opening.pool(1).before_acquire(|connection, _age| {
+            Box::pin(async move { Ok(!sqlx::SqliteConnection::is_in_transaction(connection)) })
         });
         let write = write.connect_with(options.clone()).await.map_err(failed)?;
-        match MIGRATIONS.run(&write).await {
-            Ok(()) => {}
-            Err(MigrateError::VersionMissing(_)) => return Err(OpenError::Newer { path }),
-            Err(source) => return Err(OpenError::Migrate { path, source }),
-        }
-        let read = pool(READERS).connect_with(options.pragma("query_only", "on")).await.map_err(failed)?;
-        let in_use = sqlx::query_scalar("select exists (select 1 from proxies where password is not null)")
-            .fetch_one(&read)
-            .await
-            .map_err(failed)?;
-        let vault = Vault::load(state_dir, in_use)?;
-        Ok(Self { write, read, vault })
+        TABLES.run(&write).await.map_err(|source| OpenError::migrating(&database, source))?;
+        let read = opening.pool(READERS);
+        let read = read.connect_with(options.pragma("query_only", "on")).await.map_err(failed)?;
+        Self::over((write, read), Box::new(Nobody), opening).await
     }
+}
 
-    /// Takes the write lock at the start: a transaction that reads first and finds the lock
-    /// taken later would fail whatever its patience.
-    async fn begin_write(&self) -> Result<SqliteTransaction<'static>, sqlx::Error> {
-        self.write.begin_with("begin immediate").await
-    }
+/// A file has one gateway.
+struct Nobody;
 
-    async fn reader(&self) -> Result<PoolConnection<Sqlite>, sqlx::Error> {
-        self.read.acquire().await
+#[async_trait]
+impl Neighbours for Nobody {
+    async fn next(&mut self) -> News {
+        std::future::pending().await
     }
 }
 
@@ -130,140 +95,5 @@ fn create_private(path: &Path) -> io::Result<()> {
         Ok(_file) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
-    }
-}
-
-/// All of it, or, when any step fails, nothing.
-macro_rules! in_one_write {
-    ($store:ident, $tx:ident => $work:expr) => {{
-        let mut $tx = $store.begin_write().await?;
-        let done = $work.await?;
-        $tx.commit().await?;
-        Ok(done)
-    }};
-}
-
-#[async_trait]
-impl Store for SqliteStore {
-    async fn create_proxy(&self, new: NewProxy) -> Result<Proxy, StoreError> {
-        in_one_write!(self, tx => proxies::create(&mut tx, &self.vault, new))
-    }
-
-    async fn proxies(&self, query: &ListQuery) -> Result<Page<Proxy>, StoreError> {
-        proxies::list(&mut *self.reader().await?, query).await
-    }
-
-    async fn proxy(&self, id: ProxyId) -> Result<Proxy, StoreError> {
-        Ok(proxies::live(&mut *self.reader().await?, id).await?.into())
-    }
-
-    async fn update_proxy(&self, id: ProxyId, patch: ProxyPatch) -> Result<Proxy, StoreError> {
-        in_one_write!(self, tx => proxies::update(&mut tx, &self.vault, id, patch))
-    }
-
-    async fn remove_proxy(&self, id: ProxyId, cascade: bool) -> Result<Vec<ClientId>, StoreError> {
-        in_one_write!(self, tx => proxies::remove(&mut tx, id, cascade))
-    }
-
-    async fn record_health(&self, found: &[HealthRecord]) -> Result<(), StoreError> {
-        in_one_write!(self, tx => proxies::record_health(&mut tx, found))
-    }
-
-    async fn upstreams(&self) -> Result<Vec<ProxyDial>, StoreError> {
-        proxies::upstreams(&mut *self.reader().await?, &self.vault).await
-    }
-
-    async fn upstream(&self, id: ProxyId) -> Result<ProxyDial, StoreError> {
-        proxies::live(&mut *self.reader().await?, id).await?.dial(&self.vault)
-    }
-
-    async fn clients_of_proxy(&self, id: ProxyId) -> Result<Vec<ClientId>, StoreError> {
-        mappings::clients_of_proxy(&mut *self.reader().await?, id).await
-    }
-
-    async fn create_client(&self, new: NewClient) -> Result<Client, StoreError> {
-        in_one_write!(self, tx => clients::create(&mut tx, new))
-    }
-
-    async fn clients_known_as(&self, known_as: &KnownAs) -> Result<Vec<ClientId>, StoreError> {
-        clients::known_as(&mut *self.reader().await?, known_as).await
-    }
-
-    async fn clients(&self, query: &ListQuery) -> Result<Page<Client>, StoreError> {
-        clients::list(&mut *self.reader().await?, query).await
-    }
-
-    async fn client(&self, id: ClientId) -> Result<Client, StoreError> {
-        Ok(clients::live(&mut *self.reader().await?, id).await?.into())
-    }
-
-    async fn update_client(&self, id: ClientId, patch: ClientPatch) -> Result<Client, StoreError> {
-        in_one_write!(self, tx => clients::update(&mut tx, id, patch))
-    }
-
-    async fn remove_client(&self, id: ClientId, cascade: bool) -> Result<(), StoreError> {
-        in_one_write!(self, tx => clients::remove(&mut tx, id, cascade))
-    }
-
-    async fn create_mapping(&self, new: NewMapping, ports: &PortRange) -> Result<Mapping, StoreError> {
-        in_one_write!(self, tx => mappings::create(&mut tx, new, ports))
-    }
-
-    async fn keep_ports_within(&self, ports: &PortRange) -> Result<(), StoreError> {
-        in_one_write!(self, tx => ports::keep_within(&mut tx, ports))
-    }
-
-    async fn mappings(&self, query: &ListQuery) -> Result<Page<Mapping>, StoreError> {
-        mappings::list(&mut *self.reader().await?, query).await
-    }
-
-    async fn mapping(&self, id: MappingId) -> Result<Mapping, StoreError> {
-        Ok(mappings::live(&mut *self.reader().await?, id).await?.into())
-    }
-
-    async fn update_mapping(&self, id: MappingId, patch: MappingPatch) -> Result<Mapping, StoreError> {
-        in_one_write!(self, tx => mappings::update(&mut tx, id, patch))
-    }
-
-    async fn remove_mapping(&self, id: MappingId) -> Result<ClientId, StoreError> {
-        in_one_write!(self, tx => mappings::remove(&mut tx, id))
-    }
-
-    async fn record_verdict(&self, id: MappingId, verdict: &Verdict) -> Result<(), StoreError> {
-        in_one_write!(self, tx => mappings::record_verdict(&mut tx, id, verdict))
-    }
-
-    async fn plans(&self) -> Result<Vec<ClientPlan>, StoreError> {
-        plans::all(&mut *self.read.begin().await?, &self.vault).await
-    }
-
-    async fn plan(&self, id: ClientId) -> Result<Option<ClientPlan>, StoreError> {
-        plans::one(&mut *self.read.begin().await?, &self.vault, id).await
-    }
-
-    async fn finish_removal(&self, client: ClientId, mappings: &[MappingId]) -> Result<(), StoreError> {
-        in_one_write!(self, tx => plans::finish_removal(&mut tx, client, mappings))
-    }
-
-    async fn create_token(&self, new: NewToken) -> Result<Token, StoreError> {
-        in_one_write!(self, tx => tokens::create(&mut tx, new))
-    }
-
-    async fn tokens(&self) -> Result<Vec<Token>, StoreError> {
-        tokens::list(&mut *self.reader().await?).await
-    }
-
-    async fn revoke_token(&self, id: TokenId) -> Result<(), StoreError> {
-        in_one_write!(self, tx => tokens::revoke(&mut tx, id))
-    }
-
-    async fn token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<Token>, StoreError> {
-        tokens::by_hash(&mut *self.reader().await?, hash).await
-    }
-
-    async fn ping(&self) -> Result<(), StoreError> {
-        let mut tx = self.begin_write().await?;
-        sqlx::query("select count(*) from (select 1 from proxies limit 1)").execute(&mut *tx).await?;
-        Ok(tx.rollback().await?)
     }
 }

@@ -12,10 +12,12 @@ fn agent(pairs: &[(&'static str, &'static str)]) -> Result<AgentSettings, Mistak
 fn the_defaults_are_those_of_the_contract() {
     let api = api(&[]).unwrap();
     assert_eq!(api.listen.to_string(), "0.0.0.0:8080");
-    assert_eq!(api.database_url, "sqlite:///var/lib/pgw/pgw.db");
+    assert_eq!(api.database_url, DatabaseUrl::Sqlite("/var/lib/pgw/pgw.db".into()));
+    assert_eq!((api.gateway, api.key_file), (None, "/var/lib/pgw/secret.key".into()));
     assert_eq!(api.ports.to_string(), "15001..15999");
     assert_eq!((api.health.interval.as_secs(), api.health.timeout.as_secs()), (30, 5));
     assert_eq!(api.health.thresholds, Thresholds { degraded_ms: 1500, failures: 3 });
+    assert_eq!((api.telemetry_interval.as_secs(), api.metrics_clients), (5, false));
     let resolvers: Vec<String> = api.dns_resolvers.iter().map(ToString::to_string).collect();
     assert_eq!(resolvers, ["https://1.1.1.1/dns-query", "https://8.8.8.8/dns-query"]);
     let agent = agent(&[]).unwrap();
@@ -37,6 +39,9 @@ fn a_setting_that_cannot_be_used_is_named_with_its_value_and_what_is_allowed() {
         ("PGW_AGENT_URL", "http://127.0.0.1:9090/agent"),
         ("PGW_DATABASE_URL", "mysql://x"),
         ("PGW_DATABASE_URL", "sqlite://relative.db"),
+        ("PGW_DATABASE_URL", "postgres://"),
+        ("PGW_GATEWAY", "gate way"),
+        ("PGW_KEY_FILE", "secret.key"),
         ("PGW_FWD_BASE_PORT", "0"),
         ("PGW_FWD_BASE_PORT", "70000"),
         ("PGW_FWD_MAX_PORT", "15000"),
@@ -54,6 +59,9 @@ fn a_setting_that_cannot_be_used_is_named_with_its_value_and_what_is_allowed() {
         ("PGW_WARM", "0"),
         ("PGW_WARM", "65"),
         ("PGW_WARM", "yes"),
+        ("PGW_TELEMETRY_INTERVAL", "999ms"),
+        ("PGW_TELEMETRY_INTERVAL", "2m"),
+        ("PGW_METRICS_CLIENTS", "yes"),
     ] {
         let mistakes = api(&[(name, value)]).unwrap_err();
         let line = mistakes.to_string();
@@ -103,6 +111,25 @@ fn a_short_admin_token_is_refused_and_never_shown() {
 }
 
 #[test]
+fn the_database_may_be_a_file_or_a_server_whose_password_is_never_shown() {
+    let file = api(&[("PGW_STATE_DIR", "/srv/pgw")]).unwrap();
+    assert_eq!(file.database_url, DatabaseUrl::Sqlite("/srv/pgw/pgw.db".into()));
+    let server = "postgres://pgw:hunter2@db.example/pgw?sslmode=verify-full";
+    for url in [server, "postgresql:///pgw?host=/run/postgresql"] {
+        assert_eq!(
+            api(&[("PGW_DATABASE_URL", url)]).unwrap().database_url,
+            DatabaseUrl::Postgres(Secret::new(url))
+        );
+    }
+    let settings = format!("{:?}", api(&[("PGW_DATABASE_URL", server)]).unwrap());
+    assert!(!settings.contains("hunter2"), "{settings}");
+    for wrong in ["mysql://root:hunter2@h/pgw", "postgres:root:hunter2@h", "pg://h/pgw?password=hunter2"] {
+        let line = api(&[("PGW_DATABASE_URL", wrong)]).unwrap_err().to_string();
+        assert!(line.contains("***") && !line.contains("hunter2"), "{line}");
+    }
+}
+
+#[test]
 fn an_empty_setting_counts_as_not_set() {
     assert_eq!(api(&[("PGW_UNITS", ""), ("PGW_ADMIN_TOKEN", " ")]).unwrap().units, UnitsChoice::Auto);
 }
@@ -124,4 +151,15 @@ fn urls_are_read_into_what_is_dialled() {
         let got = got.as_ref().map(|u| (u.tls, u.host.as_str(), u.port, u.path.as_str()));
         assert_eq!(got, want, "{text:?}");
     }
+}
+
+#[test]
+fn who_may_be_meant_and_how_strict_changes_are() {
+    let set = api(&[("PGW_ALLOWED_HOSTS", "gw.example.org"), ("PGW_IF_MATCH", "required")]).unwrap();
+    assert_eq!(set.if_match, IfMatch::Required);
+    assert!(set.allowed_hosts.unwrap().allow("gw.example.org:8080"));
+    let unset = api(&[]).unwrap();
+    assert_eq!((unset.if_match, unset.allowed_hosts), (IfMatch::Optional, None));
+    let line = api(&[("PGW_ALLOWED_HOSTS", "*"), ("PGW_IF_MATCH", "yes")]).unwrap_err().to_string();
+    assert!(line.contains("PGW_ALLOWED_HOSTS=\"*\"") && line.contains("PGW_IF_MATCH=\"yes\""), "{line}");
 }

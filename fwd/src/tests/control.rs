@@ -10,14 +10,15 @@ use super::fakes::{FakeProxy, Manner, echoes, origin};
 use super::lines::Lines;
 use super::through::{hang_up, is_reset, say};
 use super::*;
-use crate::control::Desk;
+use crate::control::{Desk, LastWords};
 
 const REQUEST: &[u8] = b"GET /secret HTTP/1.1\r\nHost: mail.alice.example.co.uk\r\n\r\n";
 
 impl Gateway {
     pub(super) async fn ask(&self, ask: Ask) -> Answer {
         let (live, experience) = (self.live.clone(), self.shared.experience.clone());
-        Desk { flag: self.flag.subscribe(), live, experience, stop: self.stop.clone() }.answer(ask).await
+        let (flag, stop, last_words) = (self.flag.subscribe(), self.stop.clone(), LastWords::default());
+        Desk { flag, live, experience, stop, last_words }.answer(ask).await
     }
 
     pub(super) async fn page(&self, after: Option<u64>, limit: Option<u32>) -> ConnectionsPage {

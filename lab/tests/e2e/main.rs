@@ -11,6 +11,7 @@ mod crashes;
 mod crowds;
 mod drift;
 mod drill;
+mod events;
 mod evidence;
 mod explained;
 mod faults;
@@ -22,11 +23,13 @@ mod interfaces;
 mod lab_itself;
 mod names;
 mod operators;
+mod people;
 mod removal;
 mod rules;
 mod setup;
 mod silence;
 mod sources;
+mod telemetry;
 mod through;
 mod upstreams;
 mod ways;
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         closed::TESTS,
         upstreams::TESTS,
         evidence::TESTS,
+        events::TESTS,
         crashes::TESTS,
         agent::TESTS,
         drift::TESTS,
@@ -53,8 +57,10 @@ fn main() -> ExitCode {
         rules::TESTS,
         ways::TESTS,
         sources::TESTS,
+        telemetry::TESTS,
         setup::TESTS,
         operators::TESTS,
+        people::TESTS,
         explained::TESTS,
         faults_at_random::TESTS,
         faults::TESTS,

@@ -230,3 +230,30 @@ async fn an_operator_ends_what_a_client_asked_for_and_its_session() {
     };
     world.until("back, with its ports", comes_back).await;
 }
+
+#[tokio::test]
+async fn who_follows_hears_what_happens_and_what_is() {
+    let mut world = World::new().await;
+    let (_, token) = world.client("pc").await;
+    let mut follower = world.follow().await;
+    let Answer::Status(first) = follower.hear().await else { panic!("the status comes first") };
+    assert!(first.clients[0].session.is_none());
+    let machine = world.connect("pc", &token, &[asks(0, "tcp", echo().await)]);
+    let mut heard = Vec::new();
+    let mut until = async |what: &str| {
+        loop {
+            let Answer::Event(event) = follower.hear().await else { panic!("an event") };
+            let name = serde_json::to_value(&event).unwrap()["event"].as_str().unwrap().to_owned();
+            heard.push(name.clone());
+            if name == what {
+                return;
+            }
+        }
+    };
+    until("tunnel").await;
+    machine.stop().await;
+    until("tunnel_gone").await;
+    for name in ["client_online", "tunnel", "client_offline", "tunnel_gone"] {
+        assert!(heard.iter().any(|said| said == name), "{name} in {heard:?}");
+    }
+}

@@ -139,6 +139,12 @@ impl World {
         operator.hear().await
     }
 
+    pub(crate) async fn follow(&self) -> Operator {
+        let mut operator = Operator::new(self).await;
+        operator.say(&Ask::Follow).await;
+        operator
+    }
+
     pub(crate) async fn status(&self) -> Status {
         match self.ask(&Ask::Status).await {
             Answer::Status(status) => status,
@@ -229,7 +235,7 @@ impl Machine {
 }
 
 /// On the control socket.
-struct Operator(BufReader<UnixStream>);
+pub(crate) struct Operator(BufReader<UnixStream>);
 
 impl Operator {
     async fn new(world: &World) -> Self {
@@ -242,7 +248,7 @@ impl Operator {
         self.0.get_mut().write_all(&text).await.unwrap();
     }
 
-    async fn hear(&mut self) -> Answer {
+    pub(crate) async fn hear(&mut self) -> Answer {
         let mut line = String::new();
         timeout(PATIENCE, self.0.read_line(&mut line)).await.expect("no answer").unwrap();
         serde_json::from_str(&line).unwrap()

@@ -13,7 +13,8 @@ use uuid::Uuid;
 use super::*;
 use crate::health::probe::{Answered, NotAnswered, Probe};
 use crate::health::scheduler::Scheduler;
-use crate::store::sqlite::{PATIENCE, SqliteStore};
+use crate::store::open::Opening;
+use crate::store::sqlite::SqliteStore;
 
 const PORT: u16 = 15001;
 
@@ -58,13 +59,14 @@ impl Probe for Unasked {
 
 /// Evidence under way, with one forwarder that is said to be ready.
 async fn following(dir: &Path) -> (Arc<Board>, mpsc::UnboundedReceiver<u16>) {
-    let url = format!("sqlite://{}", dir.join("pgw.db").display());
-    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&url, dir, PATIENCE).await.unwrap());
+    let opening = Opening::new("gw1", &dir.join("secret.key"));
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&dir.join("pgw.db"), &opening).await.unwrap());
     let board = Arc::new(Board::new(Duration::from_secs(1)));
     let (checks, _scheduler) = Scheduler::new(
         store.clone(),
         board.clone(),
         Box::new(|_proxy| ()),
+        Box::new(|_proxy, _health| ()),
         Arc::new(Unasked),
         Duration::from_secs(1),
         Thresholds { degraded_ms: 1, failures: 3 },

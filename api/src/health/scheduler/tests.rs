@@ -10,6 +10,7 @@ use sqlx::{Connection, SqliteConnection};
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::store::open::Opening;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{NewProxy, ProxyPatch};
 
@@ -52,8 +53,9 @@ impl Bench {
     /// The same, with this interval between checks.
     async fn every(interval: Duration) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}", dir.path().join("pgw.db").display());
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&url, dir.path(), PATIENCE).await.unwrap());
+        let opening = Opening { patience: PATIENCE, ..Opening::new("gw1", &dir.path().join("secret.key")) };
+        let store: Arc<dyn Store> =
+            Arc::new(SqliteStore::open(&dir.path().join("pgw.db"), &opening).await.unwrap());
         let new = NewProxy {
             name: "de1".into(),
             scheme: Scheme::Http,
@@ -76,6 +78,7 @@ impl Bench {
             store.clone(),
             board.clone(),
             Box::new(move |_proxy| *count.lock().unwrap() += 1),
+            Box::new(|_proxy, _health| ()),
             Arc::new(probe),
             interval,
             Thresholds { degraded_ms: 1500, failures: 3 },

@@ -39,7 +39,7 @@ pub(crate) async fn a_client_is_known_as_its_whole_name_or_its_address(store: Ar
     assert_eq!(known_as(KnownAs::Address(address)).await, ids[1..2]);
     assert_eq!(known_as(KnownAs::Name("twin".into())).await, ids[2..4], "two at the most");
     assert_eq!(known_as(KnownAs::Name(address.addr().to_string())).await, [], "an address is no name");
-    store.remove_client(ids[0], false).await.unwrap();
+    store.remove_client(ids[0], false, None).await.unwrap();
     assert_eq!(known_as(KnownAs::Name("tv".into())).await, [], "what is going is not there");
 }
 
@@ -89,5 +89,5 @@ pub(crate) async fn mappings_are_filtered_by_state_client_and_proxy(store: Arc<d
     assert_eq!(ids(ListQuery { client_id: Some(one.id), ..all.clone() }).await, [first.id]);
     assert_eq!(ids(ListQuery { proxy_id: Some(nl.id), ..all.clone() }).await, [second.id]);
     assert_eq!(ids(ListQuery { proxy_id: Some(nl.id), client_id: Some(one.id), ..all }).await, []);
-    assert_eq!(store.clients_of_proxy(de.id).await.unwrap(), [one.id]);
+    assert_eq!(clients(store.clients_of_proxy(de.id).await), [one.id]);
 }

@@ -12,7 +12,8 @@ use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use pgw_api::store::sqlite::{PATIENCE, SqliteStore};
+use pgw_api::store::open::Opening;
+use pgw_api::store::sqlite::SqliteStore;
 use pgw_api::store::{ClientPlan, NewProxy, Store};
 use pgw_core::control::{flag_path, socket_path};
 use pgw_core::flag::FlagFile;
@@ -65,8 +66,9 @@ impl World {
     pub(crate) async fn new() -> Arc<Self> {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("fwd")).unwrap();
-        let url = format!("sqlite://{}", dir.path().join("pgw.db").display());
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&url, dir.path(), PATIENCE).await.unwrap());
+        let opening = Opening::new("gw1", &dir.path().join("secret.key"));
+        let store: Arc<dyn Store> =
+            Arc::new(SqliteStore::open(&dir.path().join("pgw.db"), &opening).await.unwrap());
         for name in ["de1", "fr1"] {
             let id = store.create_proxy(proxy(name)).await.unwrap().id;
             found(store.as_ref(), id, HealthStatus::Ok).await;

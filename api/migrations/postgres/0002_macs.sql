@@ -1,0 +1,2 @@
+-- As sqlite/0002.
+alter table clients add column mac text collate "C";

@@ -1,0 +1,343 @@
+//! The tables `mappings` and `ports`.
+
+use jiff::Timestamp;
+use pgw_core::ids::{ClientId, ClientIp, MappingId, ProxyId};
+use pgw_core::mapping::{Mapping, Target};
+use pgw_core::ports::PortRange;
+use pgw_core::state::{MappingState, Verdict};
+use sqlx::types::Text;
+use uuid::Uuid;
+
+use super::db::Connection;
+use super::events::{self, changes};
+use super::gateways::{self, tell};
+use super::values::{Number, Word, now, page, pattern, rows_wanted, unchanged};
+use super::{clients, exits, ports, proxies};
+use crate::events::{Action, NewEvent, StateChange, Thing};
+use crate::store::{By, Conflict, ListQuery, MappingPatch, NewMapping, News, Owner, Page, StoreError};
+
+/// A row of `mappings` with its client's port.
+#[derive(Clone, sqlx::FromRow)]
+pub(super) struct Row {
+    id: Uuid,
+    client_id: Uuid,
+    pub(super) proxy_id: Uuid,
+    priority: Number<u16>,
+    target: Word<Target>,
+    enabled: bool,
+    gateway: String,
+    port: Number<u16>,
+    state: Word<MappingState>,
+    reason: String,
+    revision: i64,
+    applied_at: Option<Text<Timestamp>>,
+    created_at: Text<Timestamp>,
+    updated_at: Text<Timestamp>,
+    pub(super) removed_at: Option<Text<Timestamp>>,
+}
+
+/// What an event tells of a mapping beside its state.
+#[derive(sqlx::FromRow)]
+struct Named {
+    client_id: Uuid,
+    proxy_id: Uuid,
+    state: Word<MappingState>,
+    client: String,
+    ip: Text<ClientIp>,
+    proxy: String,
+    port: Number<u16>,
+}
+
+impl From<Row> for Mapping {
+    fn from(row: Row) -> Self {
+        Self {
+            id: MappingId(row.id),
+            client_id: ClientId(row.client_id),
+            proxy_id: ProxyId(row.proxy_id),
+            priority: row.priority.0,
+            target: row.target.0,
+            enabled: row.enabled,
+            gateway: row.gateway,
+            port: row.port.0,
+            state: row.state.0,
+            reason: row.reason,
+            revision: row.revision,
+            applied_at: row.applied_at.map(|Text(at)| at),
+            created_at: row.created_at.0,
+            updated_at: row.updated_at.0,
+        }
+    }
+}
+
+pub(super) async fn create(
+    db: &mut Connection,
+    own: &str,
+    new: NewMapping,
+    range: &PortRange,
+) -> Result<Mapping, StoreError> {
+    let gateway = present(clients::live(db, new.client_id).await)?.gateway;
+    present(proxies::live(db, own, new.proxy_id).await)?;
+    let range = if gateway == own { range.clone() } else { gateways::known(db, &gateway).await? };
+    ports::ensure(db, &gateway, new.client_id, &range).await?;
+    let id = MappingId(Uuid::now_v7());
+    sqlx::query(
+        "insert into mappings
+            (id, client_id, proxy_id, priority, target, enabled, state, reason, created_at, updated_at)
+         values ($1, $2, $3, $4, $5, $6, 'PENDING', 'created; its first look is under way', $7, $7)",
+    )
+    .bind(id.0)
+    .bind(new.client_id.0)
+    .bind(new.proxy_id.0)
+    .bind(Number(new.priority))
+    .bind(Word(new.target))
+    .bind(new.enabled)
+    .bind(Text(now()))
+    .execute(&mut *db)
+    .await?;
+    tell(db, own, News::Client(new.client_id)).await?;
+    change(db, own, id, Action::Created, &[]).await?;
+    Ok(live(db, id).await?.into())
+}
+
+/// For a mapping, a client or proxy that is not there is a mistake in what was sent.
+fn present<T>(found: Result<T, StoreError>) -> Result<T, StoreError> {
+    found.map_err(|error| match error {
+        StoreError::NotFound(what) => StoreError::Conflict(Conflict::Missing(what)),
+        other => other,
+    })
+}
+
+pub(super) async fn list(db: &mut Connection, query: &ListQuery) -> Result<Page<Mapping>, StoreError> {
+    let rows: Vec<Row> = sqlx::query_as(
+        r"select m.*, ports.gateway, ports.port from mappings m
+          join ports on ports.client_id = m.client_id
+          join clients c on c.id = m.client_id
+          join proxies p on p.id = m.proxy_id
+          where m.removed_at is null
+            and ($1 is null or m.id > $1)
+            and ($2 is null or lower(c.name) like $2 escape '\' or c.ip like $2 escape '\'
+                 or lower(p.name) like $2 escape '\' or lower(p.host) like $2 escape '\')
+            and ($3 is null or m.state = $3)
+            and ($4 is null or m.client_id = $4)
+            and ($5 is null or m.proxy_id = $5)
+            and ($7 is null or ports.gateway = $7)
+          order by m.id limit $6",
+    )
+    .bind(query.after)
+    .bind(pattern(query))
+    .bind(query.state.map(Word))
+    .bind(query.client_id.map(|id| id.0))
+    .bind(query.proxy_id.map(|id| id.0))
+    .bind(rows_wanted(query))
+    .bind(&query.gateway)
+    .fetch_all(db)
+    .await?;
+    Ok(page(rows, query, |row| row.id))
+}
+
+pub(super) async fn live(db: &mut Connection, id: MappingId) -> Result<Row, StoreError> {
+    sqlx::query_as(
+        "select m.*, ports.gateway, ports.port from mappings m join ports on ports.client_id = m.client_id
+         where m.id = $1 and m.removed_at is null",
+    )
+    .bind(id.0)
+    .fetch_optional(db)
+    .await?
+    .ok_or(StoreError::NotFound("mapping"))
+}
+
+/// In failover order.
+pub(super) async fn of_client(db: &mut Connection, client: ClientId) -> Result<Vec<Row>, StoreError> {
+    Ok(sqlx::query_as(
+        "select m.*, ports.gateway, ports.port from mappings m join ports on ports.client_id = m.client_id
+         where m.client_id = $1 order by m.priority, m.id",
+    )
+    .bind(client.0)
+    .fetch_all(db)
+    .await?)
+}
+
+pub(super) async fn clients_of_proxy(db: &mut Connection, proxy: ProxyId) -> Result<Vec<Owner>, StoreError> {
+    let rows: Vec<(Uuid, String)> = sqlx::query_as(
+        "select id, gateway from clients
+         where id in (select client_id from mappings where proxy_id = $1) order by id",
+    )
+    .bind(proxy.0)
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|(id, gateway)| Owner { client: ClientId(id), gateway }).collect())
+}
+
+pub(super) async fn update(
+    db: &mut Connection,
+    own: &str,
+    id: MappingId,
+    patch: MappingPatch,
+) -> Result<Mapping, StoreError> {
+    let mut row = live(db, id).await?;
+    unchanged(patch.if_revision, row.revision)?;
+    let before = row.clone();
+    let proxy_id = patch.proxy_id.map_or(row.proxy_id, |id| id.0);
+    let enabled = patch.enabled.unwrap_or(row.enabled);
+    if proxy_id != row.proxy_id {
+        present(proxies::live(db, own, ProxyId(proxy_id)).await)?;
+    }
+    // PENDING and FAILED mean closed. One that is switched off is as open as it was until the door
+    // is shut; whoever shuts it says so.
+    if enabled && (proxy_id, enabled) != (row.proxy_id, row.enabled) {
+        // What was true of the old way out says nothing of the new one.
+        (row.state, row.reason, row.applied_at) = (Word(MappingState::Pending), "changed".to_owned(), None);
+        let pending = Verdict { state: MappingState::Pending, reason: "it was changed".to_owned() };
+        tell_state(db, own, id, &pending).await?;
+    }
+    sqlx::query(
+        "update mappings set proxy_id = $2, priority = $3, target = $4, enabled = $5,
+            state = $6, reason = $7, applied_at = $8, revision = revision + 1, updated_at = $9
+         where id = $1",
+    )
+    .bind(id.0)
+    .bind(proxy_id)
+    .bind(Number(patch.priority.unwrap_or(row.priority.0)))
+    .bind(Word(patch.target.unwrap_or(row.target.0)))
+    .bind(enabled)
+    .bind(row.state)
+    .bind(row.reason)
+    .bind(row.applied_at)
+    .bind(Text(now()))
+    .execute(&mut *db)
+    .await?;
+    tell(db, own, News::Client(ClientId(row.client_id))).await?;
+    let now = live(db, id).await?;
+    let fields = changes([
+        ("proxy_id", now.proxy_id != before.proxy_id),
+        ("priority", now.priority != before.priority),
+        ("target", now.target.0 != before.target.0),
+        ("enabled", now.enabled != before.enabled),
+    ]);
+    if !fields.is_empty() {
+        change(db, own, id, Action::Updated, &fields).await?;
+        let client = ClientId(now.client_id);
+        exits::settle(db, own, client, By::current().0, "one of its mappings was changed").await?;
+    }
+    Ok(now.into())
+}
+
+async fn named(db: &mut Connection, id: MappingId) -> Result<Option<Named>, StoreError> {
+    Ok(sqlx::query_as(
+        "select m.client_id, m.proxy_id, m.state, c.name as client, c.ip, p.name as proxy, ports.port
+         from mappings m
+         join clients c on c.id = m.client_id
+         join proxies p on p.id = m.proxy_id
+         join ports on ports.client_id = m.client_id
+         where m.id = $1 and m.removed_at is null",
+    )
+    .bind(id.0)
+    .fetch_optional(db)
+    .await?)
+}
+
+/// While it is there.
+async fn change(
+    db: &mut Connection,
+    own: &str,
+    id: MappingId,
+    action: Action,
+    fields: &[&str],
+) -> Result<(), StoreError> {
+    let Some(named) = named(db, id).await? else { return Ok(()) };
+    let name = format!("{} by {}", named.client, named.proxy);
+    let told = NewEvent::change(By::current().0, Thing::Mapping, action, &name, fields);
+    let told = told.of_mapping(ClientId(named.client_id), id, ProxyId(named.proxy_id));
+    events::write(db, own, &told).await.map(drop)
+}
+
+/// Before it is marked.
+pub(super) async fn tell_removal(db: &mut Connection, own: &str, id: MappingId) -> Result<(), StoreError> {
+    change(db, own, id, Action::Deleted, &[]).await
+}
+
+/// Before it is written down: whether it is another state, and what it was, is read from the row.
+/// Answers whose it is, if it is there.
+pub(super) async fn tell_state(
+    db: &mut Connection,
+    own: &str,
+    id: MappingId,
+    verdict: &Verdict,
+) -> Result<Option<ClientId>, StoreError> {
+    let Some(named) = named(db, id).await? else { return Ok(None) };
+    let client = ClientId(named.client_id);
+    if named.state.0 != verdict.state {
+        let told = NewEvent::state(&StateChange {
+            client_id: client,
+            mapping_id: id,
+            proxy_id: ProxyId(named.proxy_id),
+            from: named.state.0,
+            to: verdict.state,
+            reason: &verdict.reason,
+            client: &named.client,
+            ip: named.ip.0.addr(),
+            proxy: &named.proxy,
+            port: named.port.0,
+        });
+        events::write(db, own, &told).await?;
+    }
+    Ok(Some(client))
+}
+
+/// Those of a client or a proxy that are not going.
+pub(super) async fn live_ids(
+    db: &mut Connection,
+    client: Option<ClientId>,
+    proxy: Option<ProxyId>,
+) -> Result<Vec<MappingId>, StoreError> {
+    let ids: Vec<Uuid> = sqlx::query_scalar(
+        "select id from mappings where (client_id = $1 or proxy_id = $2) and removed_at is null order by id",
+    )
+    .bind(client.map(|id| id.0))
+    .bind(proxy.map(|id| id.0))
+    .fetch_all(db)
+    .await?;
+    Ok(ids.into_iter().map(MappingId).collect())
+}
+
+pub(super) async fn remove(
+    db: &mut Connection,
+    own: &str,
+    id: MappingId,
+    if_revision: Option<i64>,
+) -> Result<Owner, StoreError> {
+    let row = live(db, id).await?;
+    unchanged(if_revision, row.revision)?;
+    let client = ClientId(row.client_id);
+    tell_removal(db, own, id).await?;
+    sqlx::query("update mappings set removed_at = $2 where id = $1")
+        .bind(id.0)
+        .bind(Text(now()))
+        .execute(&mut *db)
+        .await?;
+    tell(db, own, News::Client(client)).await?;
+    exits::settle(db, own, client, By::current().0, "its mapping was removed").await?;
+    Ok(Owner { client, gateway: row.gateway })
+}
+
+/// `applied_at` tells since when it is open without a break.
+pub(super) async fn record_verdict(
+    db: &mut Connection,
+    own: &str,
+    id: MappingId,
+    verdict: &Verdict,
+) -> Result<(), StoreError> {
+    let Some(client) = tell_state(db, own, id, verdict).await? else { return Ok(()) };
+    sqlx::query(
+        "update mappings set state = $2, reason = $3,
+            applied_at = case when $2 = 'APPLIED' then coalesce(applied_at, $4) end
+         where id = $1 and removed_at is null and (state <> $2 or reason <> $3)",
+    )
+    .bind(id.0)
+    .bind(Word(verdict.state))
+    .bind(&verdict.reason)
+    .bind(Text(now()))
+    .execute(&mut *db)
+    .await?;
+    exits::settle(db, own, client, None, &verdict.reason).await
+}

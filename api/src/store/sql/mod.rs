@@ -1,0 +1,30 @@
+//! The tables, and what is read from them and written to them: once, for every database. Each
+//! database's module loads this folder as a child of its own and says beside it, as `db`, what
+//! `Db` and `Connection` are there and how a transaction begins. What is written here is
+//! therefore checked and compiled for each of them, and holds to what they have in common:
+//! `$1` for what is bound, `returning`, `on conflict`, `lower(x) like`, never a function or a
+//! type of one of them. A list of what a column is in each: `docs/decisions/0015`.
+
+mod clients;
+mod events;
+mod exits;
+mod gateways;
+mod journal;
+mod lent;
+mod mappings;
+mod people;
+mod plans;
+mod ports;
+mod proxies;
+mod replies;
+mod sessions;
+mod store;
+mod tokens;
+mod traffic;
+mod users;
+mod values;
+mod vault;
+mod webhooks;
+
+use super::db;
+pub use store::SqlStore;

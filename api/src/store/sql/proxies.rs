@@ -1,0 +1,412 @@
+//! The table `proxies`.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use pgw_core::health::{Health, HealthStatus};
+use pgw_core::ids::{ClientId, ProxyId};
+use pgw_core::proxy::{Credentials, Host, Proxy, Scheme, Upstream};
+use pgw_core::redact::Secret;
+use sqlx::types::{Json, Text};
+use uuid::Uuid;
+
+use super::db::Connection;
+use super::events::{self, changes};
+use super::gateways::tell;
+use super::values::{Number, Word, now, page, pattern, replace, rows_wanted, unchanged};
+use super::{exits, mappings};
+use crate::events::{Action, HealthChange, NewEvent, Thing};
+use crate::store::crypt::Vault;
+use crate::store::{
+    By, Conflict, HealthRecord, ListQuery, NewProxy, News, Owner, Page, ProxyDial, ProxyPatch, StoreError,
+};
+
+#[derive(Clone, sqlx::FromRow)]
+pub(super) struct Row {
+    pub(super) id: Uuid,
+    name: String,
+    scheme: Word<Scheme>,
+    host: Text<Host>,
+    port: Number<u16>,
+    username: Option<String>,
+    password: Option<Vec<u8>>,
+    enabled: bool,
+    note: String,
+    labels: Json<BTreeMap<String, String>>,
+    dial_revision: i64,
+    revision: i64,
+    /// None: this gateway has found nothing yet.
+    health_status: Option<Word<HealthStatus>>,
+    health_latency_ms: Option<Number<u32>>,
+    health_exit_ip: Option<String>,
+    health_checked_at: Option<Text<Timestamp>>,
+    health_error: Option<String>,
+    created_at: Text<Timestamp>,
+    updated_at: Text<Timestamp>,
+}
+
+impl Row {
+    fn id(&self) -> ProxyId {
+        ProxyId(self.id)
+    }
+
+    fn health(&self) -> Health {
+        Health {
+            status: self.health_status.map_or_else(HealthStatus::default, |status| status.0),
+            latency_ms: self.health_latency_ms.map(|ms| ms.0),
+            exit_ip: self.health_exit_ip.clone(),
+            checked_at: self.health_checked_at.map(|Text(at)| at),
+            error: self.health_error.clone(),
+        }
+    }
+
+    /// The names of what is another in `now`.
+    fn changes(&self, now: &Self) -> Vec<&'static str> {
+        changes([
+            ("name", self.name != now.name),
+            ("scheme", self.scheme.0 != now.scheme.0),
+            ("host", self.host.0 != now.host.0),
+            ("port", self.port != now.port),
+            ("username", self.username != now.username),
+            ("password", self.password != now.password),
+            ("enabled", self.enabled != now.enabled),
+            ("note", self.note != now.note),
+            ("labels", self.labels.0 != now.labels.0),
+        ])
+    }
+
+    fn open_password(&self, vault: &Vault) -> Result<Option<Secret>, StoreError> {
+        self.password.as_deref().map(|sealed| vault.open(self.id(), sealed)).transpose()
+    }
+
+    /// With the password in clear: for those who dial.
+    pub(super) fn dial(&self, vault: &Vault) -> Result<ProxyDial, StoreError> {
+        let password = self.open_password(vault)?.unwrap_or_else(|| Secret::new(""));
+        let credentials = self.username.clone().map(|username| Credentials { username, password });
+        let upstream = Upstream {
+            name: self.name.clone(),
+            scheme: self.scheme.0,
+            host: self.host.0.clone(),
+            port: self.port.0,
+            credentials,
+        };
+        let (id, revision) = (self.id(), self.dial_revision);
+        Ok(ProxyDial { id, revision, enabled: self.enabled, health: self.health(), upstream })
+    }
+}
+
+impl From<Row> for Proxy {
+    fn from(row: Row) -> Self {
+        Self {
+            id: row.id(),
+            health: row.health(),
+            name: row.name,
+            scheme: row.scheme.0,
+            host: row.host.0,
+            port: row.port.0,
+            username: row.username,
+            has_password: row.password.is_some(),
+            enabled: row.enabled,
+            note: row.note,
+            labels: row.labels.0,
+            revision: row.revision,
+            created_at: row.created_at.0,
+            updated_at: row.updated_at.0,
+        }
+    }
+}
+
+/// Proxies with what one gateway, the first parameter, has found of their health.
+macro_rules! proxies_with_health {
+    ($which:literal) => {
+        concat!(
+            "select p.*, h.status as health_status, h.latency_ms as health_latency_ms,
+                h.exit_ip as health_exit_ip, h.checked_at as health_checked_at, h.error as health_error
+             from proxies p left join proxy_health h on h.proxy_id = p.id and h.gateway = $1 ",
+            $which
+        )
+    };
+}
+
+pub(super) async fn create(
+    db: &mut Connection,
+    own: &str,
+    vault: &Vault,
+    new: NewProxy,
+) -> Result<Proxy, StoreError> {
+    let id = ProxyId(Uuid::now_v7());
+    let password = new.password.map(|secret| vault.seal(id, &secret)).transpose()?;
+    sqlx::query(
+        "insert into proxies
+            (id, name, scheme, host, port, username, password, enabled, note, labels, created_at, updated_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11)",
+    )
+    .bind(id.0)
+    .bind(new.name)
+    .bind(Word(new.scheme))
+    .bind(Text(new.host))
+    .bind(Number(new.port))
+    .bind(new.username)
+    .bind(password)
+    .bind(new.enabled)
+    .bind(new.note)
+    .bind(Json(new.labels))
+    .bind(Text(now()))
+    .execute(&mut *db)
+    .await?;
+    tell(db, own, News::Redialled(id)).await?;
+    let row = live(db, own, id).await?;
+    change(db, own, &row, Action::Created, &[]).await?;
+    Ok(row.into())
+}
+
+pub(super) async fn list(
+    db: &mut Connection,
+    own: &str,
+    query: &ListQuery,
+) -> Result<Page<Proxy>, StoreError> {
+    let rows: Vec<Row> = sqlx::query_as(proxies_with_health!(
+        r"where p.removed_at is null
+            and ($2 is null or p.id > $2)
+            and ($3 is null or lower(p.name) like $3 escape '\' or lower(p.host) like $3 escape '\'
+                 or lower(p.note) like $3 escape '\')
+          order by p.id limit $4"
+    ))
+    .bind(own)
+    .bind(query.after)
+    .bind(pattern(query))
+    .bind(rows_wanted(query))
+    .fetch_all(db)
+    .await?;
+    Ok(page(rows, query, |row| row.id))
+}
+
+pub(super) async fn live(db: &mut Connection, own: &str, id: ProxyId) -> Result<Row, StoreError> {
+    sqlx::query_as(proxies_with_health!("where p.id = $2 and p.removed_at is null"))
+        .bind(own)
+        .bind(id.0)
+        .fetch_optional(db)
+        .await?
+        .ok_or(StoreError::NotFound("proxy"))
+}
+
+pub(super) async fn upstreams(
+    db: &mut Connection,
+    own: &str,
+    vault: &Vault,
+) -> Result<Vec<ProxyDial>, StoreError> {
+    let rows: Vec<Row> = sqlx::query_as(proxies_with_health!("where p.removed_at is null order by p.id"))
+        .bind(own)
+        .fetch_all(db)
+        .await?;
+    rows.iter().map(|row| row.dial(vault)).collect()
+}
+
+/// Going ones included.
+pub(super) async fn all(db: &mut Connection, own: &str) -> Result<Vec<Row>, StoreError> {
+    Ok(sqlx::query_as(proxies_with_health!("")).bind(own).fetch_all(db).await?)
+}
+
+/// Those that its mappings lead through, going ones included.
+pub(super) async fn of_client(
+    db: &mut Connection,
+    own: &str,
+    client: ClientId,
+) -> Result<Vec<Row>, StoreError> {
+    let of_client =
+        proxies_with_health!("where p.id in (select proxy_id from mappings where client_id = $2)");
+    Ok(sqlx::query_as(of_client).bind(own).bind(client.0).fetch_all(db).await?)
+}
+
+pub(super) async fn update(
+    db: &mut Connection,
+    own: &str,
+    vault: &Vault,
+    id: ProxyId,
+    patch: ProxyPatch,
+) -> Result<Proxy, StoreError> {
+    let mut row = live(db, own, id).await?;
+    unchanged(patch.if_revision, row.revision)?;
+    let before = row.clone();
+    let redialled = patched(&mut row, vault, patch)?;
+    if redialled {
+        row.dial_revision += 1;
+        // What any gateway found is of the former way.
+        sqlx::query("delete from proxy_health where proxy_id = $1").bind(id.0).execute(&mut *db).await?;
+    }
+    sqlx::query(
+        "update proxies set name = $2, scheme = $3, host = $4, port = $5, username = $6, password = $7,
+            enabled = $8, note = $9, labels = $10, dial_revision = $11, revision = revision + 1,
+            updated_at = $12
+         where id = $1",
+    )
+    .bind(row.id)
+    .bind(row.name)
+    .bind(row.scheme)
+    .bind(row.host)
+    .bind(row.port)
+    .bind(row.username)
+    .bind(row.password)
+    .bind(row.enabled)
+    .bind(row.note)
+    .bind(row.labels)
+    .bind(row.dial_revision)
+    .bind(Text(now()))
+    .execute(&mut *db)
+    .await?;
+    tell(db, own, if redialled { News::Redialled(id) } else { News::Proxy(id) }).await?;
+    let now = live(db, own, id).await?;
+    let fields = before.changes(&now);
+    if !fields.is_empty() {
+        change(db, own, &now, Action::Updated, &fields).await?;
+    }
+    tell_health(db, own, &before, &now.health()).await?;
+    Ok(now.into())
+}
+
+async fn change(
+    db: &mut Connection,
+    own: &str,
+    row: &Row,
+    action: Action,
+    fields: &[&str],
+) -> Result<(), StoreError> {
+    let told = NewEvent::change(By::current().0, Thing::Proxy, action, &row.name, fields);
+    events::write(db, own, &told.of_proxy(row.id())).await.map(drop)
+}
+
+/// Only when its status or its way out is another one now; each sample would say nothing.
+async fn tell_health(db: &mut Connection, own: &str, before: &Row, now: &Health) -> Result<(), StoreError> {
+    let was = before.health();
+    if (was.status, &was.exit_ip) == (now.status, &now.exit_ip) {
+        return Ok(());
+    }
+    let told = NewEvent::health(&HealthChange {
+        proxy_id: before.id(),
+        proxy: &before.name,
+        from: was.status,
+        to: now.status,
+        latency_ms: now.latency_ms,
+        exit_ip: now.exit_ip.as_deref(),
+        error: now.error.as_deref(),
+    });
+    events::write(db, own, &told).await.map(drop)
+}
+
+/// Answers whether it is dialled in another way now, or again, so that its health is unknown.
+fn patched(row: &mut Row, vault: &Vault, patch: ProxyPatch) -> Result<bool, StoreError> {
+    let mut redial = false;
+    redial |= replace(&mut row.scheme.0, patch.scheme);
+    redial |= replace(&mut row.host.0, patch.host);
+    redial |= replace(&mut row.port.0, patch.port);
+    redial |= replace(&mut row.username, patch.username);
+    if let Some(password) = patch.password
+        && password != row.open_password(vault)?
+    {
+        row.password = password.map(|secret| vault.seal(row.id(), &secret)).transpose()?;
+        redial = true;
+    }
+    replace(&mut row.name, patch.name);
+    // While it was disabled nobody looked: what was known then is worth nothing now.
+    redial |= replace(&mut row.enabled, patch.enabled) && row.enabled;
+    replace(&mut row.note, patch.note);
+    replace(&mut row.labels.0, patch.labels);
+    Ok(redial)
+}
+
+pub(super) async fn remove(
+    db: &mut Connection,
+    own: &str,
+    id: ProxyId,
+    cascade: bool,
+    if_revision: Option<i64>,
+) -> Result<Vec<Owner>, StoreError> {
+    let row = live(db, own, id).await?;
+    unchanged(if_revision, row.revision)?;
+    let removed_at = Text(now());
+    let open: i64 =
+        sqlx::query_scalar("select count(*) from mappings where proxy_id = $1 and removed_at is null")
+            .bind(id.0)
+            .fetch_one(&mut *db)
+            .await?;
+    if open > 0 && !cascade {
+        return Err(StoreError::Conflict(Conflict::InUse { what: "proxy", mappings: open }));
+    }
+    for mapping in mappings::live_ids(db, None, Some(id)).await? {
+        mappings::tell_removal(db, own, mapping).await?;
+    }
+    sqlx::query("update mappings set removed_at = $2 where proxy_id = $1 and removed_at is null")
+        .bind(id.0)
+        .bind(removed_at)
+        .execute(&mut *db)
+        .await?;
+    sqlx::query("update proxies set removed_at = $2 where id = $1")
+        .bind(id.0)
+        .bind(removed_at)
+        .execute(&mut *db)
+        .await?;
+    let clients = mappings::clients_of_proxy(db, id).await?;
+    change(db, own, &row, Action::Deleted, &[]).await?;
+    let reason = format!("proxy {} was removed", row.name);
+    for owner in &clients {
+        tell(db, own, News::Client(owner.client)).await?;
+        exits::settle(db, own, owner.client, By::current().0, &reason).await?;
+    }
+    sweep(db).await?;
+    Ok(clients)
+}
+
+/// Drops the rows of going proxies that no mapping, not even a going one, leads through.
+pub(super) async fn sweep(db: &mut Connection) -> Result<(), StoreError> {
+    sqlx::query(
+        "delete from proxies where removed_at is not null
+            and not exists (select 1 from mappings where proxy_id = proxies.id)",
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// A check may end after its proxy was removed, or after it was made to be dialled in another way;
+/// then there is nothing to write down.
+pub(super) async fn record_health(
+    db: &mut Connection,
+    own: &str,
+    found: &[HealthRecord],
+) -> Result<(), StoreError> {
+    for HealthRecord { id, revision, health } in found {
+        let before = match live(db, own, *id).await {
+            Ok(before) if before.dial_revision == *revision => before,
+            Ok(_) | Err(StoreError::NotFound(_)) => continue,
+            Err(error) => return Err(error),
+        };
+        sqlx::query(
+            "insert into proxy_health (gateway, proxy_id, status, latency_ms, exit_ip, checked_at, error)
+             select $8, id, $3, $4, $5, $6, $7 from proxies
+             where id = $1 and dial_revision = $2 and removed_at is null
+             on conflict (gateway, proxy_id) do update set status = excluded.status,
+                latency_ms = excluded.latency_ms, exit_ip = excluded.exit_ip,
+                checked_at = excluded.checked_at, error = excluded.error",
+        )
+        .bind(id.0)
+        .bind(revision)
+        .bind(Word(health.status))
+        .bind(health.latency_ms.map(Number))
+        .bind(&health.exit_ip)
+        .bind(health.checked_at.map(Text))
+        .bind(&health.error)
+        .bind(own)
+        .execute(&mut *db)
+        .await?;
+        tell_health(db, own, &before, health).await?;
+        if before.health_exit_ip != health.exit_ip {
+            let reason = format!("proxy {} has another exit address", before.name);
+            for owner in mappings::clients_of_proxy(db, *id).await? {
+                if owner.gateway == own {
+                    exits::settle(db, own, owner.client, None, &reason).await?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
