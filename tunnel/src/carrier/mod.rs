@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 pub mod ahead;
 pub mod counted;
 pub mod mux;
+pub mod quic;
 pub mod websocket;
 
 /// Anything that bytes go over.

@@ -11,7 +11,7 @@ use crate::wire::hello::OpenPort;
 
 pub const USAGE: &str = "usage: pgw-connect [enroll] --config FILE
        pgw-connect [enroll] --server HOST[:PORT] --ca sha256:… --id NAME --token-file FILE
-                   [--enroll CODE] [--open [REMOTE_PORT:]PROTOCOL:HOST:PORT]… [--carrier auto|tls|websocket]
+                   [--enroll CODE] [--open [REMOTE_PORT:]PROTOCOL:HOST:PORT]… [--carrier auto|tls|websocket|quic]
                    [--proxy http://HOST:PORT]
 A token is read from its file only: what stands on the command line can be read by everybody.";
 
@@ -101,7 +101,8 @@ impl Flags {
                 "auto" => Carrier::Auto,
                 "tls" => Carrier::Tls,
                 "websocket" => Carrier::Websocket,
-                _ => return Err("--carrier is auto, tls or websocket".to_owned()),
+                "quic" => Carrier::Quic,
+                _ => return Err("--carrier is auto, tls, websocket or quic".to_owned()),
             };
         }
         config.ca = self.ca.unwrap_or(config.ca);

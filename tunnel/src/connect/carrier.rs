@@ -10,7 +10,7 @@ use pgw_core::handshake::http_connect::{self, Answer};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
@@ -20,12 +20,14 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use super::config::{Config, HttpProxy, Server};
 use crate::carrier::Io;
 use crate::carrier::ahead::Ahead;
+use crate::carrier::quic;
 use crate::carrier::websocket::WebSocket;
 use crate::tls::{self, Pin};
 use crate::wire::{SERVER_NAME, WEBSOCKET_PATH};
 
 /// For everything up to the first word.
 const LIMIT: Duration = Duration::from_secs(15);
+const MOST_ADDRESSES: usize = 4;
 /// Of an HTTP answer.
 const LONGEST: usize = 16 * 1024;
 
@@ -34,6 +36,7 @@ const LONGEST: usize = 16 * 1024;
 pub(super) enum Look {
     Tls,
     WebSocket,
+    Quic,
 }
 
 pub(super) struct Carrier {
@@ -53,6 +56,23 @@ impl Carrier {
         })
     }
 
+    /// A connection whose streams serve visitors.
+    pub(super) async fn connect_quic(&self) -> io::Result<quinn::Connection> {
+        let late = |_elapsed| io::Error::new(io::ErrorKind::TimedOut, "the gateway did not answer in time");
+        let reach = async {
+            let found = lookup_host((self.server.host.as_str(), self.server.port)).await?;
+            let mut last = io::Error::other("the gateway's name has no address");
+            for address in found.take(MOST_ADDRESSES) {
+                match quic::connect(address, &self.plain).await {
+                    Ok(connection) => return Ok(connection),
+                    Err(error) => last = error,
+                }
+            }
+            Err(last)
+        };
+        timeout(LIMIT, Box::pin(reach)).await.map_err(late)?
+    }
+
     pub(super) async fn connect(&self, look: Look) -> io::Result<Box<dyn Io>> {
         let late = |_elapsed| io::Error::new(io::ErrorKind::TimedOut, "the gateway did not answer in time");
         timeout(LIMIT, Box::pin(self.reach(look))).await.map_err(late)?
@@ -70,6 +90,7 @@ impl Carrier {
         match look {
             Look::Tls => Ok(Box::new(stream)),
             Look::WebSocket => Ok(Box::new(self.upgrade(stream).await?)),
+            Look::Quic => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 

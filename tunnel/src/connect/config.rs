@@ -54,11 +54,13 @@ pub struct Client {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Carrier {
-    /// TLS, and where that does not get through, a WebSocket.
+    /// TLS, and where that does not get through, a WebSocket, and then QUIC.
     #[default]
     Auto,
     Tls,
     Websocket,
+    /// By UDP, where there is no proxy.
+    Quic,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

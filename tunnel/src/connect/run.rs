@@ -98,12 +98,17 @@ fn prepare(call: &Call) -> Result<(Arc<Carrier>, pgw_core::redact::Secret), Fail
     Ok((carrier, token))
 }
 
-/// Where one does not get through, the other may.
+/// Where one does not get through, another may. No proxy carries QUIC.
 fn looks(call: &Call, attempt: usize) -> Look {
+    let by_proxy = call.config.proxy.is_some();
     match call.config.carrier {
         config::Carrier::Tls => Look::Tls,
         config::Carrier::Websocket => Look::WebSocket,
-        config::Carrier::Auto if attempt.is_multiple_of(2) => Look::Tls,
-        config::Carrier::Auto => Look::WebSocket,
+        config::Carrier::Quic => Look::Quic,
+        config::Carrier::Auto => match attempt % 3 {
+            0 => Look::Tls,
+            2 if !by_proxy => Look::Quic,
+            _ => Look::WebSocket,
+        },
     }
 }

@@ -15,7 +15,7 @@ use super::carrier::{Carrier, Look};
 use super::config::Config;
 use super::target::Targets;
 use super::{lanes, ports};
-use crate::carrier::{Io, mux};
+use crate::carrier::{Channel, Io, mux, quic};
 use crate::heartbeat::{Beat, Heartbeat};
 use crate::wire::hello::{Code, First, Hello, Join, Kind, Refusal, Reply, Welcome};
 use crate::wire::word::{ClientWord, GatewayWord};
@@ -47,6 +47,7 @@ pub(super) struct Joiner {
 /// A session that stands.
 pub(super) struct Session {
     io: Box<dyn Io>,
+    quic: Option<quinn::Connection>,
     joiner: Arc<Joiner>,
 }
 
@@ -69,7 +70,13 @@ impl Session {
         token: &Secret,
         ports: bool,
     ) -> Result<Self, Failed> {
-        let mut io = carrier.connect(look).await?;
+        let (mut io, quic): (Box<dyn Io>, _) = match look {
+            Look::Tls | Look::WebSocket => (carrier.connect(look).await?, None),
+            Look::Quic => {
+                let connection = carrier.connect_quic().await?;
+                (Box::new(quic::open(&connection).await?), Some(connection))
+            }
+        };
         let hello = First::Hello(Hello {
             protocol: PROTOCOL,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -83,7 +90,9 @@ impl Session {
         let late =
             |_elapsed| io::Error::new(io::ErrorKind::TimedOut, "the gateway does not answer the hello");
         match timeout(ANSWER, line::read::<Reply>(&mut io)).await.map_err(late)?? {
-            Reply::Welcome(welcome) => Ok(Self { io, joiner: Arc::new(Joiner { carrier, look, welcome }) }),
+            Reply::Welcome(welcome) => {
+                Ok(Self { io, quic, joiner: Arc::new(Joiner { carrier, look, welcome }) })
+            }
             Reply::Refused(refusal) => Err(Failed::Refused(refusal)),
         }
     }
@@ -95,13 +104,20 @@ impl Session {
 
     /// Serves visitors until the session is over; in words, why it is.
     pub(super) async fn run(self, config: &Config, stop: impl Future<Output = ()>) -> String {
-        let Self { io, joiner } = self;
+        let Self { io, quic, joiner } = self;
         let targets = Targets::new(config.filter(), joiner.welcome.filter.clone());
         let mut tasks = JoinSet::new();
-        let most = usize::try_from(joiner.welcome.max_lanes).unwrap_or(0);
-        tasks.spawn(lanes::keep(joiner.clone(), targets.clone(), most));
-        for _ in 0..MUXES {
-            tasks.spawn(carry(joiner.clone(), targets.clone()));
+        match quic {
+            Some(connection) => {
+                tasks.spawn(carry_quic(connection, targets.clone()));
+            }
+            None => {
+                let most = usize::try_from(joiner.welcome.max_lanes).unwrap_or(0);
+                tasks.spawn(lanes::keep(joiner.clone(), targets.clone(), most));
+                for _ in 0..MUXES {
+                    tasks.spawn(carry(joiner.clone(), targets.clone()));
+                }
+            }
         }
         let (from, mut to) = tokio::io::split(io);
         let (heard, mut hears) = mpsc::channel(16);
@@ -158,21 +174,43 @@ impl Session {
 async fn carry(joiner: Arc<Joiner>, targets: Arc<Targets>) {
     loop {
         if let Ok(io) = joiner.join(Kind::Mux).await {
-            let mut visitors = JoinSet::new();
-            let carried = mux::serve(io, |mut channel| {
-                while visitors.try_join_next().is_some() {}
-                let targets = targets.clone();
-                visitors.spawn(async move {
-                    if let Ok(open) = lanes::only(&mut channel).await {
-                        targets.serve(channel, open).await;
-                    }
-                });
-            });
+            let mut visitors = Visitors::of(&targets);
+            let carried = mux::serve(io, |channel| visitors.take(channel));
             let error = carried.await;
             tracing::debug!(%error, "a carrier ended");
         }
         let pause = rand::rng().random_range(1.0..3.0);
         sleep(Duration::from_secs_f64(pause)).await;
+    }
+}
+
+/// The gateway opens a stream for each visitor.
+async fn carry_quic(connection: quinn::Connection, targets: Arc<Targets>) {
+    let mut visitors = Visitors::of(&targets);
+    while let Ok(stream) = quic::accept(&connection).await {
+        visitors.take(Channel::once(stream));
+    }
+}
+
+/// Those of one connection, which end with it.
+struct Visitors {
+    tasks: JoinSet<()>,
+    targets: Arc<Targets>,
+}
+
+impl Visitors {
+    fn of(targets: &Arc<Targets>) -> Self {
+        Self { tasks: JoinSet::new(), targets: targets.clone() }
+    }
+
+    fn take(&mut self, mut channel: Channel) {
+        while self.tasks.try_join_next().is_some() {}
+        let targets = self.targets.clone();
+        self.tasks.spawn(async move {
+            if let Ok(open) = lanes::only(&mut channel).await {
+                targets.serve(channel, open).await;
+            }
+        });
     }
 }
 

@@ -18,9 +18,10 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::first::{self, Upgraded};
+use super::first::{self, Carrier, Upgraded};
 use super::{Gateway, http};
 use crate::carrier::ahead::Ahead;
+use crate::carrier::quic;
 use crate::wire::{ALPN, SERVER_NAME};
 
 /// Of whom it is not known yet what they are.
@@ -59,6 +60,47 @@ pub(super) async fn run(gateway: Arc<Gateway>, listener: TcpListener, tls: Arc<S
     }
 }
 
+/// The same by UDP, until the gateway drains.
+pub(super) async fn run_quic(gateway: Arc<Gateway>, endpoint: quinn::Endpoint) {
+    let room = Arc::new(Semaphore::new(STRANGERS));
+    while let Some(Some(incoming)) = gateway.draining.run_until_cancelled(endpoint.accept()).await {
+        let Ok(place) = room.clone().try_acquire_owned() else {
+            incoming.refuse();
+            continue;
+        };
+        // A source that is not proven could be anybody's.
+        if !incoming.remote_address_validated() && incoming.may_retry() {
+            let _gone = incoming.retry();
+            continue;
+        }
+        let greeted = gateway.clone();
+        gateway.tasks.spawn(async move {
+            let over = greeted.over.clone();
+            over.run_until_cancelled(Box::pin(greet_quic(greeted, incoming, place))).await;
+        });
+    }
+    gateway.over.cancelled().await;
+    endpoint.close(0_u8.into(), b"the gateway stops");
+}
+
+async fn greet_quic(
+    gateway: Arc<Gateway>,
+    incoming: quinn::Incoming,
+    place: tokio::sync::OwnedSemaphorePermit,
+) {
+    let peer = incoming.remote_address();
+    let greeted = timeout(HELLO, async {
+        let connection = incoming.await.map_err(std::io::Error::other)?;
+        let stream = quic::accept(&connection).await?;
+        Ok::<_, std::io::Error>((connection, stream))
+    });
+    if let Ok(Ok((connection, stream))) = greeted.await {
+        let closing = connection.clone();
+        first::meet(gateway, stream, peer, Carrier::Quic(connection), place).await;
+        closing.close(0_u8.into(), b"over");
+    }
+}
+
 async fn greet(
     gateway: Arc<Gateway>,
     acceptor: TlsAcceptor,
@@ -89,7 +131,7 @@ async fn greet(
     if session.alpn_protocol() == Some(ALPN) {
         // Clients speak 1.3 only; whoever pretends to be one has to as well.
         if session.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3) {
-            first::meet(gateway, stream, peer, "tls", place).await;
+            first::meet(gateway, stream, peer, Carrier::Tls, place).await;
         }
     } else if session.server_name() == Some(SERVER_NAME) {
         websocket(gateway, stream, peer, place).await;
@@ -121,6 +163,6 @@ async fn websocket(
         && let Ok(upgraded) = upgraded.await
         && let Ok(Ok(io)) = timeout(HELLO, upgraded.websocket()).await
     {
-        first::meet(gateway, io, peer, "websocket", place).await;
+        first::meet(gateway, io, peer, Carrier::WebSocket, place).await;
     }
 }

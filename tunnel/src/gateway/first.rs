@@ -29,12 +29,29 @@ use crate::wire::{PROTOCOL, WEBSOCKET_PATH, line};
 /// Of a name that is told in a log or an event.
 const NAME: usize = 64;
 
+/// What a client came by.
+pub(super) enum Carrier {
+    Tls,
+    WebSocket,
+    Quic(quinn::Connection),
+}
+
+impl Carrier {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Tls => "tls",
+            Self::WebSocket => "websocket",
+            Self::Quic(_) => "quic",
+        }
+    }
+}
+
 /// Hears what the connection is for, and serves it.
 pub(super) async fn meet(
     gateway: Arc<Gateway>,
     mut io: impl Io + 'static,
     peer: SocketAddr,
-    carrier: &'static str,
+    carrier: Carrier,
     place: OwnedSemaphorePermit,
 ) {
     let first = match timeout(HELLO, line::read::<First>(&mut io)).await {
@@ -55,15 +72,18 @@ async fn begin(
     gateway: Arc<Gateway>,
     io: impl Io + 'static,
     peer: SocketAddr,
-    carrier: &'static str,
+    carrier: Carrier,
     hello: Hello,
 ) {
     let name: String = hello.client.chars().filter(|c| c.is_ascii_graphic()).take(NAME).collect();
-    let session = match gateway.admit(&hello, peer, carrier) {
+    let carried = carrier.name();
+    let (session, spoken) = match gateway.admit(&hello, peer, carried) {
         Ok(admitted) => admitted,
         Err(code) => return refuse(&gateway, io, peer, &name, code).await,
     };
-    let (session, spoken) = session;
+    if let Carrier::Quic(connection) = carrier {
+        session.travels_on(connection);
+    }
     let mut io = io;
     // Before it is told: its other connections come at once.
     gateway.arrive(&session, &hello);
@@ -77,7 +97,7 @@ async fn begin(
     if !matches!(timeout(HELLO, line::write(&mut io, &welcome)).await, Ok(Ok(()))) {
         session.end("it did not hear that it is welcome");
     }
-    tracing::info!(client = session.name, session = %session.id, address = %peer, carrier,
+    tracing::info!(client = session.name, session = %session.id, address = %peer, carrier = carried,
         version = session.version, "client online");
     let client = session.client;
     let closes = |index| gateway.close_asked(&session, index);

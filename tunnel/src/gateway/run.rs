@@ -6,13 +6,16 @@ use std::sync::Arc;
 
 use pgw_core::settings::TunnelSettings;
 use pgw_core::tunnel::socket_path;
+use quinn::Endpoint;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::time::timeout;
 
 use super::ca::{self, Authority};
 use super::{DRAIN, Fixed, Gateway, accept, control, converge, health};
+use crate::carrier::quic;
 use crate::gateway::tcp;
+use crate::wire::ALPN;
 use crate::wire::word::GatewayWord;
 
 /// Connections to `/healthz`.
@@ -34,6 +37,7 @@ pub struct Ready {
     health: TcpListener,
     control: UnixListener,
     tls: Arc<ServerConfig>,
+    quic: Endpoint,
     state_dir: std::path::PathBuf,
 }
 
@@ -62,8 +66,12 @@ pub fn prepare(settings: &TunnelSettings) -> Result<Ready, Failure> {
     let control = control::bind(&path).map_err(doing(format!("make {}", path.display())))?;
     let gateway = Gateway::new(fixed, &settings.state_dir).map_err(doing("read the state directory"))?;
     let tls = authority.server_config(visitors).map_err(Failure::Certificate)?;
+    let port = listener.local_addr().map_err(doing("look at the listener"))?;
+    let for_clients = authority.server_config(None).map_err(Failure::Certificate)?;
+    let quic =
+        quic::listen(port, &quic_only(&for_clients)).map_err(doing(format!("listen on {port} by UDP")))?;
     tracing::info!(listen = %settings.listen, pin = %authority.pin(), "ready for clients");
-    Ok(Ready { gateway, listener, health, control, tls, state_dir: settings.state_dir.clone() })
+    Ok(Ready { gateway, listener, health, control, tls, quic, state_dir: settings.state_dir.clone() })
 }
 
 impl Ready {
@@ -74,12 +82,13 @@ impl Ready {
 
     /// Until `stop`; then nobody new is let in, and those who are there have half a minute.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
-        let Self { gateway, listener, health, control, tls, state_dir } = self;
+        let Self { gateway, listener, health, control, tls, quic, state_dir } = self;
         let router = health::router(gateway.clone(), &state_dir);
         let answers =
             pgw_core::serve::serve(health, router, HEALTH, gateway.tasks.clone(), gateway.over.clone());
         let background = [tokio::spawn(control::serve(gateway.clone(), control)), tokio::spawn(answers)];
         let doors = tokio::spawn(converge::run(gateway.clone()));
+        gateway.tasks.spawn(accept::run_quic(gateway.clone(), quic));
         let accepting = tokio::spawn(accept::run(gateway.clone(), listener, tls));
         stop.await;
         gateway.drain();
@@ -120,6 +129,13 @@ impl Gateway {
         self.tasks.close();
         let _at_most = timeout(std::time::Duration::from_secs(2), self.tasks.wait()).await;
     }
+}
+
+/// QUIC is TLS 1.3, and nobody but clients comes by it.
+fn quic_only(config: &ServerConfig) -> ServerConfig {
+    let mut config = config.clone();
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config
 }
 
 fn doing(what: impl Into<String>) -> impl FnOnce(io::Error) -> Failure {

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::lanes::Lanes;
 use crate::carrier::mux::Opener;
-use crate::carrier::{Channel, Io};
+use crate::carrier::{Channel, Io, quic};
 use crate::heartbeat::{Beat, Heartbeat};
 use crate::wire::line;
 use crate::wire::word::{ClientWord, GatewayWord};
@@ -45,6 +45,8 @@ pub(super) struct Session {
     heard: Mutex<Instant>,
     rtt_ms: Mutex<Option<u32>>,
     muxes: Mutex<Vec<Opener>>,
+    /// Carries all visitors, if it is what the session came by.
+    quic: OnceLock<quinn::Connection>,
     /// One more connection is there.
     joined: Notify,
     words: mpsc::Sender<GatewayWord>,
@@ -83,6 +85,7 @@ impl Session {
             heard: Mutex::new(now),
             rtt_ms: Mutex::new(None),
             muxes: Mutex::default(),
+            quic: OnceLock::new(),
             joined: Notify::new(),
             words,
             ports: Mutex::default(),
@@ -93,6 +96,9 @@ impl Session {
 
     /// A way to the client for one visitor. In a session's first moments that is waited for.
     pub(super) async fn channel(&self) -> std::io::Result<Channel> {
+        if let Some(connection) = self.quic.get() {
+            return quic::channel(connection).await;
+        }
         loop {
             let joined = self.joined.notified();
             if let Some(lane) = self.lanes.take() {
@@ -103,6 +109,10 @@ impl Session {
             }
             joined.await;
         }
+    }
+
+    pub(super) fn travels_on(&self, connection: quinn::Connection) {
+        let _only_once = self.quic.set(connection);
     }
 
     fn least_mux(&self) -> Option<Opener> {
@@ -155,6 +165,9 @@ impl Session {
         let _first_counts = self.reason.set(reason.to_owned());
         self.over.cancel();
         self.lanes.close();
+        if let Some(connection) = self.quic.get() {
+            connection.close(0_u8.into(), b"over");
+        }
     }
 
     pub(super) fn reason(&self) -> String {

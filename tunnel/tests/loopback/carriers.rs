@@ -72,6 +72,22 @@ async fn a_websocket_carries_what_tls_carries_also_through_a_proxy_that_has_to_b
 }
 
 #[tokio::test]
+async fn quic_carries_what_the_others_carry() {
+    let mut world = World::new().await;
+    let (_, token) = world.client("pc").await;
+    let mut config = world.config("pc", "carrier: quic");
+    config.token = Some(token);
+    let ports = [asks(world.base, "tcp", echo().await), asks(world.base + 1, "udp", udp_echo().await)];
+    config.client.open_ports = serde_saphyr::from_str(&format!("[{}]", ports.join(", "))).unwrap();
+    let machine = Machine::start(config, world.dir.path().join("pc.token"));
+    world.until_active(2).await;
+    serves(&world, world.base).await;
+    assert_eq!(world.status().await.clients[0].session.as_ref().unwrap().carrier, "quic");
+    machine.kill().await;
+    world.until_online("pc", false).await;
+}
+
+#[tokio::test]
 async fn where_only_a_websocket_gets_through_it_is_found() {
     // It lets TLS pass only if it does not ask for what no browser asks for.
     let world_at = Arc::new(std::sync::OnceLock::<SocketAddr>::new());
