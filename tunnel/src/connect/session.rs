@@ -26,6 +26,9 @@ const ANSWER: Duration = Duration::from_secs(15);
 const MUXES: usize = 2;
 /// A clock that went so far ahead of ours means that this machine slept.
 const SLEPT: Duration = Duration::from_secs(30);
+/// For the gateway to hang up after a farewell: who hangs up first, with words unread, may take the
+/// farewell back with them.
+const FAREWELL: Duration = Duration::from_secs(3);
 const TAKEN: Duration = Duration::from_secs(15);
 
 /// Why there is no session.
@@ -99,7 +102,10 @@ impl Session {
 
     /// Leaves again at once.
     pub(super) async fn leave(mut self) -> io::Result<()> {
-        line::write(&mut self.io, &ClientWord::Bye).await
+        line::write(&mut self.io, &ClientWord::Bye).await?;
+        let heard_out = async { while line::read::<GatewayWord>(&mut self.io).await.is_ok() {} };
+        let _gone = timeout(FAREWELL, heard_out).await;
+        Ok(())
     }
 
     /// Serves visitors until the session is over; in words, why it is.
@@ -162,7 +168,12 @@ impl Session {
                     }
                 }
                 () = &mut stop => {
-                    let _gone = timeout(TAKEN, line::write(&mut to, &ClientWord::Bye)).await;
+                    let heard_out = async {
+                        line::write(&mut to, &ClientWord::Bye).await?;
+                        while hears.recv().await.is_some() {}
+                        Ok::<(), io::Error>(())
+                    };
+                    let _gone = timeout(FAREWELL, heard_out).await;
                     return "it was told to stop".to_owned();
                 }
             }
