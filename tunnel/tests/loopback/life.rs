@@ -242,7 +242,9 @@ async fn who_follows_hears_what_happens_and_what_is() {
     let mut heard = Vec::new();
     let mut until = async |what: &str| {
         loop {
-            let Answer::Event(event) = follower.hear().await else { panic!("an event") };
+            let answer = timeout(PATIENCE / 2, follower.hear()).await;
+            let answer = answer.unwrap_or_else(|_| panic!("waited for {what}, heard {heard:?}"));
+            let Answer::Event(event) = answer else { panic!("an event") };
             let name = serde_json::to_value(&event).unwrap()["event"].as_str().unwrap().to_owned();
             heard.push(name.clone());
             if name == what {
@@ -251,6 +253,9 @@ async fn who_follows_hears_what_happens_and_what_is() {
         }
     };
     until("tunnel").await;
+    // It knows that it was let in, and so says farewell.
+    let is_in = |s: &pgw_core::tunnel::Status| s.clients[0].session.as_ref().is_some_and(|it| it.lanes > 0);
+    world.until("its first lane", is_in).await;
     machine.stop().await;
     until("tunnel_gone").await;
     for name in ["client_online", "tunnel", "client_offline", "tunnel_gone"] {
