@@ -44,6 +44,8 @@ id! {
     SessionId,
     /// A code by which a tunnel client becomes known.
     EnrolmentId,
+    /// An apply that has to be confirmed.
+    ApplyId,
 }
 
 /// Which version of the configuration: counted by the API, confirmed by the agent. It only

@@ -251,6 +251,17 @@ impl ProxyAddress {
     }
 }
 
+/// As much of a host as a name holds beside its port and a number.
+const LONGEST_HOST_NAMED: usize = 84;
+
+impl ProxyAddress {
+    /// What a proxy is called by whom nobody has called anything. A host may be longer than a name.
+    pub fn host_and_port(&self) -> String {
+        let host: String = self.host.as_str().chars().take(LONGEST_HOST_NAMED).collect();
+        if host.contains(':') { format!("[{host}]:{}", self.port) } else { format!("{host}:{}", self.port) }
+    }
+}
+
 /// `host:port` or `[v6]:port`, and what follows behind a further colon.
 fn split_host_port(text: &str) -> Result<(Host, u16, Option<&str>), ProxyError> {
     let host_end = match text.strip_prefix('[') {

@@ -134,7 +134,7 @@ mod tests {
             assert_eq!(answer.headers()["cache-control"], "no-cache", "{path}");
             assert!(answer.text().await.unwrap().contains("<div id=\"app\""), "{path}");
         }
-        for path in ["/api", "/agent", "/healthz/", "/assets/of-an-older-page.js", "/a/%2e%2e/api/v1/x"] {
+        for path in ["/api", "/agent", "/healthz/", "/assets/of-an-older-page.js", "/a//b"] {
             assert_eq!(open(path).await.status(), 404, "{path}");
         }
     }

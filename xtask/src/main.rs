@@ -8,8 +8,8 @@ mod fuzz;
 mod guarantees;
 mod install;
 mod run;
-mod web;
 mod tools;
+mod web;
 
 use std::process::ExitCode;
 
@@ -36,6 +36,7 @@ cargo xtask <command>
            hour, and writes docs/bench/fwd.{md,json,svg}. --repeat N, --only <word>, --quick: what
            is not the whole of it goes to target/bench/ instead
            agent: the same for the agent's rules, at 1 to 10,000 clients; about five minutes
+           api: the same for the control plane with 1,000 devices; about ten minutes
 ";
 
 /// Seconds for a fuzz target, unless it is told otherwise.
@@ -59,7 +60,7 @@ const DATABASE: &[Package] =
     &[Package { name: "postgresql", why: "the store's tests run on PostgreSQL as well" }];
 
 /// The lab's programs that a bench needs as well.
-const BENCH: &[&str] = &["iproute2", "nftables"];
+const BENCH: &[&str] = &["iproute2", "nftables", "openssl", "curl", "microsocks"];
 
 const DISTANCE: Package =
     Package { name: "iptables", why: "a bench's distance: packets that wait in a queue" };
@@ -168,7 +169,20 @@ fn bench(rest: &[&str]) -> Result<(), Failed> {
         }
     }
     step("build what is measured", || {
-        cargo(&["build", "--release", "-p", "pgw-fwd", "-p", "pgw-agent", "-p", "pgw-lab"])
+        cargo(&[
+            "build",
+            "--release",
+            "-p",
+            "pgw-api",
+            "-p",
+            "pgw-fwd",
+            "-p",
+            "pgw-agent",
+            "-p",
+            "pgw-ui",
+            "-p",
+            "pgw-lab",
+        ])
     })?;
     Err(run::instead(&run::built_to_ship("pgw-lab")?, &[&["bench"], rest].concat()))
 }

@@ -89,9 +89,11 @@ impl Scheduler {
     /// Goes on from the health that the database remembers, so that a restart closes nobody;
     /// everything is checked at once all the same.
     pub async fn load(&mut self) -> Result<(), StoreError> {
-        for ProxyDial { id, health, .. } in self.store.upstreams().await? {
-            let entry = Entry::new(Gate::resume(self.thresholds, health.status));
-            self.board.set_health(id, health);
+        for dial in self.store.upstreams().await? {
+            let mut entry = Entry::new(Gate::resume(self.thresholds, dial.health.status));
+            let id = dial.id;
+            self.board.set_health(id, dial.health.clone());
+            entry.dial = Some(dial);
             self.proxies.insert(id, entry);
         }
         Ok(())
@@ -188,8 +190,13 @@ impl Scheduler {
             let (id, epoch) = (*id, entry.epoch);
             let (store, probe) = (self.store.clone(), self.probe.clone());
             let asked_for = !entry.waiting.is_empty();
+            let last = entry.dial.clone();
             let task = self.checks.spawn(async move {
-                let outcome = match store.upstream(id).await {
+                let dial = match (store.upstream(id).await, last) {
+                    (Err(StoreError::Unavailable { .. }), Some(last)) => Ok(last),
+                    (read, _) => read,
+                };
+                let outcome = match dial {
                     Ok(dial) if dial.enabled || asked_for => {
                         let answer = probe.check(&dial.upstream).await;
                         Ok(Some(Found { dial, answer }))
@@ -225,7 +232,10 @@ impl Scheduler {
             Ok(Some(Found { answer: Err(NotAnswered { kind: CheckFailure::Gateway, detail }), .. })) => {
                 self.not_checked(id, &detail);
             }
-            Ok(Some(found)) => self.judge(&found.dial, found.answer),
+            Ok(Some(found)) => {
+                entry.dial = Some(found.dial.clone());
+                self.judge(&found.dial, found.answer);
+            }
             // Somebody may have asked for a check of it meanwhile.
             Ok(None) if entry.waiting.is_empty() => entry.due = Instant::now() + self.interval,
             Ok(None) => entry.due = Instant::now(),

@@ -19,7 +19,7 @@ use super::input::{Body, Id, Params};
 use super::openapi::{IfMatchHeader, ListParams};
 use super::removal::{self, Removing};
 use super::{Api, List, created, values};
-use crate::store::{ClientPatch, ListQuery, NewClient, Owner};
+use crate::store::{ClientPatch, ListQuery, NewClient, Owner, SortBy};
 
 pub(super) fn router() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, update, remove))
@@ -70,15 +70,20 @@ struct ClientUpdate {
     note: Option<String>,
 }
 
-/// Every registered client of every gateway, oldest first.
+const SORTS: &[SortBy] = &[SortBy::Name, SortBy::Address, SortBy::Created, SortBy::Updated];
+
+/// Every registered client of every gateway, oldest first or by ?sort=name, ip_cidr, created_at or
+/// updated_at; `-name` the other way round.
 #[utoipa::path(get, path = "/v1/clients", tag = "clients",
-    params(ListParams, ("gateway" = Option<String>, Query)),
+    params(ListParams, ("sort" = Option<String>, Query), ("gateway" = Option<String>, Query)),
     responses((status = 200, body = List<Client>)))]
 async fn list(State(api): State<Arc<Api>>, Params(mut fields): Params) -> Result<Json<List<Client>>, Error> {
-    let query =
-        ListQuery { gateway: fields.optional("gateway", values::gateway), ..Params::list(&mut fields) };
+    let query = ListQuery {
+        gateway: fields.optional("gateway", values::gateway),
+        ..Params::list(&mut fields, SORTS)
+    };
     fields.finish()?;
-    Ok(Json(api.store.clients(&query).await?.into()))
+    Ok(Json(List::of(api.store.clients(&query).await?, &query)))
 }
 
 /// Registers a client. From then on it is closed until a mapping opens it. The answer waits until

@@ -53,7 +53,7 @@ async fn list(
     });
     let client = fields.optional("client_id", values::uuid).map(ClientId);
     let proxy = fields.optional("proxy_id", values::uuid).map(ProxyId);
-    let ListQuery { limit, q, .. } = Params::list(&mut fields);
+    let ListQuery { limit, q, .. } = Params::list(&mut fields, &[]);
     fields.finish()?;
     let found = api.watch.connections.list(&Wanted { limit, after, client, proxy, q }).await?;
     Ok(Json(OpenConnections {

@@ -24,12 +24,16 @@ pub(super) enum Error {
     Validation(Vec<FieldError>),
     #[error("the body is not JSON")]
     MalformedJson(#[source] serde_json::Error),
+    /// What is wrong, and where; never the text itself.
+    #[error("{0}")]
+    MalformedYaml(String),
     #[error("the body could not be read to its end")]
     BrokenBody(#[source] axum::Error),
-    #[error("the body is larger than a megabyte")]
+    #[error("the body is larger than this call takes")]
     TooLarge,
-    #[error("the body is not application/json")]
-    NotJson,
+    /// What it should be.
+    #[error("send the body as Content-Type: {0}")]
+    UnsupportedMedia(&'static str),
     #[error("nobody was recognised")]
     Unauthorized,
     #[error("the name or the password is wrong")]
@@ -72,6 +76,8 @@ pub(super) enum Error {
     Forwarder(#[source] ControlError),
     #[error(transparent)]
     Random(#[from] RandomError),
+    #[error("the answer cannot be written: {0}")]
+    Unwritable(String),
     #[error(transparent)]
     Password(#[from] PasswordError),
     #[error(transparent)]
@@ -152,11 +158,10 @@ impl Error {
                 Code::MalformedJson,
                 format!("the body is not JSON: see line {}, column {}", error.line(), error.column()),
             ),
+            Self::MalformedYaml(_) => (Code::MalformedYaml, self.to_string()),
             Self::BrokenBody(_) => (Code::MalformedJson, self.to_string()),
             Self::TooLarge => (Code::PayloadTooLarge, self.to_string()),
-            Self::NotJson => {
-                (Code::UnsupportedMediaType, "send the body as Content-Type: application/json".to_owned())
-            }
+            Self::UnsupportedMedia(_) => (Code::UnsupportedMediaType, self.to_string()),
             Self::Unauthorized => (
                 Code::Unauthorized,
                 "log in, or send a valid token as Authorization: Bearer <token>; the first admin's is in admin.token in PGW_STATE_DIR"
@@ -217,7 +222,7 @@ impl Error {
             Self::NotChecked(_) => (Code::CheckImpossible, self.to_string()),
             Self::Forwarder(_) => (Code::ForwarderSilent, self.to_string()),
             Self::Store(StoreError::Sealed { .. }) => (Code::Internal, self.to_string()),
-            Self::Store(StoreError::Database(_)) | Self::Random(_) | Self::Password(_) | Self::Panic(_) => {
+            Self::Store(StoreError::Database(_)) | Self::Random(_) | Self::Password(_) | Self::Unwritable(_) | Self::Panic(_) => {
                 (Code::Internal, INTERNAL.to_owned())
             }
             Self::Foreign(status) if status.is_client_error() => {
@@ -279,6 +284,8 @@ fn conflict_code(conflict: &Conflict) -> Code {
         Conflict::LastAdmin => Code::LastAdmin,
         Conflict::TooMany { .. } => Code::TooMany,
         Conflict::SetUp => Code::SetupClosed,
+        Conflict::ApplyPending { .. } => Code::ApplyPending,
+        Conflict::RolledBack => Code::RolledBack,
         Conflict::Missing(_) | Conflict::PasswordAlone => Code::ValidationFailed,
     }
 }
@@ -291,6 +298,8 @@ fn conflict_field(conflict: &Conflict) -> Vec<FieldError> {
         Conflict::PairTaken => "proxy_id",
         Conflict::PortsExhausted { .. }
         | Conflict::InUse { .. }
+        | Conflict::ApplyPending { .. }
+        | Conflict::RolledBack
         | Conflict::LastAdmin
         | Conflict::TooMany { .. }
         | Conflict::SetUp

@@ -22,6 +22,10 @@ const LONGEST_REQUEST_ID: usize = 64;
 /// Longer than the slowest honest call, a DELETE that waits for many forwarders.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
+/// In an answer: what its line in the log has to say besides, as no line tells a query.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Remark(pub(super) &'static str);
+
 pub(super) async fn around(request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
     let method = request.method().clone();
@@ -35,8 +39,9 @@ pub(super) async fn around(request: Request, next: Next) -> Response {
         }
         let By(who) = response.extensions().get::<Caller>().map(Caller::by).unwrap_or_default();
         let who = who.as_deref().unwrap_or("-");
+        let remark = response.extensions().get::<Remark>().map(|remark| remark.0);
         let (status, took) = (response.status().as_u16(), start.elapsed());
-        tracing::info!(%method, path, status, ms = took.as_millis(), who, "answered");
+        tracing::info!(%method, path, status, ms = took.as_millis(), who, remark, "answered");
         dress(&mut response, &path, &id);
         response
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::extract::{Extension, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
@@ -18,7 +18,8 @@ use crate::store::{Claim, Reply};
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAY: HeaderName = HeaderName::from_static("idempotent-replay");
 const LONGEST_KEY: usize = 128;
-/// A longer answer is not kept, and what was asked may then be done again. None of ours is.
+/// A longer answer is not kept, and what was asked may then be done again: only the plan of a
+/// large document can be so long, and to apply that twice does nothing the second time.
 const LARGEST_REPLY: usize = 1024 * 1024;
 /// What belongs to the answer. A cookie is for the one who was there.
 const KEPT: [HeaderName; 3] = [header::CONTENT_TYPE, header::LOCATION, header::ETAG];
@@ -82,7 +83,8 @@ fn digest(parts: &[&[u8]]) -> [u8; 32] {
 
 /// What failed has done nothing, and may be tried again with the same key.
 async fn keep(api: &Api, place: &[u8; 32], whole: &[u8; 32], response: Response) -> Result<Response, Error> {
-    if !response.status().is_success() {
+    let fits = response.body().size_hint().upper().is_some_and(|size| size <= LARGEST_REPLY as u64);
+    if !response.status().is_success() || !fits {
         release(api, place).await;
         return Ok(response);
     }

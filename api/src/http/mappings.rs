@@ -22,7 +22,7 @@ use super::input::{Body, Id, Params};
 use super::openapi::{IfMatchHeader, ListParams};
 use super::removal::{self, Removing};
 use super::{Api, List, created, values};
-use crate::store::{ListQuery, MappingPatch, NewMapping, Owner};
+use crate::store::{ListQuery, MappingPatch, NewMapping, Owner, SortBy};
 
 pub(super) fn router() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
@@ -69,10 +69,23 @@ struct MappingUpdate {
     enabled: Option<bool>,
 }
 
-/// Every mapping, oldest first; ?q= looks at the names and addresses of its client and proxy.
+const SORTS: &[SortBy] = &[
+    SortBy::ClientName,
+    SortBy::ProxyName,
+    SortBy::Priority,
+    SortBy::State,
+    SortBy::Port,
+    SortBy::Created,
+    SortBy::Updated,
+];
+
+/// Every mapping, oldest first or by ?sort=client, proxy (by their names), priority, state, port,
+/// created_at or updated_at; `-port` the other way round. ?q= looks at the names and addresses of
+/// its client and proxy.
 #[utoipa::path(get, path = "/v1/mappings", tag = "mappings",
     params(
         ListParams,
+        ("sort" = Option<String>, Query),
         ("state" = Option<MappingState>, Query),
         ("client_id" = Option<ClientId>, Query),
         ("proxy_id" = Option<ProxyId>, Query),
@@ -85,10 +98,10 @@ async fn list(State(api): State<Arc<Api>>, Params(mut fields): Params) -> Result
         client_id: fields.optional("client_id", client_id),
         proxy_id: fields.optional("proxy_id", proxy_id),
         gateway: fields.optional("gateway", values::gateway),
-        ..Params::list(&mut fields)
+        ..Params::list(&mut fields, SORTS)
     };
     fields.finish()?;
-    Ok(Json(api.store.mappings(&query).await?.into()))
+    Ok(Json(List::of(api.store.mappings(&query).await?, &query)))
 }
 
 /// Adds a mapping. It opens by itself: PENDING, then APPLIED when rule, forwarder and proxy are there.

@@ -19,7 +19,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<Api>> {
 
 #[derive(Debug, Clone, Copy, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
-enum Kind {
+enum CallerKind {
     Token,
     Session,
 }
@@ -28,7 +28,7 @@ enum Kind {
 pub(super) struct Me {
     name: String,
     role: Role,
-    kind: Kind,
+    kind: CallerKind,
     /// Of a session.
     user_id: Option<UserId>,
     /// When a session ends at the latest, however much it is used.
@@ -38,12 +38,12 @@ pub(super) struct Me {
 
 impl From<&Caller> for Me {
     fn from(caller: &Caller) -> Self {
-        let of_token = |name: &str| (name.to_owned(), Kind::Token, None, None);
+        let of_token = |name: &str| (name.to_owned(), CallerKind::Token, None, None);
         let (name, kind, user_id, expires_at) = match &caller.who {
             Who::Settings => of_token("PGW_ADMIN_TOKEN"),
             Who::Agent => of_token("internal"),
             Who::Token { name, .. } => of_token(name),
-            Who::User { user, ends } => (user.name.clone(), Kind::Session, Some(user.id), Some(*ends)),
+            Who::User { user, ends } => (user.name.clone(), CallerKind::Session, Some(user.id), Some(*ends)),
         };
         Self { name, role: caller.role(), kind, user_id, expires_at }
     }

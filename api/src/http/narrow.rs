@@ -14,7 +14,7 @@ const NAME: &str = concat!(
 );
 /// The same in several lines, or nothing.
 const NOTE: &str =
-    concat!(r"^([^\u0000-\u001f\u007f-\u009f\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]|[\t\n])*$");
+    r"^([^\u0000-\u001f\u007f-\u009f\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]|[\t\n])*$";
 const ADDRESS: &str = concat!(
     r"^(?!0\.0\.0\.0(/|$))(?!127\.)(?!22[4-9]\.|23[0-9]\.)(?!255\.255\.255\.255(/|$))",
     r"(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])",

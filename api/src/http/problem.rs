@@ -30,6 +30,7 @@ macro_rules! codes {
 codes! {
     ValidationFailed "validation_failed" BAD_REQUEST,
     MalformedJson "malformed_json" BAD_REQUEST,
+    MalformedYaml "malformed_yaml" BAD_REQUEST,
     RequestRefused "request_refused" BAD_REQUEST,
     Unauthorized "unauthorized" UNAUTHORIZED,
     WrongCredentials "wrong_credentials" UNAUTHORIZED,
@@ -44,6 +45,8 @@ codes! {
     PairTaken "pair_taken" CONFLICT,
     PortsExhausted "ports_exhausted" CONFLICT,
     InUse "in_use" CONFLICT,
+    ApplyPending "apply_pending" CONFLICT,
+    RolledBack "rolled_back" CONFLICT,
     LastAdmin "last_admin" CONFLICT,
     TooMany "too_many" CONFLICT,
     IdempotencyInProgress "idempotency_in_progress" CONFLICT,

@@ -24,7 +24,7 @@ use super::openapi::{IfMatchHeader, ListParams};
 use super::removal::{self, Removing};
 use super::{Api, List, created, values};
 use crate::converge::Settled;
-use crate::store::{NewProxy, ProxyPatch};
+use crate::store::{NewProxy, ProxyPatch, SortBy};
 
 pub(super) fn router() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
@@ -89,11 +89,16 @@ struct ProxyUpdate {
     labels: Option<BTreeMap<String, String>>,
 }
 
-/// Every proxy, oldest first.
-#[utoipa::path(get, path = "/v1/proxies", tag = "proxies", params(ListParams),
+const SORTS: &[SortBy] =
+    &[SortBy::Name, SortBy::Host, SortBy::Health, SortBy::Latency, SortBy::Created, SortBy::Updated];
+
+/// Every proxy, oldest first or by ?sort=name, host, health (the worst first), latency_ms,
+/// created_at or updated_at; `-name` the other way round.
+#[utoipa::path(get, path = "/v1/proxies", tag = "proxies", params(ListParams, ("sort" = Option<String>, Query)),
     responses((status = 200, body = List<Proxy>)))]
 async fn list(State(api): State<Arc<Api>>, params: Params) -> Result<Json<List<Proxy>>, Error> {
-    Ok(Json(api.store.proxies(&params.plain_list()?).await?.into()))
+    let query = params.only_list(SORTS)?;
+    Ok(Json(List::of(api.store.proxies(&query).await?, &query)))
 }
 
 /// Adds a proxy, and checks it at once.
@@ -169,30 +174,13 @@ fn new_proxy(mut fields: Fields) -> Result<NewProxy, Error> {
     let enabled = fields.optional("enabled", values::boolean);
     let note = fields.optional("note", values::note);
     let labels = values::labels(&mut fields);
-    let ProxyAddress { scheme, host, port, credentials } = fields.finish_with(address)?;
-    let (username, password) = match credentials {
-        Some(Credentials { username, password }) => {
-            (Some(username), Some(password).filter(|password| !password.expose().is_empty()))
-        }
-        None => (None, None),
-    };
+    let address = fields.finish_with(address)?;
     Ok(NewProxy {
-        name: name.unwrap_or_else(|| host_and_port(host.as_str(), port)),
-        scheme,
-        host,
-        port,
-        username,
-        password,
         enabled: enabled.unwrap_or(true),
         note: note.unwrap_or_default(),
         labels: labels.unwrap_or_default(),
+        ..NewProxy::at(name.unwrap_or_else(|| address.host_and_port()), address)
     })
-}
-
-/// A host name may be longer than a name.
-fn host_and_port(host: &str, port: u16) -> String {
-    let host: String = host.chars().take(94).collect();
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 fn by_url(fields: &mut Fields) -> Option<ProxyAddress> {

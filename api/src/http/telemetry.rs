@@ -12,7 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Api;
-use super::error::Error;
+use super::error::{Error, Problem};
 use super::fields::{Fields, Read};
 use super::input::Params;
 use super::values;
@@ -84,7 +84,7 @@ async fn now(State(api): State<Arc<Api>>, Params(fields): Params) -> Result<Json
         ("proxy_id" = ProxyId, Query),
         ("window" = Option<String>, Query, description = "From 15m to 30d; 1h if it is left out", example = "1h"),
     ),
-    responses((status = 200, body = HealthOverTime)))]
+    responses((status = 200, body = HealthOverTime), (status = 404, body = Problem, content_type = "application/problem+json")))]
 async fn health(
     State(api): State<Arc<Api>>,
     Params(mut fields): Params,

@@ -4,6 +4,7 @@
 mod access;
 mod browsers;
 mod conditional;
+mod config;
 mod conflicts;
 mod contract;
 mod description;
@@ -11,9 +12,12 @@ mod events;
 mod explain;
 mod fake;
 mod gateways;
+mod import;
 mod login;
 mod metrics;
 mod problems;
+mod rollback;
+mod schema;
 mod telemetry;
 mod twice;
 mod users;
@@ -36,6 +40,7 @@ use pgw_core::ports::PortRange;
 use pgw_core::redact::Secret;
 use pgw_core::settings::IfMatch;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 use tower::ServiceExt;
 
 use super::attempts::Attempts;
@@ -83,6 +88,7 @@ struct Gateway {
     bus: Arc<Bus>,
     post: Arc<FakePost>,
     store: Arc<SqliteStore>,
+    deadlines: Arc<Notify>,
     place: tempfile::TempDir,
 }
 
@@ -138,7 +144,7 @@ impl Gateway {
     ) -> Self {
         let engine = Arc::new(FakeEngine::default());
         let auth = Auth::new(admin, &Secret::new(INTERNAL));
-        let database = Shared::default();
+        let (database, deadlines) = (Shared::default(), Arc::<Notify>::default());
         let (bus, post) = (Arc::new(Bus::new("gw1", 0)), Arc::new(FakePost::default()));
         let (watch, board) = watching::watch(store.clone(), bus.clone(), place.path());
         let webhooks = Webhooks { store: store.clone(), bus: bus.clone(), post: post.clone() };
@@ -151,9 +157,10 @@ impl Gateway {
             auth,
             doors,
             ports,
+            deadlines: deadlines.clone(),
             database,
         };
-        Self { router: router(Arc::new(api)), engine, watch, board, bus, post, store, place }
+        Self { router: router(Arc::new(api)), engine, watch, board, bus, post, store, deadlines, place }
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {

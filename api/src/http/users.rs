@@ -52,7 +52,8 @@ struct UserUpdate {
 #[utoipa::path(get, path = "/v1/users", tag = "users", params(ListParams),
     responses((status = 200, body = List<User>)))]
 async fn list(State(api): State<Arc<Api>>, params: Params) -> Result<Json<List<User>>, Error> {
-    Ok(Json(api.store.users(&params.plain_list()?).await?.into()))
+    let query = params.only_list(&[])?;
+    Ok(Json(List::of(api.store.users(&query).await?, &query)))
 }
 
 #[utoipa::path(post, path = "/v1/users", tag = "users", request_body = UserCreate,

@@ -5,11 +5,14 @@
 //! REST API sees them; the row itself, and the port with it, goes in `finish_removal`, once
 //! rule and forwarder are gone. A process that dies in between finds the mark again.
 
+pub mod applies;
 mod by;
 pub mod crypt;
+pub mod dump;
 mod error;
 mod events;
 mod gateways;
+mod listing;
 pub mod open;
 pub mod postgres;
 mod replies;
@@ -32,20 +35,21 @@ use pgw_core::mapping::{Mapping, Target};
 use pgw_core::ports::PortRange;
 use pgw_core::proxy::{Host, Proxy, Scheme, Upstream};
 use pgw_core::redact::Secret;
-use pgw_core::state::{MappingState, Verdict};
+use pgw_core::state::Verdict;
 use serde::{Deserialize, Serialize};
 
-pub use gateways::{Gateway, Gateways, Neighbours, News, Owner, Presence};
-
+use applies::Applies;
 pub use by::By;
 pub use events::{Events, ExitAt, Heard, JournalPage, JournalQuery, LogEnds, Unwatched};
+pub use gateways::{Gateway, Gateways, Neighbours, News, Owner, Presence};
+pub use listing::{Cursor, Key, ListQuery, Page, Sort, SortBy};
 pub use replies::{Claim, Replies, Reply};
 pub use traffic::Traffic;
 pub use users::{KnownUser, NewUser, Session, User, UserPatch, Users};
 pub use webhooks::{Addressee, Delivery, NewWebhook, Webhook, WebhookPatch, WebhookStatus, Webhooks};
 
 #[async_trait]
-pub trait Store: Gateways + Users + Replies + Events + Webhooks + Traffic + 'static {
+pub trait Store: Gateways + Users + Replies + Events + Webhooks + Traffic + Applies + 'static {
     async fn create_proxy(&self, new: NewProxy) -> Result<Proxy, StoreError>;
     async fn proxies(&self, query: &ListQuery) -> Result<Page<Proxy>, StoreError>;
     async fn proxy(&self, id: ProxyId) -> Result<Proxy, StoreError>;
@@ -147,6 +151,12 @@ pub enum Conflict {
     Missing(&'static str),
     #[error("a password needs a user name")]
     PasswordAlone,
+    #[error(
+        "a document that was applied waits to be confirmed until {confirm_by}; confirm it, or wait until it is rolled back"
+    )]
+    ApplyPending { confirm_by: Timestamp },
+    #[error("this was rolled back: nobody had confirmed it in time")]
+    RolledBack,
     #[error("there are {most} {what}s already, and no more are taken")]
     TooMany { what: &'static str, most: i64 },
     #[error("this is the last admin; make somebody else one first")]
@@ -228,30 +238,6 @@ pub struct MappingPatch {
     pub enabled: Option<bool>,
     /// Only if it is at this revision.
     pub if_revision: Option<i64>,
-}
-
-#[derive(Debug, Clone, Default)]
-pub struct ListQuery {
-    pub limit: u32,
-    /// The id behind which the page starts.
-    pub after: Option<uuid::Uuid>,
-    /// Part of a name, a host, an address or a note.
-    pub q: Option<String>,
-    /// Clients and mappings only.
-    pub gateway: Option<String>,
-    /// Mappings only.
-    pub state: Option<MappingState>,
-    /// Mappings only.
-    pub client_id: Option<ClientId>,
-    /// Mappings only.
-    pub proxy_id: Option<ProxyId>,
-}
-
-#[derive(Debug, Clone)]
-pub struct Page<T> {
-    pub items: Vec<T>,
-    /// Where the next page starts; none on the last.
-    pub next: Option<uuid::Uuid>,
 }
 
 #[derive(Debug, Clone)]

@@ -1,5 +1,6 @@
 //! PostgreSQL behind the `Store` trait: a server that several gateways share.
 
+mod catalog;
 mod hearing;
 #[expect(clippy::duplicate_mod, reason = "the tables are written once and compiled for each database")]
 #[path = "sql/mod.rs"]
@@ -13,7 +14,9 @@ use std::time::Duration;
 use pgw_core::redact::Secret;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 
+use super::dump::{DumpError, Sink, Source};
 use super::open::{OpenError, Opening, READERS};
 
 use hearing::Hearing;
@@ -31,6 +34,12 @@ mod db {
 
     pub(super) type Db = Postgres;
     pub(super) type Connection = sqlx::PgConnection;
+
+    pub(super) use super::catalog::{as_text, from_text, imported, tables};
+
+    /// What stands between a table's columns and the values of a dump: numbers that the database
+    /// would give out itself are these.
+    pub(super) const OVERRIDING: &str = "overriding system value";
 
     /// Several gateways may use it.
     pub(super) const SHARED: bool = true;
@@ -78,6 +87,24 @@ impl PostgresStore {
         let read = opening.pool(READERS).connect_with(only_reading).await.map_err(failed)?;
         Self::over((write, read), Box::new(hearing), opening).await
     }
+}
+
+/// Without the limits of a gateway's work: it takes as long as it takes.
+pub(super) async fn export(url: &Secret, to: &mut dyn Sink) -> Result<(), DumpError> {
+    let mut connection = plain(url).await?;
+    sql::dump::export(&mut connection, &TABLES, to).await?;
+    Ok(connection.close().await?)
+}
+
+pub(super) async fn import(url: &Secret, tables: i64, from: &mut dyn Source) -> Result<(), DumpError> {
+    let mut connection = plain(url).await?;
+    sql::dump::import(&mut connection, &TABLES, tables, from).await?;
+    Ok(connection.close().await?)
+}
+
+async fn plain(url: &Secret) -> Result<PgConnection, DumpError> {
+    let options = PgConnectOptions::from_str(url.expose()).map_err(DumpError::Open)?;
+    options.application_name("pgw-api").connect().await.map_err(DumpError::Open)
 }
 
 /// Without the password, and without whatever else may stand in a URL.

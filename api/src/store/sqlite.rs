@@ -1,5 +1,6 @@
 //! SQLite behind the `Store` trait: one file, one gateway.
 
+mod catalog;
 #[expect(clippy::duplicate_mod, reason = "the tables are written once and compiled for each database")]
 #[path = "sql/mod.rs"]
 mod sql;
@@ -12,11 +13,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use async_trait::async_trait;
-use sqlx::Connection as _;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _};
 
-use super::open::{OpenError, Opening, READERS};
+use super::dump::{DumpError, Sink, Source};
+use super::open::{OpenError, Opening, PATIENCE, READERS};
 
 use super::{Neighbours, News};
 
@@ -32,6 +34,11 @@ mod db {
 
     pub(super) type Db = Sqlite;
     pub(super) type Connection = sqlx::SqliteConnection;
+
+    pub(super) use super::catalog::{as_text, from_text, imported, tables};
+
+    /// What stands between a table's columns and the values of a dump.
+    pub(super) const OVERRIDING: &str = "";
 
     /// Several gateways may use it.
     pub(super) const SHARED: bool = false;
@@ -77,6 +84,27 @@ impl SqliteStore {
         let read = read.connect_with(options.pragma("query_only", "on")).await.map_err(failed)?;
         Self::over((write, read), Box::new(Nobody), opening).await
     }
+}
+
+/// Of a file that is there.
+pub(super) async fn export(path: &Path, to: &mut dyn Sink) -> Result<(), DumpError> {
+    let options =
+        SqliteConnectOptions::new().filename(path).busy_timeout(PATIENCE).pragma("query_only", "on");
+    let mut connection = options.connect().await.map_err(DumpError::Open)?;
+    sql::dump::export(&mut connection, &TABLES, to).await?;
+    Ok(connection.close().await?)
+}
+
+/// Into a file that is made for it.
+pub(super) async fn import(path: &Path, tables: i64, from: &mut dyn Source) -> Result<(), DumpError> {
+    create_private(path).map_err(DumpError::Write)?;
+    let options = SqliteConnectOptions::new().filename(path).journal_mode(SqliteJournalMode::Wal);
+    let mut connection = options.foreign_keys(false).connect().await.map_err(DumpError::Open)?;
+    sql::dump::import(&mut connection, &TABLES, tables, from).await?;
+    if !catalog::is_whole(&mut connection).await? {
+        return Err(DumpError::Damaged("the database that was made of it is not whole".to_owned()));
+    }
+    Ok(connection.close().await?)
 }
 
 /// A file has one gateway.

@@ -1,5 +1,6 @@
 //! What every database behind `Store` must do; each runs all of it on a fresh one.
 
+pub(super) mod applies;
 pub(super) mod concurrency;
 pub(super) mod events;
 pub(super) mod gateways;
@@ -58,6 +59,8 @@ macro_rules! every_store_test {
             }
             lists {
                 pages_hold_everything_once_in_order,
+                a_list_is_sorted_by_what_is_asked_for_and_of_equals_by_age,
+                a_page_goes_on_where_the_last_ended_whatever_came_or_went,
                 a_search_finds_part_of_a_text_literally,
                 a_client_is_known_as_its_whole_name_or_its_address,
                 mappings_are_filtered_by_state_client_and_proxy,
@@ -92,6 +95,12 @@ macro_rules! every_store_test {
                 names_are_replaced_and_those_of_removed_clients_are_forgotten,
                 what_is_too_old_is_forgotten_step_by_step,
                 the_census_counts_what_is_there_and_owners_are_known_until_all_is_done,
+            }
+            applies {
+                what_a_document_says_is_what_is_exported_then,
+                rows_that_a_document_does_not_change_are_not_written,
+                an_apply_that_has_to_be_confirmed_is_undone_only_until_it_is,
+                a_thousand_devices_are_made_whole_in_one_piece_of_work,
             }
             concurrency {
                 clients_that_come_at_the_same_time_get_different_lowest_ports,

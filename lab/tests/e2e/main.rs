@@ -9,6 +9,8 @@ mod alone;
 mod closed;
 mod crashes;
 mod crowds;
+mod database;
+mod documents;
 mod drift;
 mod drill;
 mod events;
@@ -47,12 +49,14 @@ fn main() -> ExitCode {
         evidence::TESTS,
         events::TESTS,
         crashes::TESTS,
+        database::TESTS,
         agent::TESTS,
         drift::TESTS,
         drill::TESTS,
         flows::TESTS,
         interfaces::TESTS,
         removal::TESTS,
+        documents::TESTS,
         silence::TESTS,
         rules::TESTS,
         ways::TESTS,

@@ -59,7 +59,7 @@ function connections(world, query) {
   const applied = [...world.mappings.values()].filter((one) => one.state === "APPLIED" && !(world.closed ??= new Set()).has(one.port));
   const items = applied.slice(0, 120).map((one, n) => {
     const client = world.clients.get(one.client_id);
-    return { id: `${one.port}-${n}`, client_id: client.id, client: client.name, ip: client.ip_cidr.split("/")[0], mapping_id: one.id, proxy: world.proxies.get(one.proxy_id).name, name: n % 5 ? `*.example${n % 9}.com` : null, bytes_up: 1234 * n, bytes_down: 98_765 * n, age_ms: 4000 * (n + 1), idle_ms: 300 * n };
+    return { id: `${one.port}-${n}`, client_id: client.id, client: client.name, ip: client.ip_cidr.split("/")[0], mapping_id: one.id, proxy: world.proxies.get(one.proxy_id).name, name: n % 5 ? `*.example${n % 9}.com` : "-", bytes_up: 1234 * n, bytes_down: 98_765 * n, age_ms: 4000 * (n + 1), idle_ms: 300 * n };
   });
   return items.filter((one) => (!query.get("client_id") || one.client_id === query.get("client_id")) && (!query.get("q") || JSON.stringify(one).includes(query.get("q"))));
 }

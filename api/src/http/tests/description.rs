@@ -31,6 +31,12 @@ async fn every_call_is_described() {
     want.extend(
         [
             "post /v1/proxies/{id}/check",
+            "post /v1/proxies/import",
+            "get /v1/export",
+            "get /v1/schema/config.json",
+            "get /v1/apply",
+            "post /v1/apply",
+            "post /v1/apply/{id}/confirm",
             "get /v1/mappings/active",
             "get /v1/me",
             "post /v1/me/password",

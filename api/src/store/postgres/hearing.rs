@@ -13,7 +13,7 @@ use crate::store::{Neighbours, News};
 
 pub(super) const CHANNEL: &str = "pgw";
 /// Keeps names apart from other locks.
-const NAMES: i64 = 0x7067_772d_6e61_6d65;
+pub(super) const NAMES: i64 = 0x7067_772d_6e61_6d65;
 /// A connection of which nothing is heard may be one that is gone.
 const ASK_AFTER: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_secs(1);
@@ -25,6 +25,8 @@ pub(super) struct Hearing {
     pool: PgPool,
     listener: Option<PgListener>,
     patience: Duration,
+    /// Since when somebody else has the name.
+    taken: Option<Instant>,
     complaints: Seldom,
 }
 
@@ -44,7 +46,8 @@ impl Hearing {
         let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(opening.patience);
         let pool = pool.connect_with(options.clone()).await.map_err(failed)?;
         let (gateway, patience) = (opening.gateway.clone(), opening.patience);
-        let mut hearing = Self { gateway, pool, listener: None, patience, complaints: Seldom::default() };
+        let mut hearing =
+            Self { gateway, pool, listener: None, patience, taken: None, complaints: Seldom::default() };
         let until = Instant::now() + opening.patience * PATIENCES_FOR_NAME;
         loop {
             match hearing.listen().await.map_err(failed)? {
@@ -113,18 +116,24 @@ impl Neighbours for Hearing {
                         tracing::warn!(
                             "other gateways cannot be heard: the connection to the database broke"
                         );
-                        self.listener = None;
+                        (self.listener, self.taken) = (None, None);
                     }
                 }
             }
             match self.listen().await {
                 Ok(Name::Held) => {
                     tracing::info!("other gateways can be heard again");
+                    self.taken = None;
                     return News::Missed;
                 }
                 Ok(Name::Taken) => {
-                    tokio::time::sleep(ASK_AFTER).await;
-                    return News::Doubled;
+                    tokio::time::sleep(RETRY).await;
+                    // Until then it may be this very gateway, on a connection that broke.
+                    if self.taken.get_or_insert_with(Instant::now).elapsed()
+                        > self.patience * PATIENCES_FOR_NAME
+                    {
+                        return News::Doubled;
+                    }
                 }
                 Err(error) => {
                     if let Some(before) = self.complaints.due(Instant::now().into_std()) {

@@ -11,10 +11,13 @@ use uuid::Uuid;
 use super::db::Connection;
 use super::events::{self, changes};
 use super::gateways::{self, tell};
-use super::values::{now, page, pattern, rows_wanted, unchanged};
+use super::lists::{Column, Listing};
+use super::values::{now, pattern, unchanged};
 use super::{exits, mappings};
 use crate::events::{Action, NewEvent, Thing};
-use crate::store::{By, ClientPatch, Conflict, KnownAs, ListQuery, NewClient, News, Owner, Page, StoreError};
+use crate::store::{
+    By, ClientPatch, Conflict, KnownAs, ListQuery, NewClient, News, Owner, Page, SortBy, StoreError,
+};
 
 #[derive(Clone, sqlx::FromRow)]
 pub(super) struct Row {
@@ -82,22 +85,32 @@ async fn change(
 }
 
 pub(super) async fn list(db: &mut Connection, query: &ListQuery) -> Result<Page<Client>, StoreError> {
-    let rows: Vec<Row> = sqlx::query_as(
-        r"select * from clients
-          where removed_at is null
-            and ($1 is null or id > $1)
-            and ($4 is null or gateway = $4)
+    let column = match query.sort.by {
+        SortBy::Name => Column::Text("lower(name)"),
+        SortBy::Address => Column::Number("ip_number"),
+        SortBy::Updated => Column::Text("rtrim(updated_at, 'Z')"),
+        _ => Column::Id,
+    };
+    let listing = Listing::new(query, column, "id");
+    let statement = listing.statement(
+        "*",
+        r"clients where removed_at is null
+            and ($1 is null or gateway = $1)
             and ($2 is null or lower(name) like $2 escape '\' or ip like $2 escape '\'
-                 or mac like $2 escape '\' or lower(note) like $2 escape '\')
-          order by id limit $3",
-    )
-    .bind(query.after)
-    .bind(pattern(query))
-    .bind(rows_wanted(query))
-    .bind(&query.gateway)
-    .fetch_all(db)
-    .await?;
-    Ok(page(rows, query, |row| row.id))
+                 or mac like $2 escape '\' or lower(note) like $2 escape '\')",
+        2,
+    );
+    let filled = sqlx::query(statement).bind(query.gateway.clone()).bind(pattern(query));
+    listing.page(db, filled, |row: &Row| row.id).await
+}
+
+/// Every one of a gateway that is there.
+pub(super) async fn of_gateway(db: &mut Connection, gateway: &str) -> Result<Vec<Client>, StoreError> {
+    let rows: Vec<Row> = sqlx::query_as("select * from clients where gateway = $1 and removed_at is null")
+        .bind(gateway)
+        .fetch_all(db)
+        .await?;
+    Ok(rows.into_iter().map(Client::from).collect())
 }
 
 /// This gateway's own: an address means something else on another LAN.

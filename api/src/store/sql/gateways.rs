@@ -104,7 +104,8 @@ pub(super) async fn tell(db: &mut Connection, own: &str, news: News) -> Result<(
 /// In a database that nobody else uses everything is this gateway's, whatever it was called before.
 pub(super) async fn take_over(db: &mut Connection, own: &str) -> Result<(), StoreError> {
     let others = "select gateway from clients where gateway <> $1
-                  union select gateway from proxy_health where gateway <> $1";
+                  union select gateway from proxy_health where gateway <> $1
+                  union select gateway from applies where gateway <> $1";
     let others: Vec<String> = sqlx::query_scalar(others).bind(own).fetch_all(&mut *db).await?;
     for other in others {
         for step in [
@@ -117,6 +118,8 @@ pub(super) async fn take_over(db: &mut Connection, own: &str) -> Result<(), Stor
             "delete from deliveries where gateway = $1
                 and webhook_id in (select webhook_id from deliveries where gateway = $2)",
             "update deliveries set gateway = $1 where gateway = $2",
+            "update applies set gateway = $1 where gateway = $2
+                and not exists (select 1 from applies a where a.gateway = $1)",
             "delete from gateways where name = $2 and name <> $1",
         ] {
             sqlx::query(step).bind(own).bind(&other).execute(&mut *db).await?;

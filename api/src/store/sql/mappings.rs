@@ -11,10 +11,13 @@ use uuid::Uuid;
 use super::db::Connection;
 use super::events::{self, changes};
 use super::gateways::{self, tell};
-use super::values::{Number, Word, now, page, pattern, rows_wanted, unchanged};
+use super::lists::{Column, Listing};
+use super::values::{Number, Word, now, pattern, unchanged};
 use super::{clients, exits, ports, proxies};
 use crate::events::{Action, NewEvent, StateChange, Thing};
-use crate::store::{By, Conflict, ListQuery, MappingPatch, NewMapping, News, Owner, Page, StoreError};
+use crate::store::{
+    By, Conflict, ListQuery, MappingPatch, NewMapping, News, Owner, Page, SortBy, StoreError,
+};
 
 /// A row of `mappings` with its client's port.
 #[derive(Clone, sqlx::FromRow)]
@@ -78,7 +81,13 @@ pub(super) async fn create(
     let gateway = present(clients::live(db, new.client_id).await)?.gateway;
     present(proxies::live(db, own, new.proxy_id).await)?;
     let range = if gateway == own { range.clone() } else { gateways::known(db, &gateway).await? };
-    ports::ensure(db, &gateway, new.client_id, &range).await?;
+    ports::ensure(db, &gateway, &[new.client_id], &range).await?;
+    let id = insert(db, own, new).await?;
+    Ok(live(db, id).await?.into())
+}
+
+/// Of a client that has a port.
+pub(super) async fn insert(db: &mut Connection, own: &str, new: NewMapping) -> Result<MappingId, StoreError> {
     let id = MappingId(Uuid::now_v7());
     sqlx::query(
         "insert into mappings
@@ -96,7 +105,31 @@ pub(super) async fn create(
     .await?;
     tell(db, own, News::Client(new.client_id)).await?;
     change(db, own, id, Action::Created, &[]).await?;
-    Ok(live(db, id).await?.into())
+    Ok(id)
+}
+
+/// Every one of a gateway's clients that is there.
+pub(super) async fn of_gateway(db: &mut Connection, gateway: &str) -> Result<Vec<Mapping>, StoreError> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "select m.*, ports.gateway, ports.port from mappings m join ports on ports.client_id = m.client_id
+         where ports.gateway = $1 and m.removed_at is null",
+    )
+    .bind(gateway)
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(Mapping::from).collect())
+}
+
+/// Through which proxies clients of other gateways lead, and of which.
+pub(super) async fn elsewhere(db: &mut Connection, own: &str) -> Result<Vec<(ProxyId, String)>, StoreError> {
+    let rows: Vec<(Uuid, String)> = sqlx::query_as(
+        "select distinct m.proxy_id, c.gateway from mappings m join clients c on c.id = m.client_id
+         where c.gateway <> $1 and m.removed_at is null",
+    )
+    .bind(own)
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|(proxy, gateway)| (ProxyId(proxy), gateway)).collect())
 }
 
 /// For a mapping, a client or proxy that is not there is a mistake in what was sent.
@@ -108,31 +141,38 @@ fn present<T>(found: Result<T, StoreError>) -> Result<T, StoreError> {
 }
 
 pub(super) async fn list(db: &mut Connection, query: &ListQuery) -> Result<Page<Mapping>, StoreError> {
-    let rows: Vec<Row> = sqlx::query_as(
-        r"select m.*, ports.gateway, ports.port from mappings m
+    let column = match query.sort.by {
+        SortBy::Priority => Column::Number("m.priority"),
+        SortBy::State => Column::Text("m.state"),
+        SortBy::Port => Column::Number("ports.port"),
+        SortBy::ClientName => Column::Text("lower(c.name)"),
+        SortBy::ProxyName => Column::Text("lower(p.name)"),
+        SortBy::Updated => Column::Text("rtrim(m.updated_at, 'Z')"),
+        _ => Column::Id,
+    };
+    let listing = Listing::new(query, column, "m.id");
+    let statement = listing.statement(
+        "m.*, ports.gateway, ports.port",
+        r"mappings m
           join ports on ports.client_id = m.client_id
           join clients c on c.id = m.client_id
           join proxies p on p.id = m.proxy_id
           where m.removed_at is null
-            and ($1 is null or m.id > $1)
-            and ($2 is null or lower(c.name) like $2 escape '\' or c.ip like $2 escape '\'
-                 or lower(p.name) like $2 escape '\' or lower(p.host) like $2 escape '\')
-            and ($3 is null or m.state = $3)
-            and ($4 is null or m.client_id = $4)
-            and ($5 is null or m.proxy_id = $5)
-            and ($7 is null or ports.gateway = $7)
-          order by m.id limit $6",
-    )
-    .bind(query.after)
-    .bind(pattern(query))
-    .bind(query.state.map(Word))
-    .bind(query.client_id.map(|id| id.0))
-    .bind(query.proxy_id.map(|id| id.0))
-    .bind(rows_wanted(query))
-    .bind(&query.gateway)
-    .fetch_all(db)
-    .await?;
-    Ok(page(rows, query, |row| row.id))
+            and ($1 is null or lower(c.name) like $1 escape '\' or c.ip like $1 escape '\'
+                 or lower(p.name) like $1 escape '\' or lower(p.host) like $1 escape '\')
+            and ($2 is null or m.state = $2)
+            and ($3 is null or m.client_id = $3)
+            and ($4 is null or m.proxy_id = $4)
+            and ($5 is null or ports.gateway = $5)",
+        5,
+    );
+    let filled = sqlx::query(statement)
+        .bind(pattern(query))
+        .bind(query.state.map(Word))
+        .bind(query.client_id.map(|id| id.0))
+        .bind(query.proxy_id.map(|id| id.0))
+        .bind(query.gateway.clone());
+    listing.page(db, filled, |row: &Row| row.id).await
 }
 
 pub(super) async fn live(db: &mut Connection, id: MappingId) -> Result<Row, StoreError> {

@@ -1,5 +1,7 @@
 //! The table `proxies`.
 
+mod told;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -11,15 +13,18 @@ use sqlx::types::{Json, Text};
 use uuid::Uuid;
 
 use super::db::Connection;
-use super::events::{self, changes};
 use super::gateways::tell;
-use super::values::{Number, Word, now, page, pattern, replace, rows_wanted, unchanged};
+use super::lists::{Column, Listing};
+use super::values::{Number, Word, now, pattern, replace, unchanged};
 use super::{exits, mappings};
-use crate::events::{Action, HealthChange, NewEvent, Thing};
+use crate::declarative::document::{Password, ProxyEntry};
+use crate::events::Action;
 use crate::store::crypt::Vault;
 use crate::store::{
-    By, Conflict, HealthRecord, ListQuery, NewProxy, News, Owner, Page, ProxyDial, ProxyPatch, StoreError,
+    By, Conflict, HealthRecord, ListQuery, NewProxy, News, Owner, Page, ProxyDial, ProxyPatch, SortBy,
+    StoreError,
 };
+use told::{change, tell_health};
 
 #[derive(Clone, sqlx::FromRow)]
 pub(super) struct Row {
@@ -60,23 +65,26 @@ impl Row {
         }
     }
 
-    /// The names of what is another in `now`.
-    fn changes(&self, now: &Self) -> Vec<&'static str> {
-        changes([
-            ("name", self.name != now.name),
-            ("scheme", self.scheme.0 != now.scheme.0),
-            ("host", self.host.0 != now.host.0),
-            ("port", self.port != now.port),
-            ("username", self.username != now.username),
-            ("password", self.password != now.password),
-            ("enabled", self.enabled != now.enabled),
-            ("note", self.note != now.note),
-            ("labels", self.labels.0 != now.labels.0),
-        ])
-    }
-
     fn open_password(&self, vault: &Vault) -> Result<Option<Secret>, StoreError> {
         self.password.as_deref().map(|sealed| vault.open(self.id(), sealed)).transpose()
+    }
+
+    fn entry(self, vault: &Vault) -> ProxyEntry {
+        let password = match self.open_password(vault) {
+            Ok(password) => password.map_or(Password::None, Password::Is),
+            Err(_sealed) => Password::Untold,
+        };
+        ProxyEntry {
+            name: self.name,
+            scheme: self.scheme.0,
+            host: self.host.0,
+            port: self.port.0,
+            username: self.username,
+            password,
+            enabled: self.enabled,
+            note: self.note,
+            labels: self.labels.0,
+        }
     }
 
     /// With the password in clear: for those who dial.
@@ -116,15 +124,23 @@ impl From<Row> for Proxy {
     }
 }
 
+macro_rules! columns {
+    () => {
+        "p.*, h.status as health_status, h.latency_ms as health_latency_ms, h.exit_ip as health_exit_ip,
+            h.checked_at as health_checked_at, h.error as health_error"
+    };
+}
+
 /// Proxies with what one gateway, the first parameter, has found of their health.
+macro_rules! tables {
+    () => {
+        "proxies p left join proxy_health h on h.proxy_id = p.id and h.gateway = $1"
+    };
+}
+
 macro_rules! proxies_with_health {
     ($which:literal) => {
-        concat!(
-            "select p.*, h.status as health_status, h.latency_ms as health_latency_ms,
-                h.exit_ip as health_exit_ip, h.checked_at as health_checked_at, h.error as health_error
-             from proxies p left join proxy_health h on h.proxy_id = p.id and h.gateway = $1 ",
-            $which
-        )
+        concat!("select ", columns!(), " from ", tables!(), " ", $which)
     };
 }
 
@@ -160,25 +176,48 @@ pub(super) async fn create(
     Ok(row.into())
 }
 
+/// Every one that is there, as a document would say it. A password that cannot be opened is there
+/// all the same.
+pub(super) async fn entries(
+    db: &mut Connection,
+    own: &str,
+    vault: &Vault,
+) -> Result<Vec<(ProxyId, ProxyEntry)>, StoreError> {
+    let rows: Vec<Row> =
+        sqlx::query_as(proxies_with_health!("where p.removed_at is null")).bind(own).fetch_all(db).await?;
+    Ok(rows.into_iter().map(|row| (row.id(), row.entry(vault))).collect())
+}
+
 pub(super) async fn list(
     db: &mut Connection,
     own: &str,
     query: &ListQuery,
 ) -> Result<Page<Proxy>, StoreError> {
-    let rows: Vec<Row> = sqlx::query_as(proxies_with_health!(
-        r"where p.removed_at is null
-            and ($2 is null or p.id > $2)
-            and ($3 is null or lower(p.name) like $3 escape '\' or lower(p.host) like $3 escape '\'
-                 or lower(p.note) like $3 escape '\')
-          order by p.id limit $4"
-    ))
-    .bind(own)
-    .bind(query.after)
-    .bind(pattern(query))
-    .bind(rows_wanted(query))
-    .fetch_all(db)
-    .await?;
-    Ok(page(rows, query, |row| row.id))
+    let column = match query.sort.by {
+        SortBy::Name => Column::Text("lower(p.name)"),
+        SortBy::Host => Column::Text("p.host"),
+        SortBy::Updated => Column::Text("rtrim(p.updated_at, 'Z')"),
+        // The worst first; not to know is neither good nor bad.
+        SortBy::Health => Column::Number(
+            "cast(case h.status when 'DOWN' then 0 when 'DEGRADED' then 1 when 'OK' then 3 else 2 end as bigint)",
+        ),
+        // What has no latency does not answer, as far as anybody knows.
+        SortBy::Latency => Column::Number("coalesce(h.latency_ms, 9223372036854775807)"),
+        _ => Column::Id,
+    };
+    let listing = Listing::new(query, column, "p.id");
+    let statement = listing.statement(
+        columns!(),
+        concat!(
+            tables!(),
+            r" where p.removed_at is null
+                and ($2 is null or lower(p.name) like $2 escape '\' or lower(p.host) like $2 escape '\'
+                     or lower(p.note) like $2 escape '\')"
+        ),
+        2,
+    );
+    let filled = sqlx::query(statement).bind(own.to_owned()).bind(pattern(query));
+    listing.page(db, filled, |row: &Row| row.id).await
 }
 
 pub(super) async fn live(db: &mut Connection, own: &str, id: ProxyId) -> Result<Row, StoreError> {
@@ -262,35 +301,6 @@ pub(super) async fn update(
     }
     tell_health(db, own, &before, &now.health()).await?;
     Ok(now.into())
-}
-
-async fn change(
-    db: &mut Connection,
-    own: &str,
-    row: &Row,
-    action: Action,
-    fields: &[&str],
-) -> Result<(), StoreError> {
-    let told = NewEvent::change(By::current().0, Thing::Proxy, action, &row.name, fields);
-    events::write(db, own, &told.of_proxy(row.id())).await.map(drop)
-}
-
-/// Only when its status or its way out is another one now; each sample would say nothing.
-async fn tell_health(db: &mut Connection, own: &str, before: &Row, now: &Health) -> Result<(), StoreError> {
-    let was = before.health();
-    if (was.status, &was.exit_ip) == (now.status, &now.exit_ip) {
-        return Ok(());
-    }
-    let told = NewEvent::health(&HealthChange {
-        proxy_id: before.id(),
-        proxy: &before.name,
-        from: was.status,
-        to: now.status,
-        latency_ms: now.latency_ms,
-        exit_ip: now.exit_ip.as_deref(),
-        error: now.error.as_deref(),
-    });
-    events::write(db, own, &told).await.map(drop)
 }
 
 /// Answers whether it is dialled in another way now, or again, so that its health is unknown.

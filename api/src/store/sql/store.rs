@@ -58,6 +58,13 @@ impl SqlStore {
     }
 }
 
+impl SqlStore {
+    /// Returns when nothing of it is open any more.
+    pub async fn close(self) {
+        tokio::join!(self.write.close(), self.read.close());
+    }
+}
+
 /// Before the key of the secrets is there.
 struct Unopened<'a> {
     write: &'a Pool<Db>,

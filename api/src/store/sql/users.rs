@@ -8,7 +8,8 @@ use pgw_core::redact::Secret;
 use sqlx::types::Text;
 use uuid::Uuid;
 
-use super::values::{Word, now, page, pattern, rows_wanted, unchanged};
+use super::lists::{Column, Listing};
+use super::values::{Word, now, pattern, unchanged};
 use crate::events::{Action, Thing};
 use crate::store::{Conflict, KnownUser, ListQuery, NewUser, Page, Role, StoreError, User, UserPatch};
 
@@ -64,17 +65,9 @@ pub(super) async fn any(db: &mut Connection) -> Result<bool, StoreError> {
 }
 
 pub(super) async fn list(db: &mut Connection, query: &ListQuery) -> Result<Page<User>, StoreError> {
-    let rows: Vec<Row> = sqlx::query_as(
-        r"select * from users
-          where ($1 is null or id > $1) and ($2 is null or lower(name) like $2 escape '\')
-          order by id limit $3",
-    )
-    .bind(query.after)
-    .bind(pattern(query))
-    .bind(rows_wanted(query))
-    .fetch_all(db)
-    .await?;
-    Ok(page(rows, query, |row| row.id))
+    let listing = Listing::new(query, Column::Id, "id");
+    let statement = listing.statement("*", r"users where ($1 is null or lower(name) like $1 escape '\')", 1);
+    listing.page(db, sqlx::query(statement).bind(pattern(query)), |row: &Row| row.id).await
 }
 
 pub(super) async fn get(db: &mut Connection, id: UserId) -> Result<Row, StoreError> {

@@ -7,10 +7,9 @@ use serde::de::{DeserializeOwned, IntoDeserializer};
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::{Database, Decode, Encode, Type};
-use uuid::Uuid;
 
 use super::db::Db;
-use crate::store::{ListQuery, Page, StoreError};
+use crate::store::{ListQuery, StoreError};
 
 type ArgumentBuffer = <Db as Database>::ArgumentBuffer;
 type TypeInfo = <Db as Database>::TypeInfo;
@@ -105,17 +104,8 @@ pub(super) fn pattern(query: &ListQuery) -> Option<String> {
     Some(pattern)
 }
 
-/// One row more than the page holds is asked for: whether it comes says if there is a next page.
 pub(super) fn rows_wanted(query: &ListQuery) -> i64 {
     i64::from(query.limit) + 1
-}
-
-pub(super) fn page<R, T: From<R>>(mut rows: Vec<R>, query: &ListQuery, id: impl Fn(&R) -> Uuid) -> Page<T> {
-    let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
-    let more = rows.len() > limit;
-    rows.truncate(limit);
-    let next = if more { rows.last().map(id) } else { None };
-    Page { items: rows.into_iter().map(T::from).collect(), next }
 }
 
 /// Answers whether it is another value.

@@ -5,7 +5,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use pgw_api::declarative::Refused;
+use pgw_api::declarative::document::Document;
+use pgw_api::declarative::import::Offered;
+use pgw_api::declarative::snapshot::Snapshot;
 use pgw_api::events::{Event, NewEvent};
+use pgw_api::store::applies::{Applied, Applies, ApplyRecord, Imported, Terms};
 use pgw_api::store::traffic::{
     Census, Counted, HealthQuery, HealthSum, MappingOwner, NamesRow, Traffic, TrafficQuery, TrafficRecord,
 };
@@ -18,7 +23,7 @@ use pgw_api::store::{
 };
 use pgw_core::client::Client;
 use pgw_core::control::Sum;
-use pgw_core::ids::{ClientId, MappingId, ProxyId, TokenId, UserId, WebhookId};
+use pgw_core::ids::{ApplyId, ClientId, MappingId, ProxyId, TokenId, UserId, WebhookId};
 use pgw_core::mapping::Mapping;
 use pgw_core::ports::PortRange;
 use pgw_core::proxy::Proxy;
@@ -106,6 +111,19 @@ over_the_worlds_store! {
         revoke_token(id: TokenId) -> ();
         token_by_hash(hash: &[u8; 32]) -> Option<Token>;
         ping() -> ();
+    }
+}
+
+over_the_worlds_store! {
+    Applies:
+    effects {}
+    others {
+        snapshot() -> Snapshot;
+        apply(document: Document, terms: &Terms) -> Result<Applied, Refused>;
+        last_apply() -> Option<ApplyRecord>;
+        confirm_apply(id: ApplyId) -> ApplyRecord;
+        roll_back(id: ApplyId, ports: &PortRange) -> Option<Applied>;
+        import(offered: Vec<Offered>) -> Vec<Imported>;
     }
 }
 

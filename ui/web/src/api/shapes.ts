@@ -3,7 +3,7 @@
 
 import type { Client, Health, Mapping, Proxy, ProxyCreate, ClientCreate, Token, TokenMade } from "../generated/api";
 
-export type { Explanation, FieldError, Gateway, HealthStatus, MappingState, Me, Ready, Scheme, Target, User, Version } from "../generated/api";
+export type { CalledName, ClientNow, Connection, Explanation, FieldError, Gateway, HealthPoint, HealthStatus, MappingState, Me, Now, Ready, Scheme, Target, TrafficOverTime, User, Version, Webhook } from "../generated/api";
 export type { Client, ClientCreate, Health, Mapping, Proxy, ProxyCreate, Token, TokenMade };
 
 export interface List<T> {

@@ -14,7 +14,7 @@ export interface JournalQuery {
   to?: string;
 }
 
-export const KINDS = ["mapping.state", "client.exit", "proxy.health", "change", "forwarder", "agent", "drift", "drill"] as const;
+export const KINDS = ["mapping.state", "client.exit", "proxy.health", "change", "forwarder", "agent", "drift", "drill", "gateway"] as const;
 
 /** Does what happens just now belong into what is shown? */
 export function fits(happening: Happening, query: JournalQuery): boolean {

@@ -55,7 +55,7 @@ async function load(key: string): Promise<Values> {
   const [what, id = ""] = key.split("/");
   if (what === "latency") {
     const { points } = await ask("GET /v1/telemetry/health", { query: { proxy_id: id, window: "1h" } });
-    return points.map((point) => point.latency_ms);
+    return points.map((point) => point.latency_ms ?? null);
   }
   const { points } = await ask("GET /v1/telemetry/traffic", { query: { client_id: id, window: "1h" } });
   return points.map((point) => point.bytes_up + point.bytes_down);

@@ -1,7 +1,7 @@
 // What flows at this moment. There are no events for it: it is asked for while somebody looks.
 
 import { ask } from "../api/call";
-import type { ClientNow, Now } from "../api/coming";
+import type { ClientNow, Now } from "../api/shapes";
 
 const EVERY_MS = 3000;
 

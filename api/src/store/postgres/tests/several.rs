@@ -1,4 +1,4 @@
-//! Several gateways on one database.
+//! Several gateways on one database do not need each other (G20).
 
 use jiff::Timestamp;
 use pgw_core::client::Client;
@@ -230,4 +230,30 @@ async fn a_client_of_another_gateway_gets_out_there_whoever_changes_it() {
     assert_eq!((change.kind, change.gateway.as_str()), (Kind::Change, "gw1"));
     assert_eq!((closed.kind, closed.gateway.as_str()), (Kind::ClientExit, "gw2"));
     assert!([change, closed].iter().all(|event| event.by.as_deref() == Some("user alice")));
+}
+
+#[tokio::test]
+async fn a_gateway_whose_name_was_taken_while_it_could_not_hear_is_told_so_and_gets_it_back() {
+    let place = Place::new();
+    let store = place.open_as("gw1", Duration::from_millis(250)).await.unwrap();
+    let mut heard = store.neighbours().unwrap();
+    let (mut namesake, mut operator) = (place.raw().await, place.raw().await);
+    // It waits in the line for the name before that is free.
+    let taking = tokio::spawn(async move {
+        let take = sqlx::query("select pg_advisory_lock(hashtextextended('gw1', $1))").bind(hearing::NAMES);
+        take.execute(&mut namesake).await.unwrap();
+        namesake
+    });
+    let waits = "select exists (select 1 from pg_locks where locktype = 'advisory' and not granted
+        and database = (select oid from pg_database where datname = current_database()))";
+    while !sqlx::query_scalar::<_, bool>(waits).fetch_one(&mut operator).await.unwrap() {
+        tokio::task::yield_now().await;
+    }
+    let cut = "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and granted
+        and database = (select oid from pg_database where datname = current_database())";
+    sqlx::query(cut).execute(&mut operator).await.unwrap();
+    let namesake = taking.await.unwrap();
+    assert_eq!(next(&mut heard).await, News::Doubled);
+    drop(namesake);
+    assert_eq!(next(&mut heard).await, News::Missed);
 }
