@@ -157,3 +157,19 @@ async fn who_may_not_ask_is_told_so_and_the_target_hears_nothing_of_it() {
     let got = get(&world, "/", &of("friends", "")).await;
     assert!(got.starts_with("HTTP/1.1 403"), "{got}");
 }
+
+#[tokio::test]
+async fn a_drain_waits_for_no_visitor_that_asks_nothing() {
+    let mut world = World::new().await;
+    let (id, token) = world.client("pc").await;
+    http(&mut world, id, "demo", None, server().await);
+    world.apply().await;
+    let _machine = world.connect("pc", &token, &[]);
+    world.until_active(1).await;
+    let mut stream = TcpStream::connect(world.address).await.unwrap();
+    stream.write_all(format!("GET / HTTP/1.1\r\n{DEMO}\r\n").as_bytes()).await.unwrap();
+    timeout(PATIENCE, head(&mut stream)).await.unwrap().unwrap();
+    let start = std::time::Instant::now();
+    world.stop().await;
+    assert!(start.elapsed() < std::time::Duration::from_secs(20), "{:?}", start.elapsed());
+}

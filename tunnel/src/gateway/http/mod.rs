@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,17 +37,26 @@ pub(super) type Body = Either<Incoming, Full<Bytes>>;
 /// Answers a visitor's requests for as long as it has any.
 pub(super) async fn serve(io: impl Io + 'static, visitor: SocketAddr, tls: bool, gateway: Arc<Gateway>) {
     let ways = Arc::new(Mutex::new(Ways::default()));
+    let draining = gateway.draining.clone();
     let service = service_fn(move |request| {
         let (gateway, ways) = (gateway.clone(), ways.clone());
         async move { Ok::<_, Infallible>(answer(request, visitor, tls, &gateway, &ways).await) }
     });
-    let served = http1::Builder::new()
+    let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)
         .max_buf_size(HEAD_BYTES)
         .serve_connection(TokioIo::new(io), service)
-        .with_upgrades()
-        .await;
+        .with_upgrades();
+    let mut serving = pin!(serving);
+    let served = tokio::select! {
+        served = serving.as_mut() => served,
+        // Nobody waits for a visitor that asks nothing: the request at hand is the last.
+        () = draining.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
     if let Err(error) = served {
         tracing::debug!(%visitor, %error, "a visitor's connection ended");
     }
