@@ -18,7 +18,8 @@ pub(super) async fn tables(db: &mut PgConnection) -> Result<Vec<Table>, DumpErro
     for name in names {
         let columns: Vec<(String, String)> = sqlx::query_as(
             "select attname::text, format_type(atttypid, atttypmod) from pg_attribute
-             where attrelid = $1::text::regclass and attnum > 0 and not attisdropped order by attnum",
+             where attrelid = $1::text::regclass and attnum > 0 and not attisdropped and attgenerated = ''
+             order by attnum",
         )
         .bind(&name)
         .fetch_all(&mut *db)
