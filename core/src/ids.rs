@@ -36,6 +36,14 @@ id! {
     WebhookId,
     /// A person who logs in.
     UserId,
+    /// A machine that keeps reverse tunnels.
+    TunnelClientId,
+    /// A reverse tunnel.
+    TunnelId,
+    /// One stay of a tunnel client at the gateway.
+    SessionId,
+    /// A code by which a tunnel client becomes known.
+    EnrolmentId,
     /// An apply that has to be confirmed.
     ApplyId,
 }

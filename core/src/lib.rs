@@ -37,3 +37,4 @@ pub mod serve;
 pub mod settings;
 pub mod sni;
 pub mod state;
+pub mod tunnel;

@@ -5,6 +5,7 @@ mod database;
 mod drill;
 mod reader;
 mod telemetry;
+mod tunnel;
 mod url;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use crate::redact::{Secret, SniLog};
 
 pub use database::{DatabaseUrl, GATEWAY_ALLOWED, is_gateway_name};
 use reader::Reader;
+pub use tunnel::TunnelSettings;
 pub use url::HttpUrl;
 
 pub trait Source {

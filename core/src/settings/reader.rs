@@ -86,12 +86,23 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn ports(&mut self) -> PortRange {
+        let bounds = (("PGW_FWD_BASE_PORT", 15001), ("PGW_FWD_MAX_PORT", 15999));
+        self.span(bounds.0, bounds.1, "not below PGW_FWD_BASE_PORT")
+    }
+
+    /// A range of ports by its first and its last, each with its name and what it is if not set.
+    pub(super) fn span(
+        &mut self,
+        (first, base): (&'static str, u16),
+        (last, max): (&'static str, u16),
+        not_below: &'static str,
+    ) -> PortRange {
         let number = "a port from 1 to 65535";
         let port = |v: &str| v.parse::<u16>().ok().filter(|p| *p > 0);
-        let base = self.read("PGW_FWD_BASE_PORT", 15001, number, port);
-        let max = self.read("PGW_FWD_MAX_PORT", 15999, number, port);
+        let base = self.read(first, base, number, port);
+        let max = self.read(last, max, number, port);
         if base > max {
-            self.mistake("PGW_FWD_MAX_PORT", max.to_string(), "not below PGW_FWD_BASE_PORT");
+            self.mistake(last, max.to_string(), not_below);
         }
         PortRange::spanning(base, max)
     }

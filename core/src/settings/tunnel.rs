@@ -1,0 +1,81 @@
+//! `PGW_TUNNEL_*`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::{Mistakes, RUN_DIR, Reader, STATE_DIR, Source};
+use crate::log::LogLevels;
+use crate::ports::PortRange;
+use crate::proxy::Host;
+
+#[derive(Debug, Clone)]
+pub struct TunnelSettings {
+    /// For clients, and for visitors of http tunnels.
+    pub listen: SocketAddr,
+    pub health_listen: SocketAddr,
+    /// What clients may be given; never one of the forwarders'.
+    pub ports: PortRange,
+    pub forwarders: PortRange,
+    /// Below it, each http tunnel has a name.
+    pub domain: Option<Host>,
+    /// The operator's certificate chain and its key, for visitors.
+    pub certificate: Option<(PathBuf, PathBuf)>,
+    pub state_dir: PathBuf,
+    pub run_dir: PathBuf,
+    pub log: LogLevels,
+}
+
+impl TunnelSettings {
+    pub fn read(source: &dyn Source) -> Result<Self, Mistakes> {
+        let mut r = Reader::new(source);
+        let file =
+            |v: &str| Some(Some(PathBuf::from(v))).filter(|p| p.as_ref().is_some_and(|p| p.is_absolute()));
+        let chain = r.read("PGW_TUNNEL_CERT", None, "an absolute path", file);
+        let key = r.read("PGW_TUNNEL_KEY", None, "an absolute path", file);
+        let certificate = match (chain, key) {
+            (Some(chain), Some(key)) => Some((chain, key)),
+            (None, None) => None,
+            (Some(alone), None) | (None, Some(alone)) => {
+                let value = alone.display().to_string();
+                r.mistake("PGW_TUNNEL_CERT", value, "PGW_TUNNEL_CERT and PGW_TUNNEL_KEY, or none of them");
+                None
+            }
+        };
+        let settings = Self {
+            listen: r.listen("PGW_TUNNEL_LISTEN", ([0, 0, 0, 0], 8443).into()),
+            health_listen: r.listen("PGW_TUNNEL_HEALTH_LISTEN", ([127, 0, 0, 1], 8444).into()),
+            ports: r.span(
+                ("PGW_TUNNEL_BASE_PORT", 10_000),
+                ("PGW_TUNNEL_MAX_PORT", 32_000),
+                "not below PGW_TUNNEL_BASE_PORT",
+            ),
+            forwarders: r.ports(),
+            domain: r.read("PGW_TUNNEL_DOMAIN", None, "a domain name, such as tunnels.example.com", |v| {
+                v.parse().ok().map(Some)
+            }),
+            certificate,
+            state_dir: r.dir("PGW_STATE_DIR", STATE_DIR),
+            run_dir: r.dir("PGW_RUN_DIR", RUN_DIR),
+            log: r.log(),
+        };
+        r.finish(settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn nothing_need_be_said_and_half_a_certificate_is_refused() {
+        let settings = TunnelSettings::read(&BTreeMap::new()).unwrap();
+        assert_eq!(settings.listen.to_string(), "0.0.0.0:8443");
+        assert_eq!((settings.ports.base(), settings.ports.max()), (10_000, 32_000));
+        let half = BTreeMap::from([("PGW_TUNNEL_CERT", "/etc/pgw/cert.pem")]);
+        assert!(TunnelSettings::read(&half).unwrap_err().to_string().contains("PGW_TUNNEL_KEY"));
+        let wrong = BTreeMap::from([("PGW_TUNNEL_BASE_PORT", "20000"), ("PGW_TUNNEL_MAX_PORT", "10000")]);
+        assert!(TunnelSettings::read(&wrong).unwrap_err().to_string().contains("PGW_TUNNEL_BASE_PORT"));
+    }
+}

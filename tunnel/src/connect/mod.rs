@@ -1,0 +1,13 @@
+//! The client's end: `pgw-connect`.
+
+pub mod arguments;
+mod carrier;
+pub mod config;
+mod lanes;
+mod ports;
+pub mod run;
+mod session;
+mod target;
+mod token;
+
+pub use session::Failed;

@@ -1,0 +1,126 @@
+//! A request on its way to the target, and the answer back.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::OnceLock;
+
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use pgw_core::ids::{SessionId, TunnelId};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+use super::{Body, headers, of_target};
+use crate::gateway::tcp::{self, OPENED};
+use crate::gateway::tunnel::{Seat, Tunnel};
+use crate::wire::frame::Why;
+
+/// Between the visitor's HTTP and the tunnel.
+const ROOM: usize = 64 * 1024;
+
+/// A visitor's ways to targets: one for each tunnel, one request after the other.
+#[derive(Default)]
+pub(super) struct Ways(BTreeMap<TunnelId, Way>);
+
+struct Way {
+    send: SendRequest<Incoming>,
+    session: SessionId,
+    lost: Arc<OnceLock<Option<Why>>>,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum Lost {
+    /// The client cannot be reached.
+    NoWay,
+    /// The client says this of its target, or the target broke off.
+    Target(Option<Why>),
+}
+
+pub(super) async fn forward(
+    mut request: Request<Incoming>,
+    visitor: SocketAddr,
+    tls: bool,
+    seat: Seat,
+    tunnel: &Arc<Tunnel>,
+    ways: &Mutex<Ways>,
+) -> Result<Response<Body>, Lost> {
+    let asks_auth = !tunnel.spec.limits.basic_auth.is_empty();
+    let wants_upgrade = headers::prepare(&mut request, visitor, tls, asks_auth);
+    // The target is asked by a path, whatever form the visitor used.
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    *request.uri_mut() = path.parse().map_err(|_odd| Lost::Target(None))?;
+    let theirs = wants_upgrade.then(|| hyper::upgrade::on(&mut request));
+    let session = seat.guest.session().id;
+    // HTTP/1: the next request comes when this one is answered, and so the lock is held by nobody else.
+    let mut ways = ways.lock().await;
+    let usable = ways.0.remove(&tunnel.spec.id);
+    let usable =
+        usable.filter(|way| way.session == session && !way.send.is_closed() && way.lost.get().is_none());
+    let mut way = match usable {
+        Some(way) => way,
+        None => open(tunnel, visitor, seat).await?,
+    };
+    if way.send.ready().await.is_err() {
+        return Err(Lost::Target(way.lost.get().copied().flatten()));
+    }
+    let answered = way.send.send_request(request).await;
+    let mut answer = match answered {
+        Ok(answer) => answer,
+        Err(_broken) => {
+            // Why it broke is known when the tunnel's side has ended, which is now or very soon.
+            tokio::task::yield_now().await;
+            return Err(Lost::Target(way.lost.get().copied().flatten()));
+        }
+    };
+    let upgraded = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if let (true, Some(theirs)) = (upgraded, theirs) {
+        let ours = hyper::upgrade::on(&mut answer);
+        tokio::spawn(async move {
+            if let (Ok(ours), Ok(theirs)) = (ours.await, theirs.await) {
+                let (mut ours, mut theirs) = (TokioIo::new(ours), TokioIo::new(theirs));
+                let _ended =
+                    tokio::io::copy_bidirectional_with_sizes(&mut ours, &mut theirs, ROOM, ROOM).await;
+            }
+        });
+    } else {
+        ways.0.insert(tunnel.spec.id, way);
+    }
+    headers::prepare_answer(&mut answer, upgraded);
+    Ok(of_target(answer))
+}
+
+/// A new way to the target. It lasts as long as both ends want it, and so does the visitor's seat.
+async fn open(tunnel: &Arc<Tunnel>, visitor: SocketAddr, seat: Seat) -> Result<Way, Lost> {
+    let session = seat.guest.session().clone();
+    let id = session.id;
+    let channel = timeout(OPENED, session.channel()).await;
+    let channel = channel.map_err(|_late| Lost::NoWay)?.map_err(|_gone| Lost::NoWay)?;
+    let (near, far) = tokio::io::duplex(ROOM);
+    let lost = Arc::<OnceLock<Option<Why>>>::default();
+    let (told, tunnel) = (lost.clone(), tunnel.clone());
+    tokio::spawn(async move {
+        let carried = async {
+            let (far, ended) = tcp::relay(far, channel, &tunnel, visitor, visitor).run().await;
+            let _only_once = told.set(ended.told);
+            if let Some(channel) = ended.channel {
+                session.lanes.give_back(channel);
+            }
+            drop(far);
+        };
+        tokio::select! {
+            () = carried => {}
+            () = session.over.cancelled() => {}
+            () = tunnel.over.cancelled() => {}
+        }
+        drop(seat);
+    });
+    let (send, connection) = http1::handshake(TokioIo::new(near)).await.map_err(|_broken| Lost::NoWay)?;
+    tokio::spawn(async move {
+        let _ended = connection.with_upgrades().await;
+    });
+    Ok(Way { send, session: id, lost })
+}

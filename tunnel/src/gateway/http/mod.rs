@@ -1,0 +1,114 @@
+//! Visitors of http tunnels: each request goes to the tunnel that its host, path and headers choose.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::{Either, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{self, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::Mutex;
+
+use super::Gateway;
+use super::tunnel::{Away, Tunnel};
+use crate::carrier::Io;
+use crate::wire::frame::Why;
+
+mod auth;
+mod forward;
+mod headers;
+mod pages;
+pub(super) mod route;
+
+use forward::{Lost, Ways};
+use route::Found;
+
+const HEAD_WITHIN: Duration = Duration::from_secs(30);
+const HEAD_BYTES: usize = 64 * 1024;
+
+pub(super) type Body = Either<Incoming, Full<Bytes>>;
+
+/// Answers a visitor's requests for as long as it has any.
+pub(super) async fn serve(io: impl Io + 'static, visitor: SocketAddr, tls: bool, gateway: Arc<Gateway>) {
+    let ways = Arc::new(Mutex::new(Ways::default()));
+    let draining = gateway.draining.clone();
+    let service = service_fn(move |request| {
+        let (gateway, ways) = (gateway.clone(), ways.clone());
+        async move { Ok::<_, Infallible>(answer(request, visitor, tls, &gateway, &ways).await) }
+    });
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_WITHIN)
+        .max_buf_size(HEAD_BYTES)
+        .serve_connection(TokioIo::new(io), service)
+        .with_upgrades();
+    let mut serving = pin!(serving);
+    let served = tokio::select! {
+        served = serving.as_mut() => served,
+        // Nobody waits for a visitor that asks nothing: the request at hand is the last.
+        () = draining.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(%visitor, %error, "a visitor's connection ended");
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    visitor: SocketAddr,
+    tls: bool,
+    gateway: &Gateway,
+    ways: &Mutex<Ways>,
+) -> Response<Body> {
+    let Some(host) = headers::host(&request) else { return page(StatusCode::BAD_REQUEST) };
+    let routes = gateway.routes();
+    let tunnel = match routes.find(&host, request.uri().path(), request.headers()) {
+        Found::Tunnel(id) => gateway.tunnel_of(id),
+        Found::Nothing => None,
+    };
+    let Some(tunnel) = tunnel else { return page(StatusCode::NOT_FOUND) };
+    let seat = match tunnel.enter(visitor.ip()) {
+        Ok(seat) => seat,
+        Err(Away::NotAllowed) => return page(StatusCode::FORBIDDEN),
+        Err(Away::Offline | Away::Full) => return page(StatusCode::SERVICE_UNAVAILABLE),
+    };
+    if !tunnel.may_ask(visitor.ip()) {
+        return page(StatusCode::TOO_MANY_REQUESTS);
+    }
+    if !auth::is_allowed(&tunnel.spec.limits.basic_auth, request.headers()) {
+        let mut answer = page(StatusCode::UNAUTHORIZED);
+        let ask = HeaderValue::from_static("Basic realm=\"tunnel\", charset=\"UTF-8\"");
+        answer.headers_mut().insert(header::WWW_AUTHENTICATE, ask);
+        return answer;
+    }
+    match forward::forward(request, visitor, tls, seat, &tunnel, ways).await {
+        Ok(answer) => answer,
+        Err(lost) => lost_page(lost, &tunnel),
+    }
+}
+
+fn lost_page(lost: Lost, tunnel: &Tunnel) -> Response<Body> {
+    tracing::debug!(tunnel = %tunnel.spec.id, ?lost, "no answer for a visitor");
+    match lost {
+        Lost::NoWay => page(StatusCode::SERVICE_UNAVAILABLE),
+        Lost::Target(Some(Why::TargetTimeout)) => page(StatusCode::GATEWAY_TIMEOUT),
+        Lost::Target(_) => page(StatusCode::BAD_GATEWAY),
+    }
+}
+
+fn page(status: StatusCode) -> Response<Body> {
+    pages::page(status).map(|text| Either::Right(Full::new(text)))
+}
+
+fn of_target(answer: Response<Incoming>) -> Response<Body> {
+    answer.map(Either::Left)
+}

@@ -1,0 +1,233 @@
+//! One tunnel: what it is, who is on it, and what it has carried.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pgw_core::tunnel::{ClientSpec, Origin, Reason, State, TunnelSpec, TunnelStatus, VisitorRow};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::session::{Guest, Session};
+use crate::bucket::Bucket;
+use crate::relay::Flow;
+use crate::wire::open::Open;
+
+/// In one answer.
+const MOST_ROWS: usize = 1000;
+/// Addresses whose requests are counted.
+const MOST_COUNTED: usize = 10_000;
+
+pub(super) struct Tunnel {
+    pub spec: TunnelSpec,
+    pub origin: Origin,
+    /// Cut when the tunnel ends, with all that is on it.
+    pub over: CancellationToken,
+    max_client_connections: u32,
+    up: Vec<Arc<Bucket>>,
+    down: Vec<Arc<Bucket>>,
+    /// These outlive a change of the rest.
+    life: Arc<Life>,
+}
+
+#[derive(Default)]
+struct Life {
+    now: Mutex<Now>,
+    bytes_in: Arc<AtomicU64>,
+    bytes_out: Arc<AtomicU64>,
+    connections: AtomicU64,
+}
+
+struct Now {
+    session: Option<Arc<Session>>,
+    state: State,
+    reason: Option<Reason>,
+    /// A host has a whole /64 of IPv6 to come from.
+    visitors: BTreeMap<IpAddr, u32>,
+    active: u32,
+    requests: BTreeMap<IpAddr, Arc<Bucket>>,
+}
+
+impl Default for Now {
+    fn default() -> Self {
+        Self {
+            session: None,
+            state: State::Pending,
+            reason: None,
+            visitors: BTreeMap::new(),
+            active: 0,
+            requests: BTreeMap::new(),
+        }
+    }
+}
+
+/// Why a visitor is sent away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Away {
+    #[error("visitors from there are not wanted")]
+    NotAllowed,
+    #[error("there are too many visitors")]
+    Full,
+    #[error("the tunnel's client is away")]
+    Offline,
+}
+
+/// A visitor's place.
+pub(super) struct Seat {
+    pub guest: Guest,
+    tunnel: Arc<Tunnel>,
+    address: IpAddr,
+}
+
+impl Tunnel {
+    pub(super) fn new(spec: TunnelSpec, origin: Origin, client: &ClientSpec, shared: &Buckets) -> Self {
+        let own = |rate: Option<u64>| rate.map(|rate| Arc::new(Bucket::per_second(rate)));
+        let limit = spec.limits.bandwidth;
+        Self {
+            origin,
+            over: CancellationToken::new(),
+            max_client_connections: client.max_connections,
+            up: own(limit).into_iter().chain(shared.up.clone()).collect(),
+            down: own(limit).into_iter().chain(shared.down.clone()).collect(),
+            life: Arc::default(),
+            spec,
+        }
+    }
+
+    /// As another wants it now: what it has carried, and who is on it, stays.
+    pub(super) fn changed(&self, mut to: Self) -> Self {
+        to.life = self.life.clone();
+        to.over = self.over.clone();
+        to
+    }
+
+    pub(super) fn is(&self, spec: &TunnelSpec, client: &ClientSpec) -> bool {
+        self.spec == *spec && self.max_client_connections == client.max_connections
+    }
+
+    pub(super) fn enter(self: &Arc<Self>, visitor: IpAddr) -> Result<Seat, Away> {
+        let limits = &self.spec.limits;
+        let visitor = visitor.to_canonical();
+        if !limits.visitor_allow.is_empty() && !limits.visitor_allow.iter().any(|net| net.contains(&visitor))
+        {
+            return Err(Away::NotAllowed);
+        }
+        let address = network(visitor);
+        let mut now = self.now();
+        let session = now.session.clone().ok_or(Away::Offline)?;
+        let here = now.visitors.get(&address).copied().unwrap_or(0);
+        if limits.max_connections.is_some_and(|most| now.active >= most)
+            || limits.max_per_visitor.is_some_and(|most| here >= most)
+        {
+            return Err(Away::Full);
+        }
+        let guest = Guest::of(&session, self.max_client_connections).ok_or(Away::Full)?;
+        now.active += 1;
+        now.visitors.insert(address, here + 1);
+        drop(now);
+        self.life.connections.fetch_add(1, Ordering::Relaxed);
+        Ok(Seat { guest, tunnel: self.clone(), address })
+    }
+
+    /// Of http: may this visitor ask once more in this minute?
+    pub(super) fn may_ask(&self, visitor: IpAddr) -> bool {
+        let Some(most) = self.spec.limits.requests_per_minute else { return true };
+        let mut now = self.now();
+        if now.requests.len() >= MOST_COUNTED {
+            now.requests.clear();
+        }
+        let address = network(visitor.to_canonical());
+        let bucket = now.requests.entry(address).or_insert_with(|| Arc::new(Bucket::per_minute(most)));
+        bucket.try_one(Instant::now())
+    }
+
+    /// What goes from visitors to the target, and what comes back.
+    pub(super) fn flows(&self) -> (Flow, Flow) {
+        (
+            Flow { counts: vec![self.life.bytes_in.clone()], buckets: self.up.clone() },
+            Flow { counts: vec![self.life.bytes_out.clone()], buckets: self.down.clone() },
+        )
+    }
+
+    pub(super) fn opening(&self, udp: bool, visitor: SocketAddr) -> Open {
+        let TunnelSpec { compression, target, .. } = &self.spec;
+        Open { udp, compression: *compression && !udp, visitor, target: target.clone() }
+    }
+
+    /// True: it is another state than before.
+    pub(super) fn set(&self, session: Option<Arc<Session>>, state: State, reason: Option<Reason>) -> bool {
+        let mut now = self.now();
+        let changed = (now.state, &now.reason) != (state, &reason);
+        (now.session, now.state, now.reason) = (session, state, reason);
+        changed
+    }
+
+    pub(super) fn status(&self) -> TunnelStatus {
+        let now = self.now();
+        let TunnelSpec { id, client_id, name, protocol, public_port, route, target, .. } = self.spec.clone();
+        TunnelStatus {
+            id,
+            client_id,
+            name,
+            origin: self.origin,
+            protocol,
+            public_port,
+            route,
+            target,
+            state: now.state,
+            reason: now.reason.clone(),
+            bytes_in: self.life.bytes_in.load(Ordering::Relaxed),
+            bytes_out: self.life.bytes_out.load(Ordering::Relaxed),
+            connections: self.life.connections.load(Ordering::Relaxed),
+            active: now.active,
+        }
+    }
+
+    pub(super) fn visitors(&self) -> Vec<VisitorRow> {
+        let now = self.now();
+        let row = |(address, connections): (&IpAddr, &u32)| VisitorRow {
+            address: *address,
+            connections: *connections,
+        };
+        now.visitors.iter().take(MOST_ROWS).map(row).collect()
+    }
+
+    fn now(&self) -> MutexGuard<'_, Now> {
+        self.life.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A client's own limits, shared by all its tunnels.
+#[derive(Default, Clone)]
+pub(super) struct Buckets {
+    up: Option<Arc<Bucket>>,
+    down: Option<Arc<Bucket>>,
+}
+
+impl Buckets {
+    pub(super) fn of(rate: Option<u64>) -> Self {
+        let one = || rate.map(|rate| Arc::new(Bucket::per_second(rate)));
+        Self { up: one(), down: one() }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut now = self.tunnel.now();
+        now.active = now.active.saturating_sub(1);
+        if let Some(here) = now.visitors.get_mut(&self.address) {
+            *here = here.saturating_sub(1);
+            if *here == 0 {
+                now.visitors.remove(&self.address);
+            }
+        }
+    }
+}
+
+fn network(visitor: IpAddr) -> IpAddr {
+    match visitor {
+        IpAddr::V4(_) => visitor,
+        IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() & !u128::from(u64::MAX)).into()),
+    }
+}

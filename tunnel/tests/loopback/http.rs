@@ -1,0 +1,175 @@
+//! Visitors of http tunnels.
+
+use std::net::SocketAddr;
+
+use pgw_core::ids::TunnelClientId;
+use pgw_core::redact::Secret;
+use pgw_core::tunnel::{BasicAuth, Protocol, Route};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+use crate::world::{PATIENCE, World};
+
+/// Answers with the head that it was asked with, or speaks another protocol if it is asked to.
+async fn server() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                while let Some(head) = head(&mut stream).await {
+                    if head.to_lowercase().contains("upgrade: websocket") {
+                        let switch = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+                        stream.write_all(switch.as_bytes()).await.unwrap();
+                        let (mut from, mut to) = stream.split();
+                        let _ended = tokio::io::copy(&mut from, &mut to).await;
+                        return;
+                    }
+                    let length = head.len();
+                    let answer = format!(
+                        "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: keep-alive\r\n\r\n{head}"
+                    );
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+            });
+        }
+    });
+    address
+}
+
+async fn head(stream: &mut TcpStream) -> Option<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.ok()?);
+    }
+    String::from_utf8(head).ok()
+}
+
+/// One request on a connection of its own, and everything that comes back.
+async fn get(world: &World, path: &str, fields: &str) -> String {
+    let mut stream = TcpStream::connect(world.address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\n{fields}connection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut got = String::new();
+    timeout(PATIENCE, stream.read_to_string(&mut got)).await.expect("no answer").unwrap();
+    got
+}
+
+fn http(world: &mut World, client: TunnelClientId, host: &str, path: Option<&str>, to: SocketAddr) {
+    world.tunnel(client, Protocol::Http, 0, to);
+    let route = Route { host: host.to_owned(), path: path.map(str::to_owned), header: None };
+    world.desired.tunnels.last_mut().unwrap().route = Some(route);
+}
+
+const DEMO: &str = "host: demo.tunnels.example.com\r\n";
+
+#[tokio::test]
+async fn a_request_reaches_the_tunnel_of_its_host_and_path_and_says_who_asked() {
+    let mut world = World::new().await;
+    let (id, token) = world.client("pc").await;
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    http(&mut world, id, "demo", None, server().await);
+    http(&mut world, id, "demo", Some("/dead"), nobody);
+    world.apply().await;
+    assert!(get(&world, "/", DEMO).await.starts_with("HTTP/1.1 503"), "the client is away");
+    let _machine = world.connect("pc", &token, &[]);
+    world.until_active(2).await;
+    let asked = format!("{DEMO}x-forwarded-for: 6.6.6.6\r\nx-own: 1\r\n");
+    let got = get(&world, "/a?b=c", &asked).await;
+    assert!(got.starts_with("HTTP/1.1 200"), "{got}");
+    for part in [
+        "GET /a?b=c HTTP/1.1",
+        "x-forwarded-for: 127.0.0.1",
+        "x-forwarded-proto: http",
+        "x-own: 1",
+        "host: demo.tunnels.example.com",
+    ] {
+        assert!(got.contains(part), "{part} in {got}");
+    }
+    assert!(!got.contains("6.6.6.6"));
+    let got = get(&world, "/dead/x", DEMO).await;
+    assert!(got.starts_with("HTTP/1.1 502"), "{got}");
+    let got = get(&world, "/", "host: other.tunnels.example.com\r\n").await;
+    assert!(got.starts_with("HTTP/1.1 404"), "{got}");
+}
+
+#[tokio::test]
+async fn one_connection_carries_many_requests_and_another_protocol_if_it_is_asked_for() {
+    let mut world = World::new().await;
+    let (id, token) = world.client("pc").await;
+    http(&mut world, id, "demo", None, server().await);
+    world.apply().await;
+    let _machine = world.connect("pc", &token, &[]);
+    world.until_active(1).await;
+    let mut stream = TcpStream::connect(world.address).await.unwrap();
+    for n in 0..5 {
+        stream.write_all(format!("GET /{n} HTTP/1.1\r\n{DEMO}\r\n").as_bytes()).await.unwrap();
+        let answer = timeout(PATIENCE, head(&mut stream)).await.unwrap().unwrap();
+        let length = answer
+            .to_lowercase()
+            .split("content-length: ")
+            .nth(1)
+            .unwrap()
+            .split("\r\n")
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap();
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body).await.unwrap();
+        assert!(String::from_utf8(body).unwrap().starts_with(&format!("GET /{n} ")));
+    }
+    let switch = format!("GET /ws HTTP/1.1\r\n{DEMO}connection: Upgrade\r\nupgrade: websocket\r\n\r\n");
+    stream.write_all(switch.as_bytes()).await.unwrap();
+    let answer = timeout(PATIENCE, head(&mut stream)).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
+    stream.write_all(b"raw bytes").await.unwrap();
+    let mut got = [0; 9];
+    timeout(PATIENCE, stream.read_exact(&mut got)).await.unwrap().unwrap();
+    assert_eq!(&got, b"raw bytes");
+}
+
+#[tokio::test]
+async fn who_may_not_ask_is_told_so_and_the_target_hears_nothing_of_it() {
+    let mut world = World::new().await;
+    let (id, token) = world.client("pc").await;
+    let target = server().await;
+    for host in ["auth", "few", "friends"] {
+        http(&mut world, id, host, None, target);
+    }
+    let user = BasicAuth { username: "bob".to_owned(), password: Secret::new("s3cret") };
+    world.desired.tunnels[0].limits.basic_auth = vec![user];
+    world.desired.tunnels[1].limits.requests_per_minute = Some(2);
+    world.desired.tunnels[2].limits.visitor_allow = vec!["203.0.113.0/24".parse().unwrap()];
+    world.apply().await;
+    let _machine = world.connect("pc", &token, &[]);
+    world.until_active(3).await;
+    let of = |name: &str, more: &str| format!("host: {name}.tunnels.example.com\r\n{more}");
+    let got = get(&world, "/", &of("auth", "")).await;
+    assert!(got.starts_with("HTTP/1.1 401") && got.contains("www-authenticate: Basic"), "{got}");
+    let got = get(&world, "/", &of("auth", "authorization: Basic Ym9iOnMzY3JldA==\r\n")).await;
+    assert!(got.starts_with("HTTP/1.1 200") && !got.contains("Basic"), "{got}");
+    for want in ["200", "200", "429"] {
+        let got = get(&world, "/", &of("few", "")).await;
+        assert!(got.starts_with(&format!("HTTP/1.1 {want}")), "{got}");
+    }
+    let got = get(&world, "/", &of("friends", "")).await;
+    assert!(got.starts_with("HTTP/1.1 403"), "{got}");
+}
+
+#[tokio::test]
+async fn a_drain_waits_for_no_visitor_that_asks_nothing() {
+    let mut world = World::new().await;
+    let (id, token) = world.client("pc").await;
+    http(&mut world, id, "demo", None, server().await);
+    world.apply().await;
+    let _machine = world.connect("pc", &token, &[]);
+    world.until_active(1).await;
+    let mut stream = TcpStream::connect(world.address).await.unwrap();
+    stream.write_all(format!("GET / HTTP/1.1\r\n{DEMO}\r\n").as_bytes()).await.unwrap();
+    timeout(PATIENCE, head(&mut stream)).await.unwrap().unwrap();
+    let start = std::time::Instant::now();
+    world.stop().await;
+    assert!(start.elapsed() < std::time::Duration::from_secs(20), "{:?}", start.elapsed());
+}
