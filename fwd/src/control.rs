@@ -9,14 +9,17 @@ use std::time::Duration;
 
 use pgw_core::control::{Answer, Ask, HEARTBEAT};
 use pgw_core::flag::FlagFile;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use pgw_core::service::Service;
+use rustix::process::geteuid;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Interest};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::experience::Experience;
-use crate::forwarder::Stop;
+use crate::forwarder::{Heir, Stop};
 use crate::live::Live;
+use crate::succession::give;
 
 const MAX_CLIENTS: usize = 32;
 const MAX_LINE: u64 = 4096;
@@ -40,6 +43,10 @@ pub(crate) struct Desk {
     pub(crate) live: Arc<Live>,
     pub(crate) experience: Arc<Experience>,
     pub(crate) stop: mpsc::Sender<Stop>,
+    pub(crate) heirs: mpsc::Sender<Heir>,
+    pub(crate) service: Arc<Service>,
+    /// An heir has left without taking over: he may have put his socket in the place of ours.
+    pub(crate) left_alone: Arc<Notify>,
 }
 
 impl Control {
@@ -63,10 +70,20 @@ impl Control {
     }
 
     /// Answers, and does not return.
-    pub(crate) async fn serve(&self, desk: Desk) {
+    pub(crate) async fn serve(mut self, desk: Desk) {
         let room = Arc::new(Semaphore::new(MAX_CLIENTS));
         loop {
-            let Ok((stream, _)) = self.listener.accept().await else {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                () = desk.left_alone.notified() => {
+                    match Self::bind(&self.path) {
+                        Ok(again) => self = again,
+                        Err(error) => tracing::error!(error = %error, "the control socket is lost"),
+                    }
+                    continue;
+                }
+            };
+            let Ok((stream, _)) = accepted else {
                 tokio::time::sleep(PAUSE).await;
                 continue;
             };
@@ -99,6 +116,7 @@ fn inode(path: &Path) -> io::Result<(u64, u64)> {
 async fn converse(stream: UnixStream, desk: &Desk) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut line = Vec::new();
+    let mut heir = None;
     loop {
         line.clear();
         (&mut stream).take(MAX_LINE).read_until(b'\n', &mut line).await?;
@@ -109,6 +127,19 @@ async fn converse(stream: UnixStream, desk: &Desk) -> io::Result<()> {
         let answer = if whole {
             match serde_json::from_slice(&line) {
                 Ok(Ask::Follow) => return desk.tell(&mut stream).await,
+                Ok(Ask::HandOver) => match desk.hand_over(stream.get_ref()).await {
+                    Ok(to) => {
+                        heir = Some(to);
+                        continue;
+                    }
+                    Err(error) => Answer::Error { detail: error.to_string() },
+                },
+                Ok(ask @ Ask::Drain { .. }) => {
+                    if let Some(heir) = heir.take() {
+                        heir.takes_over();
+                    }
+                    desk.answer(ask).await
+                }
                 Ok(ask) => desk.answer(ask).await,
                 Err(error) => Answer::Error { detail: format!("not a question of this version: {error}") },
             }
@@ -139,7 +170,33 @@ impl Desk {
                 Answer::Draining { connections: self.live.open() }
             }
             Ask::Follow => self.seen(),
+            Ask::HandOver => Answer::Error { detail: "sockets go over a connection only".to_owned() },
         }
+    }
+
+    /// Gives the sockets to a forwarder of the same user.
+    async fn hand_over(&self, line: &UnixStream) -> io::Result<Waiting<'_>> {
+        let peer = line.peer_cred()?;
+        let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
+        let pid = pid.filter(|_pid| peer.uid() == geteuid().as_raw());
+        let pid = pid.ok_or_else(|| io::Error::other("sockets go to a forwarder of the same user only"))?;
+        let (heir, waiting) = oneshot::channel();
+        let stopping = |_gone| io::Error::other("it is stopping");
+        self.heirs
+            .try_send(heir)
+            .map_err(|_full| io::Error::other("it is stopping, or somebody was faster"))?;
+        let sockets = tokio::select! {
+            given = waiting => given.map_err(stopping)??,
+            () = self.live.is_draining() => return Err(io::Error::other("it is stopping")),
+        };
+        let watchdog_ms =
+            self.service.watchdog().map(|every| u64::try_from(every.as_millis()).unwrap_or(u64::MAX));
+        let mut answer = serde_json::to_vec(&Answer::HandedOver { watchdog_ms })?;
+        answer.push(b'\n');
+        let waiting = Waiting { desk: self, pid, took_over: false };
+        let sent =
+            timeout(ANSWER, line.async_io(Interest::WRITABLE, || give(line, &answer, &sockets))).await??;
+        if sent == answer.len() { Ok(waiting) } else { Err(io::ErrorKind::WriteZero.into()) }
     }
 
     fn seen(&self) -> Answer {
@@ -156,8 +213,32 @@ impl Desk {
             tokio::select! {
                 _trouble = troubles.changed() => {}
                 () = sleep(HEARTBEAT) => {}
+                // The next forwarder of the port is the one to follow.
+                () = self.live.is_draining() => return Ok(()),
                 heard = stream.fill_buf() => return heard.map(|_anything| ()),
             }
+        }
+    }
+}
+
+/// Somebody who holds our sockets, and has not taken over yet.
+struct Waiting<'a> {
+    desk: &'a Desk,
+    pid: u32,
+    took_over: bool,
+}
+
+impl Waiting<'_> {
+    fn takes_over(mut self) {
+        self.took_over = true;
+        self.desk.service.succeeded_by(self.pid);
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.took_over {
+            self.desk.left_alone.notify_one();
         }
     }
 }
@@ -203,10 +284,10 @@ mod tests {
     ) -> tokio::task::JoinHandle<()> {
         let control = Control::bind(path).unwrap();
         let (_flag, flag) = watch::channel(Arc::new(flag));
-        let (stop, _stopped) = mpsc::channel(1);
-        tokio::spawn(
-            async move { control.serve(Desk { flag, live: Arc::default(), experience, stop }).await },
-        )
+        let ((stop, _stopped), (heirs, _waiting)) = (mpsc::channel(1), mpsc::channel(1));
+        let (live, service, left_alone) = (Arc::default(), Arc::default(), Arc::default());
+        let desk = Desk { flag, live, experience, stop, heirs, service, left_alone };
+        tokio::spawn(async move { control.serve(desk).await })
     }
 
     #[tokio::test]

@@ -35,6 +35,12 @@ pub(crate) fn bind(address: SocketAddrV4) -> Result<TcpListener, BindError> {
     listen(address).map_err(|error| BindError::of(port, error))
 }
 
+/// One that another process of this port has made.
+pub(crate) fn adopt(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
+}
+
 impl BindError {
     pub(crate) fn of(port: u16, error: io::Error) -> Self {
         match error.kind() {
@@ -50,8 +56,7 @@ fn listen(address: SocketAddrV4) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    TcpListener::from_std(socket.into())
+    adopt(socket.into())
 }
 
 /// Accepts, and does not return.
