@@ -11,9 +11,9 @@ use pgw_api::store::open::{Opening, open};
 use pgw_api::{app, credentials, gateway, sole};
 use pgw_core::resources::raise_file_limit;
 use pgw_core::serve::serve;
+use pgw_core::service::{Service, exit_code};
 use pgw_core::settings::{ApiSettings, Environment};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -42,7 +42,7 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("pgw-api: {error:#}");
-            ExitCode::FAILURE
+            exit_code(error.as_ref())
         }
     }
 }
@@ -83,16 +83,9 @@ async fn run(settings: ApiSettings) -> anyhow::Result<()> {
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     parts.start(&tasks, &stop);
     tracing::info!(listen = %settings.listen, version = env!("CARGO_PKG_VERSION"), "pgw-api listens");
-    sd_notify::notify(&[sd_notify::NotifyState::Ready])?;
-
     tasks.spawn(serve(listener, http::router(Arc::new(api)), MAX_CONNECTIONS, tasks.clone(), stop.clone()));
-    let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    Service::default().until_stopped().await?;
     tracing::info!("stopping; rules and forwarders stay as they are");
-    sd_notify::notify(&[sd_notify::NotifyState::Stopping])?;
     stop.cancel();
     tasks.close();
     if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {

@@ -2,12 +2,33 @@
 //! whom nobody asked, nothing is told. Behind the feature `service`.
 
 use std::convert::Infallible;
+use std::error::Error;
+use std::io;
 use std::os::fd::BorrowedFd;
+use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
+
+/// As sysexits.h has it: something that is needed is not to be had.
+const UNAVAILABLE: u8 = 69;
+
+/// How a program ends that could not start. A port that somebody else has does not become free
+/// by trying again; nearly everything else may.
+pub fn exit_code(error: &(dyn Error + 'static)) -> ExitCode {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref().is_some_and(|error: &io::Error| error.kind() == io::ErrorKind::AddrInUse) {
+            return ExitCode::from(UNAVAILABLE);
+        }
+        cause = error.source();
+    }
+    ExitCode::FAILURE
+}
 
 /// However closely it wants to watch.
 const SHORTEST: Duration = Duration::from_millis(10);
@@ -75,6 +96,22 @@ impl Service {
         }
     }
 
+    /// Ready, and alive on the threads that do the work, until somebody wants it to stop.
+    pub async fn until_stopped(self) -> io::Result<()> {
+        let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        self.ready();
+        let service = Arc::new(self);
+        let living = service.clone();
+        let living = tokio::spawn(async move { living.live().await });
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        living.abort();
+        service.stopping();
+        Ok(())
+    }
+
     fn tell(&self, news: &[NotifyState<'_>]) {
         if !self.speaks.load(Ordering::Relaxed) {
             return;
@@ -82,5 +119,32 @@ impl Service {
         if let Err(error) = sd_notify::notify(news) {
             tracing::warn!(error = %error, "the service manager cannot be told");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("PGW_UI_LISTEN cannot be listened on")]
+    struct Listen(#[source] io::Error);
+
+    #[test]
+    fn a_port_that_is_taken_is_told_from_everything_else() {
+        for (kind, want) in [
+            (io::ErrorKind::AddrInUse, ExitCode::from(UNAVAILABLE)),
+            // As at boot, when the interface is not up yet.
+            (io::ErrorKind::AddrNotAvailable, ExitCode::FAILURE),
+            (io::ErrorKind::StorageFull, ExitCode::FAILURE),
+        ] {
+            assert_eq!(exit_code(&Listen(kind.into())), want, "{kind}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_not_watched_has_nothing_to_say() {
+        let living = tokio::time::timeout(Duration::from_secs(3600), Service::watched(None).live()).await;
+        assert!(living.is_err());
     }
 }

@@ -38,12 +38,14 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// As sysexits.h has them: 64 is a mistake in the call, 78 in the configuration.
+    /// As sysexits.h has them: 64 is a mistake in the call, 69 a port that is taken, 78 a
+    /// mistake in the configuration.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Usage | Self::Settings(_) => ExitCode::from(64),
             Self::Flag(..) => ExitCode::from(78),
-            Self::Bind(_)
+            Self::Bind(BindError::Taken(_)) => ExitCode::from(69),
+            Self::Bind(BindError::Other(..))
             | Self::Control(..)
             | Self::Relieve(..)
             | Self::NotRelieved(_)
