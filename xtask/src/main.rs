@@ -2,10 +2,12 @@
 #![expect(clippy::disallowed_methods, reason = "running programs is what it is for")]
 #![expect(clippy::print_stdout, reason = "it talks to the person who called it")]
 
+mod deb;
 mod fuzz;
 #[cfg(test)]
 mod guarantees;
 mod install;
+mod rootfs;
 mod run;
 
 use std::process::ExitCode;
@@ -30,6 +32,8 @@ cargo xtask <command>
            hour, and writes docs/bench/fwd.{md,json,svg}. --repeat N, --only <word>, --quick: what
            is not the whole of it goes to target/bench/ instead
            agent: the same for the agent's rules, at 1 to 10,000 clients; about five minutes
+  deb      [--arch arm64]: builds the Debian package, target/deb/pgw_<version>_<architecture>.deb,
+           and shows it to lintian
 ";
 
 /// Seconds for a fuzz target, unless it is told otherwise.
@@ -75,6 +79,7 @@ fn main() -> ExitCode {
         ["fuzz", rest @ ..] => fuzz(rest),
         ["matrix", rest @ ..] => matrix(rest),
         ["bench", rest @ ..] => bench(rest),
+        ["deb", rest @ ..] => deb::run(rest),
         ["help" | "--help" | "-h"] | [] => {
             println!("{HELP}");
             Ok(())
@@ -108,6 +113,8 @@ fn test() -> Result<(), Failed> {
     format_and_lints()?;
     one_crypto_provider()?;
     build()?;
+    deb::for_tests()?;
+    rootfs::make()?;
     step("tests: unit and end to end", || cargo(&["test", "--workspace", "--no-fail-fast"]))?;
     fuzz::run(None, fuzz::SHORT)
 }
