@@ -33,10 +33,7 @@ pub(crate) fn make() -> Result<(), Failed> {
         fs::create_dir_all(PLACE).map_err(cannot(PLACE))?;
         let include = format!("--include={HOLDS}");
         foreground("debootstrap".as_ref(), &["--variant=minbase", &include, &release, PLACE, &site])?;
-        foreground(
-            "rm".as_ref(),
-            &["-rf", &format!("{PLACE}/var/cache/apt/archives"), &format!("{PLACE}/var/lib/apt/lists")],
-        )?;
+        foreground("chroot".as_ref(), &[PLACE, "apt-get", "clean"])?;
         fs::write(&note, &recipe).map_err(cannot(&note))
     })
 }

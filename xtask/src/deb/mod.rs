@@ -39,8 +39,9 @@ const FILES: &[(&str, &str)] = &[
 const SCRIPTS: &[&str] = &["config", "postinst", "prerm", "postrm"];
 const NOTES: &[&str] = &["templates", "conffiles"];
 
-/// May hold the administrator's token.
-const SECRET: &str = "etc/pgw/pgw.env";
+/// How it is packed: what is shipped, and what is used here once.
+const SMALL: &str = "-Zxz";
+const QUICKLY: &str = "-Znone";
 
 /// As `cargo xtask deb` is called: for this machine, or for another one.
 pub(crate) fn run(rest: &[&str]) -> Result<(), Failed> {
@@ -61,15 +62,15 @@ pub(crate) fn for_tests() -> Result<(), Failed> {
     install::missing(TOOLS)?;
     let (target, version) = (Target::here()?, version()?);
     lint(&build(&target, &version)?)?;
-    stage(&target, &format!("{version}~before")).map(drop)
+    stage(&target, &format!("{version}~before"), QUICKLY).map(drop)
 }
 
 fn build(target: &Target, version: &str) -> Result<PathBuf, Failed> {
     step("build what ships", || target.build(PROGRAMS))?;
-    stage(target, version)
+    stage(target, version, SMALL)
 }
 
-fn stage(target: &Target, version: &str) -> Result<PathBuf, Failed> {
+fn stage(target: &Target, version: &str, packed: &str) -> Result<PathBuf, Failed> {
     let root = PathBuf::from("target/deb").join(target.architecture);
     let mut package = PathBuf::new();
     step(&format!("package {version}"), || {
@@ -83,7 +84,7 @@ fn stage(target: &Target, version: &str) -> Result<PathBuf, Failed> {
         describe(&root, target, version)?;
         package = PathBuf::from(format!("target/deb/pgw_{version}_{}.deb", target.architecture));
         let (from, to) = (root.display().to_string(), package.display().to_string());
-        foreground("dpkg-deb".as_ref(), &["--root-owner-group", "-Zxz", "--build", &from, &to])
+        foreground("dpkg-deb".as_ref(), &["--root-owner-group", packed, "--build", &from, &to])
     })?;
     Ok(package)
 }
@@ -95,14 +96,13 @@ fn fill(root: &Path, target: &Target) -> Result<(), Failed> {
         target.strip(&to)?;
     }
     for (from, to) in FILES {
-        let mode = if *to == SECRET { 0o600 } else { 0o644 };
         if Path::new(from).is_dir() {
             for entry in fs::read_dir(from).map_err(cannot(from))? {
                 let entry = entry.map_err(cannot(from))?;
-                put(&entry.path(), &root.join(to).join(entry.file_name()), mode)?;
+                put(&entry.path(), &root.join(to).join(entry.file_name()), 0o644)?;
             }
         } else {
-            put(Path::new(from), &root.join(to), mode)?;
+            put(Path::new(from), &root.join(to), 0o644)?;
         }
     }
     copyright::write(&root.join("usr/share/doc/pgw"), target)?;
