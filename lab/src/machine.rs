@@ -196,7 +196,10 @@ impl Machine {
         let mut last = String::new();
         let booted = eventually("the machine has booted", async || {
             if let Some(Some(status)) = self.running.as_mut().map(|r| r.nspawn.try_wait()).transpose()? {
-                bail!("systemd-nspawn ended with {status}: {}", fs::read_to_string(format!("{LOGS}/machine.log"))?);
+                bail!(
+                    "systemd-nspawn ended with {status}: {}",
+                    fs::read_to_string(format!("{LOGS}/machine.log"))?
+                );
             }
             let told = self.finish_within(BOOT, &["systemctl", "is-system-running"], "").await?;
             last = format!("{}{}", told.stdout, told.stderr);
@@ -311,6 +314,18 @@ impl Machine {
             });
         }
         Ok(())
+    }
+
+    /// What the lab calls a process that its systemd knows by this number.
+    pub fn outer_pid(&self, inner: u32) -> Result<u32> {
+        let is_it = |pid: &u32| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+            let numbers: Vec<&str> = numbers.split_whitespace().collect();
+            numbers.len() == 2 && numbers.last() == Some(&inner.to_string().as_str())
+        };
+        let pids = crate::gateway::command_lines()?.into_iter().map(|(pid, _)| pid);
+        { pids }.find(is_it).with_context(|| format!("the machine has no process {inner}"))
     }
 
     /// For a test that failed.

@@ -6,9 +6,7 @@ use anyhow::{Result, ensure};
 use pgw_lab::Lab;
 use pgw_lab::machine::package;
 use pgw_lab::net::C1;
-use pgw_lab::rest::{API, Rest, UI};
-use pgw_lab::upstream::Kind;
-use pgw_lab::vigil::Vigil;
+use pgw_lab::rest::{Rest, UI};
 
 use crate::harness::MEASURED;
 use crate::setup::{DECIDERS, FORWARDER, first_run, is_open, on_a_machine, open};
@@ -42,9 +40,7 @@ async fn the_package_is_installed_and_serves_and_a_device_is_opened(mut lab: Lab
         ensure!(guessed.contains("PGW_LAN_IF=ens19\nPGW_WAN_IF=eth0"), "guessed: {guessed}");
 
         let rest = first_run(machine).await?;
-        let vigil = Vigil::begin(C1).await;
         open(&mut lab, &rest, C1).await?;
-        drop(vigil);
 
         // By hand, as an operator does it.
         machine.run(&["systemctl", "stop", FORWARDER]).await?;
@@ -62,7 +58,6 @@ async fn the_package_is_installed_and_serves_and_a_device_is_opened(mut lab: Lab
                     .all(|line| line.contains("the flag file /var/lib/pgw/ports/15002 cannot be read")),
             "it said {said}"
         );
-        let _ = (API, Kind::Squid);
         Ok(())
     })
     .await

@@ -124,8 +124,9 @@ impl Flood {
     }
 }
 
-/// A connection that lasts, through the upstream.
-pub(crate) async fn process_of(machine: &Machine, unit: &str) -> Result<u32> {
+/// The unit's process, as the lab numbers it.
+pub(crate) async fn in_the_lab(machine: &Machine, unit: &str) -> Result<u32> {
     let pid = machine.run(&["systemctl", "show", "--property=MainPID", "--value", unit]).await?;
-    pid.trim().parse().ok().filter(|pid| *pid > 0).with_context(|| format!("{unit} has no process: {pid:?}"))
+    let pid: u32 = pid.trim().parse()?;
+    machine.outer_pid(pid).with_context(|| format!("the process of {unit}"))
 }
