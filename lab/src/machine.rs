@@ -337,7 +337,8 @@ impl Machine {
                 "--no-pager",
                 "--lines=80",
                 "--output=short-monotonic",
-                "--grep=pgw",
+                "--grep=pgw|nft",
+                "--priority=info",
             ])
             .await?;
         Ok(fs::write(format!("{LOGS}/journal.log"), all.stdout)?)

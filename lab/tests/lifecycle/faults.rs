@@ -45,8 +45,11 @@ async fn a_port_that_is_taken_is_told_in_one_line_and_not_tried_for_ever(mut lab
             [("pgw-api.service", "PGW_API_LISTEN", 8080), ("pgw-ui.service", "PGW_UI_LISTEN", 8081)]
         {
             machine.run(&["systemctl", "stop", unit]).await?;
-            let squatter = format!("systemd-socket-activate --listen=0.0.0.0:{port} /bin/true");
-            machine.shell(&format!("systemd-run --quiet --unit=squatter-{port} {squatter}")).await?;
+            let squatter = format!("$s = IO::Socket::INET->new(Listen => 5, LocalPort => {port}); sleep");
+            let unit_name = format!("--unit=squatter-{port}");
+            machine
+                .run(&["systemd-run", "--quiet", &unit_name, "perl", "-MIO::Socket::INET", "-e", &squatter])
+                .await?;
             eventually("the port is taken", async || {
                 let listening = machine.run(&["ss", "--listening", "--tcp", "--numeric"]).await?;
                 Ok(listening.contains(&format!(":{port} ")).then_some(()))
@@ -75,9 +78,9 @@ async fn a_full_disk_and_a_missing_interface_open_nobody(mut lab: Lab) -> Result
         // A disk of its own for the state, and not a byte left on it.
         machine
             .shell(
-                "systemctl stop pgw.target; mkdir /mnt/state; mount -t tmpfs -o size=4m,mode=0711 state /mnt/state; \
-                 cp -a /var/lib/pgw/. /mnt/state/; chown pgw:pgw /mnt/state; mount --move /mnt/state /var/lib/pgw; \
-                 systemctl start pgw.target",
+                "systemctl stop pgw.target; cp -a /var/lib/pgw /run/state; \
+                 mount -t tmpfs -o size=4m,mode=0711 state /var/lib/pgw; \
+                 cp -a /run/state/. /var/lib/pgw/; systemctl start pgw.target",
             )
             .await?;
         rest.wait_ready().await?;
