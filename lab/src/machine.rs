@@ -287,6 +287,8 @@ impl Machine {
     /// As a power failure does it. The disk keeps what was written.
     pub async fn cut(&mut self) -> Result<()> {
         let leader = self.running.as_ref().context("the machine is off")?.leader;
+        // Its network ends piece by piece, rules before cables; with the power all of it is gone at once.
+        unplug().await?;
         crate::gateway::kill_pid(leader)?;
         self.is_off().await
     }
@@ -294,7 +296,7 @@ impl Machine {
     async fn is_off(&mut self) -> Result<()> {
         let mut running = self.running.take().context("the machine is off")?;
         tokio::time::timeout(BOOT, running.nspawn.wait()).await.context("the machine does not go off")??;
-        Ok(())
+        unplug().await
     }
 
     /// Whoever asks a port of the lab's own loopback is answered by that port of the machine's, as
@@ -333,16 +335,23 @@ impl Machine {
         let all = self
             .finish(&[
                 "journalctl",
-                "--boot",
                 "--no-pager",
-                "--lines=80",
+                "--lines=120",
                 "--output=short-monotonic",
-                "--grep=pgw|nft",
+                "--grep=pgw-boot|nftables|networkd|shutdown|Stopping|forward",
                 "--priority=info",
             ])
             .await?;
         Ok(fs::write(format!("{LOGS}/journal.log"), all.stdout)?)
     }
+}
+
+/// Takes the cables away, whatever is left of the network at their other end.
+async fn unplug() -> Result<()> {
+    for switch in ["lan", "wan"] {
+        let _gone_already = command::finish(switch, &["ip", "link", "del", "gw"], "").await?;
+    }
+    Ok(())
 }
 
 /// Of a systemd-nspawn: the one below it that is a systemd.

@@ -26,6 +26,8 @@ async fn g13_no_packet_gets_out_before_the_rules_and_devices_are_open_again_by_t
             } else {
                 machine.power_off().await?;
             }
+            let until_off = flood.so_far().await?;
+            ensure!(until_off == 0, "{until_off} packets of the device came out while the machine went off");
             machine.boot().await?;
             rest.wait_ready().await?;
             rest.wait_state(&mapping, "APPLIED").await?;

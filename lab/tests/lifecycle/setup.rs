@@ -115,12 +115,16 @@ impl Flood {
         Ok(Self { device, before, sending, began: Instant::now() })
     }
 
+    /// How many of them came out until now.
+    pub(crate) async fn so_far(&self) -> Result<u64> {
+        Ok(leaks::count(self.device.name).await?.since(&self.before).total())
+    }
+
     /// How many of them came out, and of how long that was.
     pub(crate) async fn end(self) -> Result<(u64, Duration)> {
         ensure!(!self.sending.is_finished(), "nobody sent");
         self.sending.abort();
-        let leaked = leaks::count(self.device.name).await?.since(&self.before);
-        Ok((leaked.total(), self.began.elapsed()))
+        Ok((self.so_far().await?, self.began.elapsed()))
     }
 }
 

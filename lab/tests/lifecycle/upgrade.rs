@@ -1,4 +1,4 @@
-//! From the previous package to this one, with connections open.
+//! From the previous package to this one, with connections open (G24).
 
 use std::time::Duration;
 
