@@ -45,7 +45,10 @@ async fn a_port_that_is_taken_is_told_in_one_line_and_not_tried_for_ever(mut lab
             [("pgw-api.service", "PGW_API_LISTEN", 8080), ("pgw-ui.service", "PGW_UI_LISTEN", 8081)]
         {
             machine.run(&["systemctl", "stop", unit]).await?;
-            let squatter = format!("$s = IO::Socket::INET->new(Listen => 5, LocalPort => {port}, ReuseAddr => 1) or die $@; sleep");
+            // A dollar of the line is two to systemd.
+            let squatter = format!(
+                "$$s = IO::Socket::INET->new(Listen => 5, LocalPort => {port}, ReuseAddr => 1) or die; sleep"
+            );
             let unit_name = format!("--unit=squatter-{port}");
             machine
                 .run(&["systemd-run", "--quiet", &unit_name, "perl", "-MIO::Socket::INET", "-e", &squatter])

@@ -83,8 +83,10 @@ fn stage(target: &Target, version: &str, packed: &str) -> Result<PathBuf, Failed
         fill(&root, target)?;
         describe(&root, target, version)?;
         package = PathBuf::from(format!("target/deb/pgw_{version}_{}.deb", target.architecture));
-        let (from, to) = (root.display().to_string(), package.display().to_string());
-        foreground("dpkg-deb".as_ref(), &["--root-owner-group", packed, "--build", &from, &to])
+        // Whole or not at all: somebody may be installing the last one.
+        let (from, to) = (root.display().to_string(), format!("{}.new", package.display()));
+        foreground("dpkg-deb".as_ref(), &["--root-owner-group", packed, "--build", &from, &to])?;
+        fs::rename(&to, &package).map_err(cannot(&to))
     })?;
     Ok(package)
 }
