@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use pgw_core::active::ActiveSet;
+use pgw_core::browser::SESSION_COOKIE;
 use pgw_core::redact::Secret;
+use reqwest::header::{COOKIE, HeaderValue};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -17,11 +19,21 @@ const LARGEST_SET: usize = 32 << 20;
 const LARGEST_ANSWER: usize = 64 << 10;
 const LARGEST_TOKEN: u64 = 4096;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+/// Each may do what those before it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    Admin,
     Viewer,
+    Operator,
+    Admin,
+}
+
+/// What somebody came with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Given<'a> {
+    Token(&'a str),
+    /// What the session's cookie holds.
+    Session(&'a str),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,8 +55,8 @@ pub trait ActiveSource: Send + Sync {
 
 #[async_trait]
 pub trait Voucher: Send + Sync {
-    /// None: the API knows no such token.
-    async fn role_of(&self, token: &str) -> Result<Option<Role>, ApiError>;
+    /// None: the API knows no such token, or session.
+    async fn role_of(&self, given: Given<'_>) -> Result<Option<Role>, ApiError>;
 }
 
 pub struct HttpApi {
@@ -70,8 +82,17 @@ impl HttpApi {
         Ok(Self { client, url: api_url.to_owned(), token_file: internal_token_file(state_dir) })
     }
 
-    fn get(&self, path: &'static str, token: &str) -> RequestBuilder {
-        self.client.get(format!("{}{path}", self.url)).bearer_auth(token)
+    fn get(&self, path: &'static str, given: Given<'_>) -> RequestBuilder {
+        let request = self.client.get(format!("{}{path}", self.url));
+        match given {
+            Given::Token(token) => request.bearer_auth(token),
+            Given::Session(session) => {
+                let cookie = HeaderValue::try_from(format!("{SESSION_COOKIE}={session}"));
+                let mut cookie = cookie.unwrap_or(HeaderValue::from_static(""));
+                cookie.set_sensitive(true);
+                request.header(COOKIE, cookie)
+            }
+        }
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, ApiError> {
@@ -104,7 +125,7 @@ impl ActiveSource for HttpApi {
     async fn active_set(&self) -> Result<ActiveSet, ApiError> {
         let path = "/v1/mappings/active";
         let token = internal_token(&self.token_file).await?;
-        let answer = self.send(self.get(path, token.expose())).await?;
+        let answer = self.send(self.get(path, Given::Token(token.expose()))).await?;
         match answer.status() {
             StatusCode::OK => self.json(path, answer, LARGEST_SET).await,
             status => Err(ApiError::Refused { path, status: status.as_u16() }),
@@ -114,9 +135,9 @@ impl ActiveSource for HttpApi {
 
 #[async_trait]
 impl Voucher for HttpApi {
-    async fn role_of(&self, token: &str) -> Result<Option<Role>, ApiError> {
+    async fn role_of(&self, given: Given<'_>) -> Result<Option<Role>, ApiError> {
         let path = "/v1/me";
-        let answer = self.send(self.get(path, token)).await?;
+        let answer = self.send(self.get(path, given)).await?;
         match answer.status() {
             StatusCode::OK => Ok(Some(self.json::<Me>(path, answer, LARGEST_ANSWER).await?.role)),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Ok(None),
@@ -214,13 +235,16 @@ mod tests {
         let endless = || async { vec![b' '; LARGEST_ANSWER + 1] };
         let url = serve(Router::new().route("/v1/me", get(endless))).await;
         let api = HttpApi::new(&url, Path::new("/nowhere")).unwrap();
-        let error = api.role_of("token").await.unwrap_err();
+        let error = api.role_of(Given::Token("token")).await.unwrap_err();
         assert!(error.to_string().contains("larger than"), "{error}");
     }
 
     #[tokio::test]
-    async fn a_token_has_the_role_that_the_api_says_or_none() {
+    async fn a_token_and_a_session_have_the_role_that_the_api_says_or_none() {
         let me = |headers: HeaderMap| async move {
+            if headers.get("cookie").is_some_and(|cookie| cookie == "pgw_session=o") {
+                return r#"{"name": "olga", "role": "operator"}"#.into_response();
+            }
             match bearer(&headers) {
                 "Bearer a" => r#"{"name": "alice", "role": "admin"}"#.into_response(),
                 "Bearer v" => r#"{"name": "victor", "role": "viewer"}"#.into_response(),
@@ -230,9 +254,14 @@ mod tests {
         };
         let url = serve(Router::new().route("/v1/me", get(me))).await;
         let api = HttpApi::new(&url, Path::new("/nowhere")).unwrap();
-        for (token, want) in [("a", Some(Role::Admin)), ("v", Some(Role::Viewer)), ("other", None)] {
-            assert_eq!(api.role_of(token).await.unwrap(), want, "{token}");
+        for (token, want) in [("a", Some(Role::Admin)), ("v", Some(Role::Viewer)), ("o", None)] {
+            assert_eq!(api.role_of(Given::Token(token)).await.unwrap(), want, "{token}");
         }
-        assert!(matches!(api.role_of("broken").await, Err(ApiError::Refused { status: 500, .. })));
+        assert_eq!(api.role_of(Given::Session("o")).await.unwrap(), Some(Role::Operator));
+        assert_eq!(api.role_of(Given::Session("a")).await.unwrap(), None);
+        assert!(matches!(
+            api.role_of(Given::Token("broken")).await,
+            Err(ApiError::Refused { status: 500, .. })
+        ));
     }
 }

@@ -4,6 +4,7 @@
 //! `reconcile` for the way from the one to the other.
 
 pub mod api;
+pub mod chronicle;
 pub mod conntrack;
 pub mod drift;
 pub mod drill;

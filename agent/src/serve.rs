@@ -59,6 +59,7 @@ pub(crate) async fn run(settings: &AgentSettings) -> anyhow::Result<()> {
     let hands = kernel.own_hands();
     let drill = Arc::new(Keeper::new(Range::new(settings, kernel.clone()), status.clone()));
     let neighbours = Arc::new(neighbours::On(settings.lan_if.clone()));
+    let chronicle = status.chronicle().clone();
     let agent = Arc::new(Agent { auth, wake, status, kernel, drill: drill.clone(), neighbours });
 
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -72,6 +73,7 @@ pub(crate) async fn run(settings: &AgentSettings) -> anyhow::Result<()> {
     Service::default().until_stopped().await?;
     tracing::info!("stopping; the rules stay in place");
     stop.cancel();
+    chronicle.close();
     tasks.close();
     if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
         tracing::warn!("some calls did not end in time");

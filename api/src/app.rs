@@ -17,22 +17,33 @@ use pgw_core::settings::ApiSettings;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::activate::{Activator, Ports};
+use crate::activate::{Activator, Ports, Told};
 use crate::active::Generations;
 use crate::agent_client::{self, AgentClient, Http};
 use crate::board::Board;
 use crate::converge::{ConvergeTask, Converger, Settled};
 use crate::credentials::internal_token_file;
 use crate::engine::{Engine, Readiness};
+use crate::events::agent::Listener;
+use crate::events::bounds::Bounds;
+use crate::events::recorder::{RecorderTask, recorder};
+use crate::events::{Bus, Pump};
 use crate::flags::Flags;
 use crate::health::checks::{HealthChecks, NotChecked};
 use crate::health::evidence::Evidence;
 use crate::health::probe::HttpProbe;
 use crate::health::scheduler::Scheduler;
 use crate::known::known;
+use crate::neighbourhood::Neighbourhood;
 use crate::shared::Shared;
-use crate::store::{Store, StoreError};
+use crate::store::{Presence, Store, StoreError};
+use crate::telemetry::connections::Connections;
+use crate::telemetry::counts::Counts;
+use crate::telemetry::puller::Puller;
+use crate::telemetry::watch::Watch;
+use crate::telemetry::{Telemetry, writer};
 use crate::units::{self, Units};
+use crate::webhooks::{self, Webhooks};
 
 /// How long a caller waits for rule and forwarder to be what was asked for.
 const SETTLE: Duration = Duration::from_secs(8);
@@ -57,18 +68,59 @@ pub struct Machinery {
 /// What is built but not yet running.
 pub struct Parts {
     pub engine: Arc<Machinery>,
+    pub watch: Arc<Watch>,
+    pub bus: Arc<Bus>,
+    pub webhooks: Arc<Webhooks>,
     agent: agent_client::AgentTask,
     converge: ConvergeTask,
     scheduler: Scheduler,
     evidence: Evidence,
+    puller: Puller,
+    neighbourhood: Neighbourhood,
+    log: Log,
     deaths: tokio::sync::mpsc::UnboundedReceiver<u16>,
 }
 
+/// What keeps the log of events.
+struct Log {
+    recorder: RecorderTask,
+    pump: Pump,
+    bounds: Bounds,
+    listener: Listener,
+}
+
 pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Result<Parts> {
+    // Before anything is shown or written: it asks since when nobody did.
+    store.begin_watch(env!("CARGO_PKG_VERSION")).await?;
+    let bus = Arc::new(Bus::new(store.gateway(), store.log_ends().await?.latest));
+    let (recorder, recorder_task) = recorder(store.clone());
     store.keep_ports_within(&settings.ports).await?;
+    let presence = Presence {
+        version: env!("CARGO_PKG_VERSION"),
+        ports: settings.ports.clone(),
+        started_at: Timestamp::now(),
+    };
+    store.show_presence(&presence).await?;
     let board = Arc::new(Board::new(settings.reconcile_interval * BELIEVED_INTERVALS));
     let transport = Arc::new(Http::new(&settings.agent_url, internal_token_file(&settings.state_dir))?);
-    let (agent, agent_task): (AgentClient, _) = agent_client::connect(transport, board.clone());
+    let (agent, agent_task): (AgentClient, _) =
+        agent_client::connect(transport.clone(), board.clone(), recorder.clone());
+    let interval = settings.telemetry_interval;
+    let telemetry = Arc::new(Telemetry::load(store.clone(), interval).await?);
+    let (counts, checked) = (Counts::default(), telemetry.clone());
+    let (counting, run_dir) = (counts.clone(), settings.run_dir.clone());
+    let puller =
+        Puller { telemetry: telemetry.clone(), board: board.clone(), run_dir: run_dir.clone(), interval };
+    let watch = Arc::new(Watch {
+        telemetry,
+        connections: Connections { store: store.clone(), board: board.clone(), run_dir },
+        counts,
+        store: store.clone(),
+        board: board.clone(),
+        bus: bus.clone(),
+        agent: transport.clone(),
+        by_client: settings.metrics_clients,
+    });
     let (told, deaths) = tokio::sync::mpsc::unbounded_channel();
     let units = units::choose(settings.units, &settings.state_dir, &settings.run_dir, told.clone()).await?;
     let activator = Arc::new(Activator {
@@ -78,6 +130,7 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         units: units.clone(),
         agent,
         ports: Ports::default(),
+        told: Told::new(recorder),
         run_dir: settings.run_dir.clone(),
         sni_log: settings.sni_log,
         dns: FlagDns::of(settings.dns, &settings.dns_resolvers),
@@ -95,6 +148,10 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         store.clone(),
         board.clone(),
         Box::new(move |proxy| waking.wake_proxy(proxy)),
+        Box::new(move |proxy, health| {
+            counting.check(health);
+            checked.checked(proxy, health);
+        }),
         Arc::new(probe),
         settings.health.interval,
         settings.health.thresholds,
@@ -106,6 +163,21 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         checks: health.clone(),
         run_dir: settings.run_dir.clone(),
         told,
+    };
+    let neighbourhood = Neighbourhood {
+        store: store.clone(),
+        board: board.clone(),
+        converger: converger.clone(),
+        health: health.clone(),
+        presence,
+    };
+    let webhooks =
+        Webhooks { store: store.clone(), bus: bus.clone(), post: Arc::new(webhooks::Http::new()?) };
+    let log = Log {
+        recorder: recorder_task,
+        pump: Pump { store: store.clone(), bus: bus.clone() },
+        bounds: Bounds { store: store.clone(), days: settings.journal_days, rows: settings.journal_rows },
+        listener: Listener { agent: transport, store: store.clone() },
     };
     let generations = Generations::new(Timestamp::now());
     let engine = Arc::new(Machinery {
@@ -119,7 +191,21 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         dns: settings.dns,
         running: Shared::default(),
     });
-    Ok(Parts { engine, agent: agent_task, converge, scheduler, evidence, deaths })
+    let webhooks = Arc::new(webhooks);
+    Ok(Parts {
+        engine,
+        watch,
+        bus,
+        webhooks,
+        agent: agent_task,
+        converge,
+        scheduler,
+        evidence,
+        puller,
+        neighbourhood,
+        log,
+        deaths,
+    })
 }
 
 impl Parts {
@@ -128,6 +214,14 @@ impl Parts {
         tasks.spawn(self.converge.run(stop.clone()));
         tasks.spawn(self.scheduler.run(stop.clone()));
         tasks.spawn(self.evidence.run(stop.clone()));
+        tasks.spawn(self.neighbourhood.run(stop.clone()));
+        tasks.spawn(self.log.recorder.run(stop.clone()));
+        tasks.spawn(self.log.pump.run(stop.clone()));
+        tasks.spawn(self.log.bounds.run(stop.clone()));
+        tasks.spawn(self.log.listener.run(stop.clone()));
+        tasks.spawn(self.webhooks.run(stop.clone()));
+        tasks.spawn(writer::run(self.puller.telemetry.clone(), stop.clone()));
+        tasks.spawn(self.puller.run(stop.clone()));
         let (mut deaths, converger, stop) = (self.deaths, self.engine.converger.clone(), stop.clone());
         tasks.spawn(async move {
             while let Some(Some(port)) = stop.run_until_cancelled(deaths.recv()).await {
@@ -185,6 +279,10 @@ impl Engine for Machinery {
         };
         let first_look =
             (!self.converger.has_swept()).then(|| "the first look at every client is under way".to_owned());
+        let namesake = self
+            .board
+            .namesake()
+            .then(|| format!("another gateway that is running is called {:?}", self.store.gateway()));
         let running = async { self.units.running().await.map(|all| all.len()).map_err(|e| e.to_string()) };
         let running = self.running.get(running).await;
         let forwarders = match &running {
@@ -194,6 +292,7 @@ impl Engine for Machinery {
         vec![
             entry("agent", self.board.agent_trouble(), "it answers, and the kernel holds what it said"),
             entry("forwarders", running.err(), &forwarders),
+            entry("gateway", namesake, "no other gateway has its name"),
             entry("health", self.board.checks_error(), "upstreams can be asked"),
             entry("start", first_look, "every client has been looked at"),
         ]

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ pub struct Board {
     health: RwLock<HashMap<ProxyId, Health>>,
     /// When the gateway itself could last not check an upstream, and why.
     checks_failed: RwLock<Option<(Instant, String)>>,
+    /// Another gateway that is running has this one's name.
+    namesake: AtomicBool,
     forwarders: watch::Sender<Forwarders>,
     kernel: RwLock<Kernel>,
     /// How long a confirmation is believed while the agent does not answer.
@@ -34,10 +37,27 @@ pub struct Board {
 struct Kernel {
     redirects: BTreeMap<Ipv4Addr, u16>,
     confirmed_at: Instant,
+    ever: bool,
     /// Why the last attempt to ask failed.
     error: Option<String>,
     /// What the agent had to say beside the rules.
     warnings: Vec<String>,
+}
+
+/// What of the agent's answer is news.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AgentNews {
+    /// It did not before.
+    pub answers: bool,
+    /// Of something else than before.
+    pub warns: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unanswered {
+    FromNowOn,
+    ForAnotherReason,
+    AsBefore,
 }
 
 impl Board {
@@ -45,12 +65,14 @@ impl Board {
         let kernel = Kernel {
             redirects: BTreeMap::new(),
             confirmed_at: Instant::now(),
+            ever: false,
             error: Some("the agent has not been asked yet".to_owned()),
             warnings: Vec::new(),
         };
         Self {
             health: RwLock::default(),
             checks_failed: RwLock::default(),
+            namesake: AtomicBool::new(false),
             forwarders: watch::Sender::default(),
             kernel: RwLock::new(kernel),
             believed_for,
@@ -80,9 +102,18 @@ impl Board {
         last.as_ref().filter(|(at, _)| at.elapsed() < CHECKS_FAILED_FOR).map(|(_, why)| why.clone())
     }
 
-    /// The forwarder on this port listens, and has loaded these mappings.
-    pub fn forwarder_ready(&self, port: u16, mappings: BTreeSet<MappingId>) {
-        self.forwarders.send_if_modified(|ready| ready.insert(port, mappings).is_none());
+    pub fn set_namesake(&self, there_is_one: bool) {
+        self.namesake.store(there_is_one, Ordering::Relaxed);
+    }
+
+    pub fn namesake(&self) -> bool {
+        self.namesake.load(Ordering::Relaxed)
+    }
+
+    /// The forwarder on this port listens, and has loaded these mappings. Answers whether it was
+    /// not ready until now.
+    pub fn forwarder_ready(&self, port: u16, mappings: BTreeSet<MappingId>) -> bool {
+        self.forwarders.send_if_modified(|ready| ready.insert(port, mappings).is_none())
     }
 
     /// Answers whether it was ready until now.
@@ -103,22 +134,26 @@ impl Board {
         self.forwarders.borrow().contains_key(&port)
     }
 
-    /// Answers whether it is news that the agent answers.
-    pub fn kernel_reported(&self, report: &ReconcileReport) -> bool {
+    pub fn kernel_reported(&self, report: &ReconcileReport) -> AgentNews {
         let redirects = report.applied.iter().map(|rule| (rule.ip_cidr.addr(), rule.port)).collect();
         let now = Kernel {
             redirects,
             confirmed_at: Instant::now(),
+            ever: true,
             error: None,
             warnings: report.warnings.clone(),
         };
-        std::mem::replace(&mut *write(&self.kernel), now).error.is_some()
+        let before = std::mem::replace(&mut *write(&self.kernel), now);
+        let warns = !report.warnings.is_empty() && before.warnings != report.warnings;
+        AgentNews { answers: before.error.is_some(), warns }
     }
 
-    /// Answers whether this is news.
-    pub fn kernel_unanswered(&self, why: &str) -> bool {
-        let before = write(&self.kernel).error.replace(why.to_owned());
-        before.as_deref() != Some(why)
+    pub fn kernel_unanswered(&self, why: &str) -> Unanswered {
+        match write(&self.kernel).error.replace(why.to_owned()) {
+            None => Unanswered::FromNowOn,
+            Some(before) if before == why => Unanswered::AsBefore,
+            Some(_other) => Unanswered::ForAnotherReason,
+        }
     }
 
     /// Why the agent's last answer was none, or what it warned of.
@@ -126,6 +161,12 @@ impl Board {
         let kernel = read(&self.kernel);
         let warned = (!kernel.warnings.is_empty()).then(|| kernel.warnings.join("; "));
         kernel.error.clone().or(warned)
+    }
+
+    /// When the kernel's rules were last confirmed, if this process has seen it.
+    pub fn confirmed_before(&self) -> Option<Duration> {
+        let kernel = read(&self.kernel);
+        kernel.ever.then(|| kernel.confirmed_at.elapsed())
     }
 
     pub fn rule(&self, client: Ipv4Addr, port: u16) -> Rule {

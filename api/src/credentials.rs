@@ -35,7 +35,7 @@ pub enum CredentialsError {
 
 #[derive(Debug, thiserror::Error)]
 #[error("the system gives no random numbers: {0}")]
-pub struct RandomError(getrandom::Error);
+pub struct RandomError(pub getrandom::Error);
 
 /// Where agent and API find the token that they share.
 pub fn internal_token_file(state_dir: &Path) -> PathBuf {
@@ -43,10 +43,15 @@ pub fn internal_token_file(state_dir: &Path) -> PathBuf {
 }
 
 /// 256 random bits, in letters that survive a copy from a terminal.
-pub fn fresh_token() -> Result<Secret, RandomError> {
+pub fn random_text() -> Result<Secret, RandomError> {
     let mut bits = zeroize::Zeroizing::new([0; 32]);
     getrandom::fill(bits.as_mut_slice()).map_err(RandomError)?;
-    Ok(Secret::new(format!("pgw_{}", URL_SAFE_NO_PAD.encode(bits.as_slice()))))
+    Ok(Secret::new(URL_SAFE_NO_PAD.encode(bits.as_slice())))
+}
+
+/// So that whoever finds one knows what it is of.
+pub fn fresh_token() -> Result<Secret, RandomError> {
+    Ok(Secret::new(format!("pgw_{}", random_text()?.expose())))
 }
 
 /// At every start: makes what is missing, and answers with who may come in.

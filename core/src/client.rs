@@ -15,6 +15,10 @@ pub struct Client {
     /// The only hardware address that may use this IP address, if the operator has said one.
     pub mac: Option<Mac>,
     pub note: String,
+    /// The gateway to which the device is connected.
+    pub gateway: String,
+    /// Another one after each change by an operator: what `If-Match` takes.
+    pub revision: i64,
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub created_at: Timestamp,
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]

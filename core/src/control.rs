@@ -2,6 +2,8 @@
 //! line asks, one JSON line answers, as often as the connection lasts. Who follows is answered
 //! again and again.
 
+mod traffic;
+
 use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,6 +13,8 @@ use uuid::Uuid;
 
 use crate::health::CheckFailure;
 use crate::ids::MappingId;
+
+pub use traffic::{Carried, FwdTraffic, MAX_NAMES, NameCount, Sum};
 
 /// Connections in one answer.
 pub const MAX_PAGE: u32 = 1_000;
@@ -50,6 +54,13 @@ pub enum Ask {
     /// Answered by `Seen` now, soon after each trouble with an upstream, and every
     /// [`HEARTBEAT`], for as long as the asker says nothing more.
     Follow,
+    /// What was carried since the start. Who has asked once is told unasked, for the last time,
+    /// when the forwarder ends.
+    Traffic {
+        /// With the names that were called most.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        names: bool,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +88,7 @@ pub enum Answer {
         /// Those with the latest trouble first; of very many, not all.
         upstreams: Vec<Seen>,
     },
+    Traffic(FwdTraffic),
     /// The question was not understood; why, in words.
     Error {
         detail: String,
@@ -189,6 +201,7 @@ mod tests {
         for (text, want) in [
             (r#"{"ask":"connections"}"#, Ask::Connections { after: None, limit: None }),
             (r#"{"ask":"drain"}"#, Ask::Drain { limit_s: None }),
+            (r#"{"ask":"traffic"}"#, Ask::Traffic { names: false }),
         ] {
             assert_eq!(serde_json::from_str::<Ask>(text).unwrap(), want);
         }

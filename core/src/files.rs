@@ -47,8 +47,11 @@ fn remove_if_there(path: &Path) -> io::Result<bool> {
     }
 }
 
-fn sync_parent(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+/// What was linked, renamed or removed there is so after a power cut, too.
+pub fn sync_parent(path: &Path) -> io::Result<()> {
+    let here = Path::new(".");
+    let dir = path.parent().map(|dir| if dir.as_os_str().is_empty() { here } else { dir });
+    dir.map_or(Ok(()), |dir| File::open(dir)?.sync_all())
 }
 
 #[cfg(test)]

@@ -32,6 +32,12 @@ id! {
     MappingId,
     /// An API token.
     TokenId,
+    /// Somebody who is told of events.
+    WebhookId,
+    /// A person who logs in.
+    UserId,
+    /// An apply that has to be confirmed.
+    ApplyId,
 }
 
 /// Which version of the configuration: counted by the API, confirmed by the agent. It only

@@ -6,6 +6,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod active;
+pub mod browser;
 pub mod cause;
 pub mod client;
 pub mod control;
@@ -19,10 +20,12 @@ pub mod files;
 pub mod flag;
 pub mod handshake;
 pub mod health;
+pub mod hosts;
 pub mod ids;
 pub mod log;
 pub mod mac;
 pub mod mapping;
+pub mod news;
 pub mod ports;
 pub mod proxy;
 pub mod redact;

@@ -30,10 +30,15 @@ pub struct Mapping {
     pub priority: u16,
     pub target: Target,
     pub enabled: bool,
+    /// Its client's.
+    pub gateway: String,
+    /// Of that gateway.
     pub port: u16,
     pub state: MappingState,
     /// One sentence that says why the mapping is in this state.
     pub reason: String,
+    /// Another one after each change by an operator: what `If-Match` takes.
+    pub revision: i64,
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
     pub applied_at: Option<Timestamp>,
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]

@@ -27,6 +27,10 @@ impl PortRange {
         self.0.contains(&port)
     }
 
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
     pub fn lowest_free(&self, taken: &BTreeSet<u16>) -> Option<u16> {
         self.0.clone().find(|port| !taken.contains(port))
     }

@@ -38,6 +38,9 @@ pub struct Proxy {
     pub enabled: bool,
     pub note: String,
     pub labels: BTreeMap<String, String>,
+    /// Another one after each change by an operator: what `If-Match` takes.
+    pub revision: i64,
+    /// As the gateway that is asked has found it.
     pub health: Health,
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub created_at: Timestamp,
@@ -245,6 +248,17 @@ impl ProxyAddress {
             (_, Some(_)) => return Err(ProxyError::Trailing),
         };
         Ok(Self { scheme, host, port, credentials })
+    }
+}
+
+/// As much of a host as a name holds beside its port and a number.
+const LONGEST_HOST_NAMED: usize = 84;
+
+impl ProxyAddress {
+    /// What a proxy is called by whom nobody has called anything. A host may be longer than a name.
+    pub fn host_and_port(&self) -> String {
+        let host: String = self.host.as_str().chars().take(LONGEST_HOST_NAMED).collect();
+        if host.contains(':') { format!("[{host}]:{}", self.port) } else { format!("{host}:{}", self.port) }
     }
 }
 

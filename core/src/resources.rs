@@ -14,6 +14,11 @@ pub fn raise_file_limit() {
     }
 }
 
+/// What this machine is called.
+pub fn host_name() -> io::Result<String> {
+    Ok(std::fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_owned())
+}
+
 /// How many files this process may have open now.
 pub fn file_limit() -> usize {
     let limit = getrlimit(Resource::Nofile).current;

@@ -4,6 +4,7 @@
 mod database;
 mod drill;
 mod reader;
+mod telemetry;
 mod url;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use crate::dns::{DnsChoice, RESOLVERS_ALLOWED, Resolver};
 use crate::flag::{MOST_WARM, USUAL_WARM};
 use crate::health::Thresholds;
+use crate::hosts::{AllowedHosts, HOSTS_ALLOWED};
 use crate::log::LogLevels;
 use crate::ports::PortRange;
 use crate::redact::{Secret, SniLog};
@@ -102,6 +104,14 @@ pub enum Unregistered {
     Drop,
 }
 
+/// Must a change say which revision it means to change (`PGW_IF_MATCH`)?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IfMatch {
+    #[default]
+    Optional,
+    Required,
+}
+
 #[derive(Debug, Clone)]
 pub struct HealthSettings {
     pub url: HttpUrl,
@@ -130,6 +140,16 @@ pub struct ApiSettings {
     pub dns_resolvers: Vec<Resolver>,
     /// For the flag files' limits.
     pub warm: u8,
+    /// How often forwarders are asked what they carry.
+    pub telemetry_interval: Duration,
+    /// Metrics tell clients one by one.
+    pub metrics_clients: bool,
+    pub if_match: IfMatch,
+    /// None: those that a machine of this name may be meant by.
+    pub allowed_hosts: Option<AllowedHosts>,
+    /// How long, and how many, events are kept.
+    pub journal_days: u32,
+    pub journal_rows: u32,
     pub admin_token: Option<Secret>,
     pub log: LogLevels,
 }
@@ -164,6 +184,8 @@ pub struct UiSettings {
     pub listen: SocketAddr,
     pub api_url: String,
     pub agent_url: String,
+    /// None: those that a machine of this name may be meant by.
+    pub allowed_hosts: Option<AllowedHosts>,
     pub log: LogLevels,
 }
 
@@ -211,11 +233,33 @@ impl ApiSettings {
                 "off" => Some(0),
                 number => number.parse().ok().filter(|count| (1..=MOST_WARM).contains(count)),
             }),
+            telemetry_interval: telemetry::read_interval(&mut r),
+            metrics_clients: telemetry::read_clients(&mut r),
+            if_match: r.read("PGW_IF_MATCH", IfMatch::default(), "optional or required", |v| match v {
+                "optional" => Some(IfMatch::Optional),
+                "required" => Some(IfMatch::Required),
+                _ => None,
+            }),
+            allowed_hosts: read_allowed_hosts(&mut r),
+            journal_days: r.read("PGW_JOURNAL_DAYS", 90, "a whole number of days from 1 to 3650", |v| {
+                v.parse().ok().filter(|days| (1..=3650).contains(days))
+            }),
+            journal_rows: r.read(
+                "PGW_JOURNAL_ROWS",
+                1_000_000,
+                "a whole number from 1000 to 100000000",
+                |v| v.parse().ok().filter(|rows| (1_000..=100_000_000).contains(rows)),
+            ),
             admin_token: read_admin_token(&mut r),
             log: r.log(),
         };
         r.finish(settings)
     }
+}
+
+/// Read by the API and by the UI, which are asked by browsers.
+fn read_allowed_hosts(r: &mut Reader<'_>) -> Option<AllowedHosts> {
+    r.read("PGW_ALLOWED_HOSTS", None, HOSTS_ALLOWED, |v| AllowedHosts::parse_list(v).map(Some))
 }
 
 /// Read by the API and by the agent, which must mean the same.
@@ -320,6 +364,7 @@ impl UiSettings {
             listen: r.listen("PGW_UI_LISTEN", ([0, 0, 0, 0], 8081).into()),
             api_url: r.base_url("PGW_API_URL", API_URL),
             agent_url: r.base_url("PGW_AGENT_URL", AGENT_URL),
+            allowed_hosts: read_allowed_hosts(&mut r),
             log: r.log(),
         };
         r.finish(settings)

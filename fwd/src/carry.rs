@@ -3,7 +3,7 @@
 use std::future::pending;
 use std::sync::Arc;
 
-use pgw_core::dial::{Stream, Tunnel};
+use pgw_core::dial::{Stream, Tunnel, keep_alive};
 use pgw_core::sni::Sniffer;
 use tokio::net::TcpStream;
 
@@ -62,6 +62,8 @@ fn lay_down(shared: &Arc<Shared>, conn: Conn, client: TcpStream, upstream: TcpSt
     let (Ok(client), Ok(upstream)) = (client.into_std(), upstream.into_std()) else {
         return conn.over(End::Error);
     };
+    // Who is heard need not be asked. Where it cannot be set, the idle timeout ends it.
+    let _asked = keep_alive(&upstream);
     let _counted = shared.tasks.token();
     let sleeper = Sleeper { conn, client, upstream, sniffer, _counted };
     if let Err((sleeper, error)) = shared.asleep.lay_down(sleeper) {
@@ -114,6 +116,8 @@ async fn between(shared: &Shared, conn: &Conn, client: &mut TcpStream, standing:
             relay(client, upstream, traffic, pipes, conn.tired(), see).await
         }
         Stream::Tls(tls) => {
+            // It never sleeps.
+            let _asked = keep_alive(tls.get_ref().0);
             let (read, write) = tokio::io::split(tls.as_mut());
             let upstream = Side { read, write, said: early, ended: false };
             relay(client, upstream, traffic, pipes, pending(), see).await

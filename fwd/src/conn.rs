@@ -10,8 +10,9 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
-use pgw_core::control::ConnectionRow;
+use pgw_core::control::{ConnectionRow, Sum};
 use pgw_core::flag::{FlagFile, FlagUpstream};
+use pgw_core::ids::MappingId;
 use pgw_core::redact::{SniLog, name_for_log};
 
 use crate::asleep::Sleeper;
@@ -225,6 +226,24 @@ impl Known {
             age_ms: now.saturating_sub(self.started),
             idle_ms: now.saturating_sub(moved),
         }
+    }
+
+    /// Whose it is, from when there is a tunnel on.
+    pub(crate) fn mapping(&self) -> Option<MappingId> {
+        self.upstream().map(|upstream| upstream.mapping_id)
+    }
+
+    pub(crate) fn sum(&self) -> Sum {
+        Sum {
+            connections: 1,
+            bytes_up: self.traffic.up.load(Ordering::Relaxed),
+            bytes_down: self.traffic.down.load(Ordering::Relaxed),
+        }
+    }
+
+    /// For whoever counts names: never a whole one, though the log may hold it.
+    pub(crate) fn name_told(&self) -> String {
+        name_for_log(SniLog::Redacted, self.name.get().map(|name| &**name))
     }
 
     #[cfg(test)]

@@ -15,6 +15,8 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::experience::Experience;
 use crate::forwarder::{Heir, Stop};
@@ -28,6 +30,8 @@ const ANSWER: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(100);
 /// What happens meanwhile a follower hears in one line.
 const GATHERED: Duration = Duration::from_millis(250);
+/// For those who are told at the end what was carried.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// The socket, and its file for as long as it is ours.
 pub(crate) struct Control {
@@ -47,6 +51,24 @@ pub(crate) struct Desk {
     pub(crate) service: Arc<Service>,
     /// An heir has left without taking over: he may have put his socket in the place of ours.
     pub(crate) left_alone: Arc<Notify>,
+    pub(crate) last_words: LastWords,
+}
+
+/// What is still to be said when the forwarder ends, and to whom.
+#[derive(Clone, Default)]
+pub(crate) struct LastWords {
+    due: CancellationToken,
+    /// Conversations in which somebody adds up what is carried.
+    keepers: TaskTracker,
+}
+
+impl LastWords {
+    /// All has been carried. Returns when those who add it up know how much it was.
+    pub(crate) async fn say(self) {
+        self.due.cancel();
+        self.keepers.close();
+        let _some_do_not_listen = timeout(LAST_WORDS, self.keepers.wait()).await;
+    }
 }
 
 impl Control {
@@ -69,6 +91,11 @@ impl Control {
         Ok(Self { listener, path: path.to_owned(), inode })
     }
 
+    /// In its place, and not another forwarder's.
+    fn is_there(&self) -> bool {
+        inode(&self.path).is_ok_and(|found| found == self.inode)
+    }
+
     /// Answers, and does not return.
     pub(crate) async fn serve(mut self, desk: Desk) {
         let room = Arc::new(Semaphore::new(MAX_CLIENTS));
@@ -76,6 +103,10 @@ impl Control {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
                 () = desk.left_alone.notified() => {
+                    // Who waits to be accepted would be lost with the old one.
+                    if self.is_there() {
+                        continue;
+                    }
                     match Self::bind(&self.path) {
                         Ok(again) => self = again,
                         Err(error) => tracing::error!(error = %error, "the control socket is lost"),
@@ -103,7 +134,7 @@ impl Control {
 impl Drop for Control {
     fn drop(&mut self) {
         // The next forwarder of this port may have put its own in this place.
-        if inode(&self.path).is_ok_and(|found| found == self.inode) {
+        if self.is_there() {
             let _gone = fs::remove_file(&self.path);
         }
     }
@@ -117,9 +148,17 @@ async fn converse(stream: UnixStream, desk: &Desk) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut line = Vec::new();
     let mut heir = None;
+    let mut keeper = None;
     loop {
         line.clear();
-        (&mut stream).take(MAX_LINE).read_until(b'\n', &mut line).await?;
+        let mut bounded = (&mut stream).take(MAX_LINE);
+        tokio::select! {
+            heard = bounded.read_until(b'\n', &mut line) => heard?,
+            () = desk.last_words.due.cancelled(), if keeper.is_some() => {
+                let traffic = desk.live.traffic(&desk.flag.borrow(), true, true);
+                return say(&mut stream, &Answer::Traffic(traffic)).await;
+            }
+        };
         if line.is_empty() {
             return Ok(());
         }
@@ -140,7 +179,12 @@ async fn converse(stream: UnixStream, desk: &Desk) -> io::Result<()> {
                     }
                     desk.answer(ask).await
                 }
-                Ok(ask) => desk.answer(ask).await,
+                Ok(ask) => {
+                    if matches!(ask, Ask::Traffic { .. }) && keeper.is_none() {
+                        keeper = Some(desk.last_words.keepers.token());
+                    }
+                    desk.answer(ask).await
+                }
                 Err(error) => Answer::Error { detail: format!("not a question of this version: {error}") },
             }
         } else {
@@ -171,6 +215,7 @@ impl Desk {
             }
             Ask::Follow => self.seen(),
             Ask::HandOver => Answer::Error { detail: "sockets go over a connection only".to_owned() },
+            Ask::Traffic { names } => Answer::Traffic(self.live.traffic(&self.flag.borrow(), names, false)),
         }
     }
 
@@ -286,7 +331,8 @@ mod tests {
         let (_flag, flag) = watch::channel(Arc::new(flag));
         let ((stop, _stopped), (heirs, _waiting)) = (mpsc::channel(1), mpsc::channel(1));
         let (live, service, left_alone) = (Arc::default(), Arc::default(), Arc::default());
-        let desk = Desk { flag, live, experience, stop, heirs, service, left_alone };
+        let last_words = LastWords::default();
+        let desk = Desk { flag, live, experience, stop, heirs, service, left_alone, last_words };
         tokio::spawn(async move { control.serve(desk).await })
     }
 

@@ -5,6 +5,7 @@ use std::net::SocketAddrV4;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pgw_core::dial::keep_alive;
 use pgw_core::resources::is_exhausted;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
@@ -55,14 +56,19 @@ fn listen(address: SocketAddrV4) -> io::Result<TcpListener> {
     // Connections of the last forwarder that still end must not keep the next one away.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
+    // What is accepted here takes these over, which saves each connection the asking.
+    socket.set_tcp_nodelay(true)?;
+    keep_alive(&socket)?;
     socket.listen(BACKLOG)?;
     adopt(socket.into())
 }
 
 /// Accepts, and does not return.
 pub(crate) async fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+    // A socket that listens has an address.
+    let own = listener.local_addr().map_or(0, |address| address.port());
     let serve = |(client, peer)| {
-        if let Some(served) = admit(shared, client, peer) {
+        if let Some(served) = admit(shared, client, peer, own) {
             shared.tasks.spawn(served);
         }
     };
@@ -95,6 +101,8 @@ where
 #[cfg(test)]
 mod tests {
     use rustix::io::Errno;
+    use socket2::SockRef;
+    use tokio::net::TcpStream;
     use tokio::time::timeout;
 
     use super::*;
@@ -109,6 +117,17 @@ mod tests {
         assert_eq!(second.to_string(), format!("port {port} is taken by something else"));
         drop(first);
         bind(address).unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_accepted_sends_at_once_and_notices_a_dead_peer() {
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        assert!(accepted.nodelay().unwrap());
+        let socket = SockRef::from(&accepted);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(60));
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use pgw_core::control::{ConnectionsPage, FwdStatus, MAX_PAGE};
+use pgw_core::control::{ConnectionsPage, FwdStatus, FwdTraffic, MAX_PAGE};
 use pgw_core::flag::FlagFile;
+use pgw_core::redact::SniLog;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep};
 
 use crate::conn::{End, Known, millis};
+use crate::ledger::Ledger;
 
 /// An idle connection may live so much longer, and the table is not searched more often.
 const GRAIN: Duration = Duration::from_millis(250);
@@ -20,7 +22,7 @@ const GRAIN: Duration = Duration::from_millis(250);
 /// goes and when somebody asks, never while bytes move.
 #[derive(Debug)]
 pub(crate) struct Live {
-    table: Mutex<BTreeMap<u64, Arc<Known>>>,
+    table: Mutex<Table>,
     born: Instant,
     first_id: u64,
     accepted: AtomicU64,
@@ -32,6 +34,13 @@ pub(crate) struct Live {
     next_look: AtomicU64,
     sooner: Notify,
     pub(crate) dns: Questions,
+}
+
+/// Behind one lock: each connection is among the open ones, or in the ledger.
+#[derive(Debug, Default)]
+struct Table {
+    open: BTreeMap<u64, Arc<Known>>,
+    ledger: Ledger,
 }
 
 /// The client's DNS questions since the start.
@@ -73,29 +82,32 @@ impl Live {
     }
 
     pub(crate) fn enter(&self, known: Arc<Known>) {
-        self.table().insert(known.id, known);
+        self.table().open.insert(known.id, known);
     }
 
     pub(crate) fn leave(&self, id: u64) {
-        self.table().remove(&id);
+        let Table { open, ledger } = &mut *self.table();
+        if let Some(ended) = open.remove(&id) {
+            ledger.enter(&ended, open);
+        }
     }
 
     pub(crate) fn open(&self) -> u32 {
-        u32::try_from(self.table().len()).unwrap_or(u32::MAX)
+        u32::try_from(self.table().open.len()).unwrap_or(u32::MAX)
     }
 
     pub(crate) fn get(&self, id: u64) -> Option<Arc<Known>> {
-        self.table().get(&id).cloned()
+        self.table().open.get(&id).cloned()
     }
 
     /// Those that shall end.
     pub(crate) fn told(&self) -> Vec<u64> {
-        self.table().values().filter(|known| known.is_told()).map(|known| known.id).collect()
+        self.table().open.values().filter(|known| known.is_told()).map(|known| known.id).collect()
     }
 
     #[cfg(test)]
     pub(crate) fn asleep(&self) -> usize {
-        self.table().values().filter(|known| known.is_asleep()).count()
+        self.table().open.values().filter(|known| known.is_asleep()).count()
     }
 
     /// Ends one of them; says whether it was open.
@@ -104,13 +116,13 @@ impl Live {
     }
 
     pub(crate) fn end_all(&self, end: End) {
-        self.table().values().for_each(|known| known.tell(end));
+        self.table().open.values().for_each(|known| known.tell(end));
     }
 
     /// Ends what is not allowed any more.
     pub(crate) fn keep_allowed(&self, now: &FlagFile) {
         let table = self.table();
-        table.values().filter(|known| !known.allowed_by(now)).for_each(|known| known.tell(End::Removed));
+        table.open.values().filter(|known| !known.allowed_by(now)).for_each(|known| known.tell(End::Removed));
     }
 
     /// Lets those sleep on which nothing moves, and ends them when it was too long; does not
@@ -147,7 +159,7 @@ impl Live {
     fn look_around(&self) -> Option<u64> {
         let now = self.now();
         let mut next: Option<u64> = None;
-        for known in self.table().values() {
+        for known in self.table().open.values() {
             match known.idle_until() {
                 Some(until) if until <= now => known.tell(End::Idle),
                 Some(until) => {
@@ -166,6 +178,7 @@ impl Live {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let some: Vec<_> = self
             .table()
+            .open
             .range((from, Bound::Unbounded))
             .take(limit + 1)
             .map(|(_, known)| known.clone())
@@ -210,7 +223,24 @@ impl Live {
         }
     }
 
-    fn table(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Known>>> {
+    pub(crate) fn traffic(&self, flag: &FlagFile, names: bool, last: bool) -> FwdTraffic {
+        let Table { open, ledger } = &*self.table();
+        let known = || open.values().map(Arc::as_ref);
+        FwdTraffic {
+            port: flag.port,
+            run: self.first_id,
+            client_id: flag.client.id,
+            revision: flag.revision,
+            draining: *self.draining.borrow(),
+            last,
+            open: u32::try_from(open.len()).unwrap_or(u32::MAX),
+            carried: ledger.carried(known()),
+            // Hidden as soon as the operator wants less to be seen.
+            names: if names && flag.sni_log != SniLog::Off { ledger.names(known()) } else { Vec::new() },
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
         // Nothing in there can be left half done.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }

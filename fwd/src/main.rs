@@ -25,6 +25,7 @@ mod failover;
 mod files;
 mod flagfile;
 mod forwarder;
+mod ledger;
 mod lines;
 mod listener;
 mod live;
@@ -40,7 +41,7 @@ mod succession;
 mod tests;
 
 use asleep::Asleep;
-use control::{Control, Desk};
+use control::{Control, Desk, LastWords};
 use current::Current;
 use dns::Dns;
 use dns::udp::Datagrams;
@@ -136,6 +137,7 @@ async fn serve(
     let (live, service) = (Arc::new(Live::default()), Arc::new(service));
     let current = Current::new(flag, live.clone());
     let experience = Arc::<Experience>::default();
+    let last_words = LastWords::default();
     let desk = Desk {
         flag: current.subscribe(),
         live: live.clone(),
@@ -144,6 +146,7 @@ async fn serve(
         heirs,
         service: service.clone(),
         left_alone: Arc::default(),
+        last_words: last_words.clone(),
     };
     let shared = Arc::new(Shared {
         flag: current.subscribe(),
@@ -164,5 +167,6 @@ async fn serve(
         () = source.watch(&current, &reload) => {}
         () = control.serve(desk) => {}
     }
+    last_words.say().await;
     Ok(())
 }

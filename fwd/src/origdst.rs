@@ -17,7 +17,7 @@ pub(crate) struct Origin {
 }
 
 /// Asks for a connection's origin; tests bring an answer of their own.
-pub(crate) type Lookup = Arc<dyn Fn(&TcpStream) -> io::Result<Origin> + Send + Sync>;
+pub(crate) type Lookup = Arc<dyn Fn(&TcpStream, SocketAddr) -> io::Result<Origin> + Send + Sync>;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Direct {
@@ -29,16 +29,28 @@ pub(crate) enum Direct {
 
 /// Asks the kernel's connection tracking.
 pub(crate) fn kernel() -> Lookup {
-    Arc::new(|stream| match stream.peer_addr()? {
+    Arc::new(|stream, peer| match peer {
         SocketAddr::V4(peer) => Ok(Origin { from: *peer.ip(), to: sockopt::ip_original_dst(stream)? }),
         SocketAddr::V6(_) => Err(io::ErrorKind::Unsupported.into()),
     })
 }
 
-pub(crate) fn origin(lookup: &Lookup, stream: &TcpStream) -> Result<Origin, Direct> {
-    let origin = lookup(stream).map_err(Direct::NoDestination)?;
-    let local = stream.local_addr().map_err(Direct::NoDestination)?;
-    if SocketAddr::V4(origin.to) == local { Err(Direct::Itself) } else { Ok(origin) }
+/// `own`: the port that it was accepted on.
+pub(crate) fn origin(
+    lookup: &Lookup,
+    stream: &TcpStream,
+    peer: SocketAddr,
+    own: u16,
+) -> Result<Origin, Direct> {
+    let origin = lookup(stream, peer).map_err(Direct::NoDestination)?;
+    // Only then can it be this machine's own address as well, which takes one more question.
+    if origin.to.port() == own {
+        let local = stream.local_addr().map_err(Direct::NoDestination)?;
+        if SocketAddr::V4(origin.to) == local {
+            return Err(Direct::Itself);
+        }
+    }
+    Ok(origin)
 }
 
 #[cfg(test)]
@@ -51,9 +63,10 @@ mod tests {
     async fn the_kernel_names_no_destination_but_the_forwarder_for_a_direct_connection() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (accepted, _) = listener.accept().await.unwrap();
+        let (accepted, peer) = listener.accept().await.unwrap();
+        let own = listener.local_addr().unwrap().port();
         // With connection tracking loaded it is `Itself`, without it `NoDestination`.
-        assert!(origin(&kernel(), &accepted).is_err());
+        assert!(origin(&kernel(), &accepted, peer, own).is_err());
     }
 
     #[tokio::test]
@@ -61,12 +74,13 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let itself = listener.local_addr().unwrap().to_string().parse().unwrap();
         let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (accepted, _) = listener.accept().await.unwrap();
+        let (accepted, peer) = listener.accept().await.unwrap();
+        let own = listener.local_addr().unwrap().port();
         let meant = |to: SocketAddrV4| Origin { from: Ipv4Addr::new(192, 0, 2, 9), to };
         let elsewhere = meant("192.0.2.1:443".parse().unwrap());
-        let lookup: Lookup = Arc::new(move |_stream| Ok(elsewhere));
-        assert_eq!(origin(&lookup, &accepted).unwrap(), elsewhere);
-        let lookup: Lookup = Arc::new(move |_stream| Ok(meant(itself)));
-        assert!(matches!(origin(&lookup, &accepted), Err(Direct::Itself)));
+        let lookup: Lookup = Arc::new(move |_stream, _peer| Ok(elsewhere));
+        assert_eq!(origin(&lookup, &accepted, peer, own).unwrap(), elsewhere);
+        let lookup: Lookup = Arc::new(move |_stream, _peer| Ok(meant(itself)));
+        assert!(matches!(origin(&lookup, &accepted, peer, own), Err(Direct::Itself)));
     }
 }

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pgw_core::dial::{Destination, tune};
+use pgw_core::dial::Destination;
 use pgw_core::flag::{FlagFile, FlagUpstream};
 use pgw_core::service::Service;
 use rustix::net::sockopt;
@@ -42,15 +42,16 @@ pub(crate) struct Shared {
 }
 
 /// Judges a connection and starts what serves it; `None` when it is refused. The whole of it
-/// runs in the accept loop: who is refused costs no task.
+/// runs in the accept loop: who is refused costs no task. `own` is the port that it came to.
 pub(crate) fn admit(
     shared: &Arc<Shared>,
     client: TcpStream,
     peer: SocketAddr,
+    own: u16,
 ) -> Option<impl Future<Output = ()> + Send + use<>> {
     let flag = shared.flag.borrow().clone();
     let (most, room) = (flag.limits.max_connections, files::room());
-    let refused = match origdst::origin(&shared.lookup, &client) {
+    let refused = match origdst::origin(&shared.lookup, &client, peer, own) {
         Err(direct) => direct.to_string(),
         Ok(origin) if origin.from != flag.client.ip_cidr.addr() => "not this port's client".to_owned(),
         Ok(_) if shared.live.open() >= most => format!("more than {most} connections"),
@@ -73,8 +74,6 @@ fn serve(
     original: SocketAddrV4,
 ) -> impl Future<Output = ()> + Send {
     async move {
-        // An option that cannot be set is no reason to refuse: the relay works without it.
-        let _tuned = tune(&client);
         if original.port() == dns::PORT {
             let end = Box::pin(dns::tcp::serve(&shared, &conn, &mut client)).await;
             return conn.over(end);

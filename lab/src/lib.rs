@@ -28,6 +28,7 @@ pub mod raw;
 pub mod relay;
 pub mod rest;
 pub mod sandbox;
+pub mod stream;
 pub mod upstream;
 pub mod vigil;
 

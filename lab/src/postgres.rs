@@ -46,10 +46,15 @@ pub struct Database<'a> {
 impl Postgres {
     /// Answers when it takes connections.
     pub fn start() -> Result<Self> {
+        Self::start_in(&std::env::temp_dir())
+    }
+
+    /// In a directory of its own below this one.
+    pub fn start_in(below: &Path) -> Result<Self> {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let programs = programs()?;
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        let directory = std::env::temp_dir().join(format!("pgw-postgres-{}-{number}", std::process::id()));
+        let directory = below.join(format!("pgw-postgres-{}-{number}", std::process::id()));
         fs::create_dir(&directory).with_context(|| format!("{} cannot be made", directory.display()))?;
         if geteuid().is_root() {
             chown(&directory, Some(NOBODY), Some(NOBODY))?;
@@ -157,6 +162,15 @@ impl Drop for Postgres {
 impl Database<'_> {
     pub fn url(&self) -> String {
         format!("postgres://pgw@localhost/{}?host={}", self.name, self.server.directory.display())
+    }
+}
+
+impl Database<'_> {
+    /// Its address; it goes with its server.
+    pub fn keep(self) -> String {
+        let url = self.url();
+        std::mem::forget(self);
+        url
     }
 }
 

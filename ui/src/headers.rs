@@ -32,8 +32,11 @@ img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 const DATA_POLICY: &str =
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox";
 
+/// The services are told for whom it is asked, and as what this program was: by that they know
+/// from which page a browser asks.
 pub(crate) fn for_upstream(mut headers: HeaderMap, peer: IpAddr) -> HeaderMap {
     remove_hop_by_hop(&mut headers);
+    let asked_as = headers.get(header::HOST).cloned();
     let theirs: Vec<HeaderName> =
         headers.keys().filter(|name| name.as_str().starts_with("x-forwarded-")).cloned().collect();
     for name in theirs {
@@ -44,6 +47,9 @@ pub(crate) fn for_upstream(mut headers: HeaderMap, peer: IpAddr) -> HeaderMap {
     }
     if let Ok(peer) = HeaderValue::try_from(peer.to_canonical().to_string()) {
         headers.insert("x-forwarded-for", peer);
+    }
+    if let Some(host) = asked_as {
+        headers.insert("x-forwarded-host", host);
     }
     headers
 }
@@ -124,7 +130,7 @@ mod tests {
             ("upgrade", "websocket"),
             ("proxy-authorization", "Basic x"),
             ("transfer-encoding", "chunked"),
-            ("host", "evil.example"),
+            ("host", "gw.lan:8081"),
             ("expect", "100-continue"),
             ("forwarded", "for=1.2.3.4"),
             ("x-forwarded-for", "1.2.3.4"),
@@ -140,6 +146,7 @@ mod tests {
             ("if-match", "\"1\""),
             ("content-length", "3"),
             ("x-forwarded-for", "192.168.2.3"),
+            ("x-forwarded-host", "gw.lan:8081"),
         ]);
         assert_eq!(for_upstream(incoming, "::ffff:192.168.2.3".parse().unwrap()), want);
     }

@@ -10,6 +10,7 @@ use axum::extract::Request;
 use axum::http::header;
 use axum::routing::{any, get};
 use axum::{Json, Router};
+use pgw_core::hosts::AllowedHosts;
 use pgw_core::log::LogLevels;
 use pgw_core::settings::UiSettings;
 use serde_json::{Value, json};
@@ -48,6 +49,7 @@ pub(crate) async fn ui(api: SocketAddr, agent: SocketAddr) -> SocketAddr {
         listen: ([127, 0, 0, 1], 0).into(),
         api_url: format!("http://{api}"),
         agent_url: format!("http://{agent}"),
+        allowed_hosts: AllowedHosts::parse_list("h"),
         log: LogLevels::default(),
     };
     run(crate::app::router(&settings).unwrap()).await

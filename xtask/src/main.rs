@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "running programs is what it is for")]
 #![expect(clippy::print_stdout, reason = "it talks to the person who called it")]
 
+mod contract;
 mod deb;
 mod fuzz;
 #[cfg(test)]
@@ -9,6 +10,8 @@ mod guarantees;
 mod install;
 mod rootfs;
 mod run;
+mod tools;
+mod web;
 
 use std::process::ExitCode;
 
@@ -26,12 +29,16 @@ cargo xtask <command>
            is killed, frozen, flushed and filled at random, and nothing may leak; a seed repeats a run
   fuzz     [target] [seconds]: hostile bytes for the readers of such, all or one of them, for a
            minute each or for as long as it is told
+  contract schemathesis (from PyPI) asks a pgw-api of its own thousands of right and wrong things, and no
+           answer may be one of which the API's description does not tell; about a minute
   check    the minute before a commit: format, lints, unit tests
-  golden   rewrites the golden rulesets and shows what changed
+  golden   rewrites the golden rulesets and the API's description for the pages, and shows what changed
+  web      builds the pages of pgw-ui into target/web, where `cargo build` takes them from
   bench    fwd: measures the forwarder beside its peers on a quiet machine, about a quarter of an
            hour, and writes docs/bench/fwd.{md,json,svg}. --repeat N, --only <word>, --quick: what
            is not the whole of it goes to target/bench/ instead
            agent: the same for the agent's rules, at 1 to 10,000 clients; about five minutes
+           api: the same for the control plane with 1,000 devices; about ten minutes
   deb      [--arch arm64]: builds the Debian package, target/deb/pgw_<version>_<architecture>.deb,
            and shows it to lintian
 ";
@@ -57,7 +64,7 @@ const DATABASE: &[Package] =
     &[Package { name: "postgresql", why: "the store's tests run on PostgreSQL as well" }];
 
 /// The lab's programs that a bench needs as well.
-const BENCH: &[&str] = &["iproute2", "nftables"];
+const BENCH: &[&str] = &["iproute2", "nftables", "openssl", "curl", "microsocks"];
 
 const DISTANCE: Package =
     Package { name: "iptables", why: "a bench's distance: packets that wait in a queue" };
@@ -76,7 +83,10 @@ fn main() -> ExitCode {
         ["test"] => test(),
         ["check"] => check(),
         ["golden"] => golden(),
+        ["web"] => web::build(),
         ["fuzz", rest @ ..] => fuzz(rest),
+        ["contract"] => build().and_then(|()| contract::run()),
+        [contract::INSIDE] => contract::inside(),
         ["matrix", rest @ ..] => matrix(rest),
         ["bench", rest @ ..] => bench(rest),
         ["deb", rest @ ..] => deb::run(rest),
@@ -110,11 +120,14 @@ fn matrix(rest: &[&str]) -> Result<(), Failed> {
 fn test() -> Result<(), Failed> {
     install::missing(LAB.iter().chain(DATABASE))?;
     install::missing(fuzz::COMPILER)?;
+    web::test()?;
+    tools::PROMTOOL.fetch()?;
     format_and_lints()?;
     one_crypto_provider()?;
     build()?;
     deb::for_tests()?;
     rootfs::make()?;
+    contract::run()?;
     step("tests: unit and end to end", || cargo(&["test", "--workspace", "--no-fail-fast"]))?;
     fuzz::run(None, fuzz::SHORT)
 }
@@ -137,6 +150,7 @@ fn fuzz(rest: &[&str]) -> Result<(), Failed> {
 
 fn check() -> Result<(), Failed> {
     install::missing(DATABASE)?;
+    web::test()?;
     format_and_lints()?;
     step("unit tests", || cargo(&["test", "--workspace", "--exclude", "pgw-lab"]))
 }
@@ -144,10 +158,13 @@ fn check() -> Result<(), Failed> {
 fn golden() -> Result<(), Failed> {
     // The whole workspace even here: with one crate alone, cargo would choose other features for
     // the dependencies and build them a second time.
-    step("golden rulesets", || {
+    step("goldens", || {
         run::with_env(&["test", "--workspace", "--lib", "golden"], &[("PGW_GOLDEN", "write")])
     })?;
-    run::foreground("git".as_ref(), &["--no-pager", "diff", "--stat", "-p", "--", "agent/tests/golden"])
+    run::foreground(
+        "git".as_ref(),
+        &["--no-pager", "diff", "--stat", "-p", "--", "agent/tests/golden", "ui/web/openapi.json"],
+    )
 }
 
 fn bench(rest: &[&str]) -> Result<(), Failed> {
@@ -159,12 +176,26 @@ fn bench(rest: &[&str]) -> Result<(), Failed> {
         }
     }
     step("build what is measured", || {
-        cargo(&["build", "--release", "-p", "pgw-fwd", "-p", "pgw-agent", "-p", "pgw-lab"])
+        cargo(&[
+            "build",
+            "--release",
+            "-p",
+            "pgw-api",
+            "-p",
+            "pgw-fwd",
+            "-p",
+            "pgw-agent",
+            "-p",
+            "pgw-ui",
+            "-p",
+            "pgw-lab",
+        ])
     })?;
     Err(run::instead(&run::built_to_ship("pgw-lab")?, &[&["bench"], rest].concat()))
 }
 
 fn build() -> Result<(), Failed> {
+    web::build()?;
     step("build", || cargo(&["build", "--workspace"]))
 }
 

@@ -16,11 +16,13 @@ const LONGEST: Duration = Duration::from_secs(5);
 pub(crate) struct Episode {
     spent: Duration,
     at: Instant,
+    /// Since it began; 0 once its end has been told.
+    repairs: u64,
 }
 
 impl Default for Episode {
     fn default() -> Self {
-        Self { spent: Duration::ZERO, at: Instant::now() }
+        Self { spent: Duration::ZERO, at: Instant::now(), repairs: 0 }
     }
 }
 
@@ -28,12 +30,23 @@ impl Episode {
     /// Answers whether it is the first one in a while.
     pub(crate) fn repaired(&mut self, now: Instant) -> bool {
         let first = self.is_over(now);
+        self.repairs = if first { 1 } else { self.repairs.saturating_add(1) };
         self.spent = self.spent(now) + COST;
         self.at = now;
         first
     }
 
-    pub(crate) fn is_over(&self, now: Instant) -> bool {
+    /// Once, when nobody has done anything for a while: how often it had to be made right.
+    pub(crate) fn ended(&mut self, now: Instant) -> Option<u64> {
+        let over = self.repairs > 0 && self.is_over(now);
+        over.then(|| std::mem::take(&mut self.repairs))
+    }
+
+    pub(crate) fn repairs(&self) -> u64 {
+        self.repairs
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
         self.spent(now) == Duration::ZERO
     }
 
@@ -92,10 +105,12 @@ mod tests {
 
     #[test]
     fn when_it_is_calm_for_a_while_all_is_forgiven() {
-        let (_, mut episode) = fight(Duration::from_secs(60));
+        let (repairs, mut episode) = fight(Duration::from_secs(60));
+        assert_eq!(episode.ended(episode.at), None);
         let later = episode.at + Duration::from_secs(15);
         assert!(episode.is_over(later) && !episode.is_fight(later));
+        assert_eq!((episode.ended(later), episode.ended(later)), (Some(repairs.into()), None));
         assert!(episode.repaired(later));
-        assert_eq!(episode.rest_until(), later);
+        assert_eq!((episode.rest_until(), episode.repairs()), (later, 1));
     }
 }

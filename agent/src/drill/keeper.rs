@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pgw_core::drill::{Drill, Outcome};
+use pgw_core::news::What;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +33,7 @@ impl Keeper {
             drill.proven_closed_at = drill.proven_closed_at.or(status.drill.proven_closed_at);
             std::mem::replace(&mut status.drill, drill.clone())
         });
+        self.status.chronicle().tell(What::Drill(drill.clone()));
         let (detail, took_ms) = (&drill.detail, drill.took_ms);
         // A leak every time; the rest when it is news.
         let news = (before.outcome, &before.detail) != (drill.outcome, detail);

@@ -4,14 +4,18 @@ mod auth;
 mod problem;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::extract::{Request, State};
-use axum::http::header;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{MatchedPath, Query, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use pgw_core::news::News;
+use serde::Deserialize;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::drill::Keeper;
 use crate::neighbours::Neighbours;
@@ -31,11 +35,24 @@ pub struct Agent {
     pub neighbours: Arc<dyn Neighbours>,
 }
 
+/// Less than pgw-ui waits for an answer.
+const LONGEST_WAIT: Duration = Duration::from_secs(25);
+
+#[derive(Deserialize)]
+struct Asked {
+    run: Option<Uuid>,
+    #[serde(default)]
+    after: u64,
+    #[serde(default)]
+    wait: u64,
+}
+
 pub fn router(agent: Arc<Agent>) -> Router {
     let guarded = Router::new()
         .route("/agent/reconcile", post(reconcile))
         .route("/agent/drill", post(drill))
         .route("/agent/status", get(status))
+        .route("/agent/events", get(events))
         .route("/agent/ruleset", get(ruleset))
         .route("/agent/neighbours", get(neighbours))
         .method_not_allowed_fallback(method_not_allowed)
@@ -49,8 +66,8 @@ pub fn router(agent: Arc<Agent>) -> Router {
 }
 
 async fn guard(State(agent): State<Arc<Agent>>, request: Request, next: Next) -> Response {
-    let bearer = request.headers().get(header::AUTHORIZATION);
-    match agent.auth.admit(bearer, request.method()).await {
+    let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    match agent.auth.admit(request.headers(), request.method(), path).await {
         Ok(()) => next.run(request).await,
         Err(refusal) => Problem::from(refusal).into_response(),
     }
@@ -76,6 +93,16 @@ async fn drill(State(agent): State<Arc<Agent>>) -> Response {
 
 async fn status(State(agent): State<Arc<Agent>>) -> Response {
     Json(agent.status.now()).into_response()
+}
+
+/// What happened after `after` in the run `run`; without anything, it waits as many seconds.
+async fn events(
+    State(agent): State<Arc<Agent>>,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Json<News>, Problem> {
+    let Query(Asked { run, after, wait }) = asked.map_err(|rejection| Problem::not_understood(&rejection))?;
+    let wait = Duration::from_secs(wait).min(LONGEST_WAIT);
+    Ok(Json(agent.status.chronicle().after(run, after, wait).await))
 }
 
 async fn ruleset(State(agent): State<Arc<Agent>>) -> Result<String, Problem> {

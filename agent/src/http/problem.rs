@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use axum::Json;
+use axum::extract::rejection::QueryRejection;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -39,6 +40,10 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "neighbours_unreadable", detail)
     }
 
+    pub(super) fn not_understood(rejection: &QueryRejection) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "validation_failed", rejection.body_text())
+    }
+
     fn new(status: StatusCode, code: &'static str, detail: impl ToString) -> Self {
         Self { status, code, detail: detail.to_string().into() }
     }
@@ -48,7 +53,8 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let (status, code) = match &refusal {
             Refusal::Unknown => (StatusCode::UNAUTHORIZED, "unauthorized"),
-            Refusal::ReadsOnly => (StatusCode::FORBIDDEN, "forbidden"),
+            Refusal::Needs(_) => (StatusCode::FORBIDDEN, "forbidden"),
+            Refusal::Foreign => (StatusCode::FORBIDDEN, "foreign_origin"),
             Refusal::CannotTell(_) => (StatusCode::SERVICE_UNAVAILABLE, "api_unreachable"),
         };
         Self::new(status, code, refusal)

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::*;
-use crate::api::{ActiveSource, ApiError, Role, Voucher, internal_token_file};
+use crate::api::{ActiveSource, ApiError, Given, Role, Voucher, internal_token_file};
 use crate::drill::{Ground, KernelGround, Range};
 use crate::neighbours::{Neighbour, State};
 use crate::nft::fake::FakeKernel;
@@ -27,7 +27,9 @@ use crate::testing::{active, machine, policy};
 const ADMIN: &str = "the-admin-token-of-the-environment";
 const INTERNAL: &str = "the-internal-token";
 
-/// Knows the tokens `alice` (admin) and `victor` (viewer).
+const SESSION: &str = "0123456789012345678901234567890123456789012";
+
+/// Knows the tokens `alice` (admin), `olga` (operator) and `victor` (viewer), and one admin's session.
 struct FakeApi {
     set: Mutex<Result<ActiveSet, ApiError>>,
     up: bool,
@@ -43,13 +45,14 @@ impl ActiveSource for FakeApi {
 
 #[async_trait]
 impl Voucher for FakeApi {
-    async fn role_of(&self, token: &str) -> Result<Option<Role>, ApiError> {
+    async fn role_of(&self, given: Given<'_>) -> Result<Option<Role>, ApiError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
-        match token {
+        match given {
             _ if !self.up => Err(unreachable()),
-            "alice" => Ok(Some(Role::Admin)),
-            "victor" => Ok(Some(Role::Viewer)),
-            _ => Ok(None),
+            Given::Token("alice") | Given::Session(SESSION) => Ok(Some(Role::Admin)),
+            Given::Token("olga") => Ok(Some(Role::Operator)),
+            Given::Token("victor") => Ok(Some(Role::Viewer)),
+            Given::Token(_) | Given::Session(_) => Ok(None),
         }
     }
 }
@@ -112,9 +115,15 @@ impl House {
     }
 
     async fn call(&self, method: &str, path: &str, token: &str) -> Told {
+        let bearer = format!("Bearer {token}");
+        let given = [("authorization", bearer.as_str())];
+        self.call_with(method, path, if token.is_empty() { &[] } else { &given }).await
+    }
+
+    async fn call_with(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Told {
         let mut request = Request::builder().method(method).uri(path);
-        if !token.is_empty() {
-            request = request.header("authorization", format!("Bearer {token}"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         let request = request.body(Body::empty()).unwrap();
         let response = self.router.clone().oneshot(request).await.unwrap();
@@ -173,6 +182,7 @@ async fn who_may_do_what() {
         (INTERNAL, 200, 200),
         (ADMIN, 200, 200),
         ("alice", 200, 200),
+        ("olga", 200, 403),
         ("victor", 200, 403),
         ("mallory", 401, 401),
         ("", 401, 401),
@@ -186,6 +196,35 @@ async fn who_may_do_what() {
     told.is_problem(401, "unauthorized");
     assert!(told.challenge.is_some_and(|challenge| challenge.starts_with("Bearer")));
     house.call("POST", "/agent/reconcile", "victor").await.is_problem(403, "forbidden");
+}
+
+#[tokio::test]
+async fn a_session_is_vouched_for_like_a_token_and_writes_from_a_page_of_ours_only() {
+    let house = House::new(true);
+    let cookie = format!("pgw_session={SESSION}");
+    let cookie = ("cookie", cookie.as_str());
+    assert_eq!(house.call_with("GET", "/agent/status", &[cookie]).await.status, StatusCode::OK);
+    let unknown = format!("pgw_session={}", SESSION.replace('0', "x"));
+    house.call_with("GET", "/agent/status", &[("cookie", &unknown)]).await.is_problem(401, "unauthorized");
+    // What a session is called opens nothing as a token, nor the other way round.
+    house.call("GET", "/agent/status", SESSION).await.is_problem(401, "unauthorized");
+    let wrong = [cookie, ("authorization", "Bearer mallory")];
+    house.call_with("GET", "/agent/status", &wrong).await.is_problem(401, "unauthorized");
+
+    let host = ("x-forwarded-host", "gw.lan:8081");
+    for (page, ours) in [
+        (vec![host, ("origin", "http://gw.lan:8081")], true),
+        (vec![("sec-fetch-site", "same-origin")], true),
+        (vec![host, ("origin", "http://gw.lan:3000")], false),
+        (vec![host], false),
+    ] {
+        let told = house.call_with("POST", "/agent/reconcile", &[&[cookie], page.as_slice()].concat()).await;
+        if ours {
+            assert_eq!(told.status, StatusCode::OK, "{page:?}");
+        } else {
+            told.is_problem(403, "foreign_origin");
+        }
+    }
 }
 
 #[tokio::test]
@@ -253,8 +292,9 @@ async fn health_is_for_everybody_and_all_else_is_a_problem() {
 }
 
 #[tokio::test]
-async fn a_drill_is_answered_with_what_it_found_and_is_for_admins() {
+async fn a_drill_is_answered_with_what_it_found_and_is_not_for_viewers() {
     let house = House::new(true);
+    assert_eq!(house.call("POST", "/agent/drill", "olga").await.status, 200);
     assert_eq!(house.call("POST", "/agent/drill", "victor").await.status, 403);
     // No rules are there yet.
     let told = house.call("POST", "/agent/drill", INTERNAL).await;
@@ -271,4 +311,21 @@ async fn a_drill_is_answered_with_what_it_found_and_is_for_admins() {
     };
     let _turn = range.turn().unwrap();
     house.call("POST", "/agent/drill", INTERNAL).await.is_problem(409, "drill_not_begun");
+}
+
+#[tokio::test]
+async fn what_happened_is_told_to_who_may_read_from_where_they_left_off() {
+    let house = House::new(true);
+    let first = house.call("GET", "/agent/events?wait=20", "victor").await;
+    let first: News = serde_json::from_str(&first.body).unwrap();
+    assert_eq!((first.last, first.items.len()), (0, 0), "a stranger is not kept waiting");
+    house.call("POST", "/agent/drill", INTERNAL).await;
+    let path = format!("/agent/events?run={}&after=0&wait=20", first.run);
+    let news: News = serde_json::from_str(&house.call("GET", &path, "victor").await.body).unwrap();
+    assert!(matches!(&news.items[..], [item] if item.number == 1), "{news:?}");
+    let path = format!("/agent/events?run={}&after=1", first.run);
+    let news: News = serde_json::from_str(&house.call("GET", &path, "victor").await.body).unwrap();
+    assert_eq!((news.last, news.items.len()), (1, 0));
+    house.call("GET", "/agent/events", "").await.is_problem(401, "unauthorized");
+    house.call("GET", "/agent/events?after=x", ADMIN).await.is_problem(400, "validation_failed");
 }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use pgw_core::news::{Episode, Phase, What};
 use tokio::time::Instant;
 
 use super::{ReconcileError, Reconciler};
@@ -50,7 +51,18 @@ impl Reconciler {
 
     pub(super) fn healed_after(&self, took: Duration) {
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        self.status.change(|status| status.drift.healed_ms = Some(took_ms));
+        let by = self.status.change(|status| {
+            status.drift.healed_ms = Some(took_ms);
+            status.drift.last_by.clone()
+        });
+        // The first one only: in a fight there is one every second.
+        if self.episode.repairs() == 1 {
+            self.tell(Phase::Healed, by, 1, Some(took_ms));
+        }
+    }
+
+    fn tell(&self, phase: Phase, by: Option<String>, repairs: u64, healed_ms: Option<u64>) {
+        self.status.chronicle().tell(What::Drift(Episode { phase, by, repairs, healed_ms }));
     }
 
     /// Counts, and says so when it is news.
@@ -68,6 +80,12 @@ impl Reconciler {
             drift.fighting |= fight;
             begins
         });
+        let repairs = self.episode.repairs();
+        for (news, phase) in [(first, Phase::Began), (fight_begins, Phase::Fighting)] {
+            if news {
+                self.tell(phase, by.map(str::to_owned), repairs, None);
+            }
+        }
         let by = by.unwrap_or("unknown");
         if first {
             tracing::warn!(by, "somebody else changed pgw's tables; they are made right again");
@@ -82,13 +100,13 @@ impl Reconciler {
     }
 
     pub(super) fn calm(&mut self) {
-        if self.episode.is_over(Instant::now()) {
-            let was = self
-                .status
-                .change(|status| std::mem::take(&mut status.drift.fighting).then_some(status.drift.count));
-            if let Some(repairs) = was {
-                tracing::info!(repairs, "nobody changes pgw's tables any more");
-            }
+        let Some(repairs) = self.episode.ended(Instant::now()) else { return };
+        let (fought, by) = self
+            .status
+            .change(|status| (std::mem::take(&mut status.drift.fighting), status.drift.last_by.clone()));
+        self.tell(Phase::Over, by, repairs, None);
+        if fought {
+            tracing::info!(repairs, "nobody changes pgw's tables any more");
         }
     }
 }

@@ -8,13 +8,17 @@ use pgw_core::drill::Drill;
 use pgw_core::settings::AgentSettings;
 
 use super::ReconcileError;
+use crate::chronicle::Chronicle;
 
 #[derive(Debug, Clone)]
-pub struct Status(Arc<Mutex<AgentStatus>>);
+pub struct Status {
+    now: Arc<Mutex<AgentStatus>>,
+    chronicle: Chronicle,
+}
 
 impl Status {
     pub fn new(settings: &AgentSettings) -> Self {
-        Self(Arc::new(Mutex::new(AgentStatus {
+        let now = AgentStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             generation: None,
             clients: 0,
@@ -26,7 +30,13 @@ impl Status {
             warnings: Vec::new(),
             drift: Drift::default(),
             drill: Drill::default(),
-        })))
+        };
+        Self { now: Arc::new(Mutex::new(now)), chronicle: Chronicle::default() }
+    }
+
+    /// What happened of late, for whoever waits for it.
+    pub fn chronicle(&self) -> &Chronicle {
+        &self.chronicle
     }
 
     pub fn now(&self) -> AgentStatus {
@@ -34,7 +44,7 @@ impl Status {
     }
 
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut AgentStatus) -> T) -> T {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        change(&mut self.now.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Answers whether the last one failed.

@@ -47,6 +47,7 @@ impl Activator {
             tracing::warn!(port, client, error = %error, "the forwarder does not stop");
             return Ok(turn.lacking(error.to_string()));
         }
+        self.told.stopped(port, Some(&plan.client), "nothing is open for its device");
         if shut.is_err() {
             written = self.judge(plan, closed, None).await.written;
         }
@@ -97,7 +98,10 @@ impl Activator {
         // Whatever comes of it: nobody's forwarder is of no use to anybody.
         let _agent_or_not = self.reconciled(turn).await?;
         match self.stop_forwarder(port).await {
-            Ok(()) => Ok(Settled::Yes),
+            Ok(()) => {
+                self.told.stopped(port, None, "it belongs to no client");
+                Ok(Settled::Yes)
+            }
             Err(error) => {
                 tracing::warn!(port, error = %error, "a forwarder that belongs to nobody does not stop");
                 Ok(Settled::No(error.to_string()))

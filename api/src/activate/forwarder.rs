@@ -73,6 +73,7 @@ impl Activator {
             Ok(()) => {
                 let mappings = flag.upstreams.iter().map(|upstream| upstream.mapping_id).collect();
                 self.board.forwarder_ready(port, mappings);
+                self.told.adopted(port);
             }
             Err(error) => tracing::warn!(port, error = %error, "a running forwarder could not be adopted"),
         }
@@ -100,6 +101,7 @@ impl Activator {
         let revision = self.flags.write(self.flag(plan, port, wanted)).await?;
         if !self.board.forwarder_known(port) {
             self.units.start(port).await?;
+            self.told.started(port, &plan.client);
         }
         self.until_loaded(port, revision).await
     }

@@ -9,6 +9,7 @@ mod forwarder;
 mod judge;
 mod open;
 mod ports;
+mod told;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::store::{ClientPlan, Route, Store};
 use crate::units::Units;
 pub use judge::facts;
 pub use ports::Ports;
+pub use told::Told;
 
 pub struct Activator {
     pub store: Arc<dyn Store>,
@@ -34,6 +36,7 @@ pub struct Activator {
     pub units: Arc<dyn Units>,
     pub agent: AgentClient,
     pub ports: Ports,
+    pub told: Told,
     pub run_dir: PathBuf,
     pub sni_log: SniLog,
     /// None: the gateway's own resolver answers.
@@ -82,6 +85,7 @@ impl Activator {
         turn: &mut Turn,
     ) -> Result<Brought, Unfinished> {
         if self.forwarder_died(port).await {
+            self.told.died(port, &plan.client);
             let routes: Vec<&Route> = plan.routes.iter().filter(|route| !route.going).collect();
             self.judge(&plan, &routes, Some("it has stopped and is being started again")).await;
             plan.routes = self.store.plan(plan.client.id).await?.map(|plan| plan.routes).unwrap_or_default();

@@ -21,7 +21,10 @@ impl Activator {
         let start = Instant::now();
         let trouble = match self.start_forwarder(plan, port, wanted).await {
             Ok(()) => {
-                self.board.forwarder_ready(port, wanted.iter().map(|route| route.mapping.id).collect());
+                let loaded = wanted.iter().map(|route| route.mapping.id).collect();
+                if self.board.forwarder_ready(port, loaded) {
+                    self.told.ready(port, &plan.client);
+                }
                 None
             }
             Err(error) => {
@@ -72,7 +75,10 @@ impl Activator {
             return true;
         }
         match self.stop_forwarder(port).await {
-            Ok(()) => true,
+            Ok(()) => {
+                self.told.stopped(port, Some(&plan.client), "it did not let go of a closed upstream");
+                true
+            }
             Err(error) => {
                 tracing::warn!(port, client = %plan.client.name, error = %error, "the forwarder keeps a closed upstream");
                 false

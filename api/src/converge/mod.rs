@@ -56,6 +56,7 @@ enum Command {
     Client(ClientId, Option<oneshot::Sender<Settled>>),
     Proxy(ProxyId),
     Port(u16),
+    Everything,
     /// This run waits, and has for so long that nobody should wait with it.
     Waits {
         subject: Subject,
@@ -96,6 +97,11 @@ impl Converger {
     /// Whoever has this port: its forwarder died or came back.
     pub fn wake_port(&self, port: u16) {
         self.send(Command::Port(port));
+    }
+
+    /// What the database says may be another thing for anybody.
+    pub fn wake_all(&self) {
+        self.send(Command::Everything);
     }
 
     /// Answers when a run that began after this call has ended, or waits for somebody who does

@@ -56,21 +56,24 @@ impl ConvergeTask {
     async fn take(&mut self, first: Command) {
         let mut proxies = BTreeSet::new();
         let mut ports = BTreeSet::new();
+        let mut everything = false;
         let mut next = Some(first);
         while let Some(command) = next {
             match command {
                 Command::Client(id, waiter) => self.turns.touch(Subject::Client(id), waiter),
                 Command::Proxy(id) => drop(proxies.insert(id)),
                 Command::Port(port) => drop(ports.insert(port)),
+                Command::Everything => everything = true,
                 Command::Waits { subject, run, so_far } => self.turns.waits(subject, run, &so_far),
             }
             next = self.commands.try_recv().ok();
         }
-        if proxies.is_empty() && ports.is_empty() {
+        if proxies.is_empty() && ports.is_empty() && !everything {
             return;
         }
         let concerned = |plan: &ClientPlan| {
-            plan.port.is_some_and(|port| ports.contains(&port))
+            everything
+                || plan.port.is_some_and(|port| ports.contains(&port))
                 || plan.routes.iter().any(|route| proxies.contains(&route.proxy.id))
         };
         for plan in self.plans().await.unwrap_or_default().iter().filter(|plan| concerned(plan)) {

@@ -34,6 +34,7 @@ pub(super) enum Command {
     /// New, or dialled in another way.
     Changed(ProxyId, oneshot::Sender<()>),
     CheckSoon(ProxyId),
+    Meet(ProxyId),
     Suspect(ProxyId, Suspicion),
     CheckNow(ProxyId, Waiter),
 }
@@ -57,6 +58,11 @@ impl HealthChecks {
     /// Without waiting for what it finds.
     pub fn check_soon(&self, proxy: ProxyId) {
         self.send(Command::CheckSoon(proxy));
+    }
+
+    /// It may be new; if it is known, nothing follows.
+    pub fn meet(&self, proxy: ProxyId) {
+        self.send(Command::Meet(proxy));
     }
 
     /// Has it checked at once, within reason. Only a check takes it down.

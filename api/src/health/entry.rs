@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::checks::Waiter;
 use super::probe::{Answered, NotAnswered};
+use crate::store::ProxyDial;
 
 /// How soon an upstream that just failed is asked again.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
@@ -29,19 +30,30 @@ pub(super) struct Entry {
     /// It failed elsewhere while a check was running, which may have begun before.
     doubted: bool,
     pub(super) waiting: Vec<Waiter>,
+    /// How it was dialled last: while the database is away it is checked all the same.
+    pub(super) dial: Option<ProxyDial>,
 }
 
 impl Entry {
     pub(super) fn new(gate: Gate) -> Self {
-        let (due, waiting) = (Instant::now(), Vec::new());
-        Self { gate, epoch: 0, due, running: false, again: false, suspected: None, doubted: false, waiting }
+        Self {
+            gate,
+            epoch: 0,
+            due: Instant::now(),
+            running: false,
+            again: false,
+            suspected: None,
+            doubted: false,
+            waiting: Vec::new(),
+            dial: None,
+        }
     }
 
     /// Nothing that was known of it counts any more; a check that is under way goes on, in vain.
     pub(super) fn forget(&mut self, gate: Gate) {
         self.gate = gate;
         self.epoch += 1;
-        (self.suspected, self.doubted) = (None, false);
+        (self.suspected, self.doubted, self.dial) = (None, false, None);
         self.again = self.running;
         self.due = Instant::now();
     }

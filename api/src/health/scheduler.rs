@@ -23,12 +23,15 @@ use crate::store::{ProxyDial, Store, StoreError};
 const AT_ONCE: usize = 64;
 
 pub type OnChange = Box<dyn Fn(ProxyId) + Send + Sync>;
+pub type OnCheck = Box<dyn Fn(ProxyId, &Health) + Send + Sync>;
 
 pub struct Scheduler {
     store: Arc<dyn Store>,
     board: Arc<Board>,
     /// Told whenever a proxy's status, or the reason for it, is another than before.
     on_change: OnChange,
+    /// Told of every check that said something about its upstream.
+    on_check: OnCheck,
     probe: Arc<dyn Probe>,
     interval: Duration,
     thresholds: Thresholds,
@@ -59,6 +62,7 @@ impl Scheduler {
         store: Arc<dyn Store>,
         board: Arc<Board>,
         on_change: OnChange,
+        on_check: OnCheck,
         probe: Arc<dyn Probe>,
         interval: Duration,
         thresholds: Thresholds,
@@ -68,6 +72,7 @@ impl Scheduler {
             store,
             board,
             on_change,
+            on_check,
             probe,
             interval,
             thresholds,
@@ -84,9 +89,11 @@ impl Scheduler {
     /// Goes on from the health that the database remembers, so that a restart closes nobody;
     /// everything is checked at once all the same.
     pub async fn load(&mut self) -> Result<(), StoreError> {
-        for ProxyDial { id, health, .. } in self.store.upstreams().await? {
-            let entry = Entry::new(Gate::resume(self.thresholds, health.status));
-            self.board.set_health(id, health);
+        for dial in self.store.upstreams().await? {
+            let mut entry = Entry::new(Gate::resume(self.thresholds, dial.health.status));
+            let id = dial.id;
+            self.board.set_health(id, dial.health.clone());
+            entry.dial = Some(dial);
             self.proxies.insert(id, entry);
         }
         Ok(())
@@ -143,6 +150,7 @@ impl Scheduler {
                     entry.due = Instant::now();
                 }
             }
+            Command::Meet(id) => drop(self.proxies.entry(id).or_insert_with(fresh)),
             Command::Suspect(id, suspicion) => self.suspect(id, suspicion),
             Command::CheckNow(id, waiter) => {
                 let entry = self.proxies.entry(id).or_insert_with(fresh);
@@ -182,8 +190,13 @@ impl Scheduler {
             let (id, epoch) = (*id, entry.epoch);
             let (store, probe) = (self.store.clone(), self.probe.clone());
             let asked_for = !entry.waiting.is_empty();
+            let last = entry.dial.clone();
             let task = self.checks.spawn(async move {
-                let outcome = match store.upstream(id).await {
+                let dial = match (store.upstream(id).await, last) {
+                    (Err(StoreError::Unavailable { .. }), Some(last)) => Ok(last),
+                    (read, _) => read,
+                };
+                let outcome = match dial {
                     Ok(dial) if dial.enabled || asked_for => {
                         let answer = probe.check(&dial.upstream).await;
                         Ok(Some(Found { dial, answer }))
@@ -219,7 +232,10 @@ impl Scheduler {
             Ok(Some(Found { answer: Err(NotAnswered { kind: CheckFailure::Gateway, detail }), .. })) => {
                 self.not_checked(id, &detail);
             }
-            Ok(Some(found)) => self.judge(&found.dial, found.answer),
+            Ok(Some(found)) => {
+                entry.dial = Some(found.dial.clone());
+                self.judge(&found.dial, found.answer);
+            }
             // Somebody may have asked for a check of it meanwhile.
             Ok(None) if entry.waiting.is_empty() => entry.due = Instant::now() + self.interval,
             Ok(None) => entry.due = Instant::now(),
@@ -258,6 +274,7 @@ impl Scheduler {
         let health = entry.judge(answer, &before, self.interval);
         let waiting = std::mem::take(&mut entry.waiting);
         self.board.set_health(id, health.clone());
+        (self.on_check)(id, &health);
         let changed = health.status != before.status;
         if changed || health.error != before.error {
             let (proxy, from, to) = (&dial.upstream.name, before.status, health.status);

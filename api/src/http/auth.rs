@@ -8,14 +8,17 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use jiff::Timestamp;
+use pgw_core::browser::Whence;
+use pgw_core::ids::TokenId;
 use pgw_core::redact::Secret;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::Api;
 use super::error::Error;
+use super::{Api, access, cookie, doors, sessions};
 use crate::credentials::FIRST_RUN;
-use crate::store::{Role, Store};
+use crate::store::{By, Role, Store, StoreError, User};
 
 /// Our own tokens have 47 characters; an operator's own may be longer, but not much.
 const LONGEST_HEADER: usize = 512;
@@ -30,15 +33,33 @@ pub struct Auth {
     internal: [u8; 32],
 }
 
+/// Who asks. What they came with is kept as a hash, so that it can be asked again later whether it
+/// still opens anything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Caller {
-    pub(super) name: String,
-    pub(super) rights: Rights,
+    pub(super) given: Given,
+    pub(super) who: Who,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rights {
-    Of(Role),
+pub(super) enum Given {
+    Token([u8; 32]),
+    Cookie([u8; 32]),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Who {
+    /// PGW_ADMIN_TOKEN.
+    Settings,
+    Token {
+        id: TokenId,
+        name: String,
+        role: Role,
+    },
+    User {
+        user: User,
+        ends: Timestamp,
+    },
     /// The agent: the active set, and nothing else.
     Agent,
 }
@@ -53,36 +74,66 @@ impl Auth {
         Self { admin: admin.map(|token| hash(token.expose())), internal: hash(internal.expose()) }
     }
 
-    async fn identify(&self, token: &str, store: &dyn Store) -> Result<Caller, Error> {
-        let given = hash(token);
-        let same = |known: &[u8; 32]| bool::from(known.ct_eq(&given));
+    pub(super) async fn recognise(&self, given: Given, store: &dyn Store) -> Result<Caller, Error> {
+        let who = match &given {
+            Given::Token(hash) => self.by_token(hash, store).await?,
+            Given::Cookie(hash) => {
+                let session = sessions::known(store, hash).await?.ok_or(Error::Unauthorized)?;
+                let ends = sessions::ends(&session);
+                Who::User { user: session.user, ends }
+            }
+        };
+        Ok(Caller { given, who })
+    }
+
+    async fn by_token(&self, given: &[u8; 32], store: &dyn Store) -> Result<Who, Error> {
+        let same = |known: &[u8; 32]| bool::from(known.ct_eq(given));
         if self.admin.as_ref().is_some_and(same) {
-            return Ok(Caller { name: "PGW_ADMIN_TOKEN".to_owned(), rights: Rights::Of(Role::Admin) });
+            return Ok(Who::Settings);
         }
         if same(&self.internal) {
-            return Ok(Caller { name: "internal".to_owned(), rights: Rights::Agent });
+            return Ok(Who::Agent);
         }
-        let token = store.token_by_hash(&given).await?.ok_or(Error::Unauthorized)?;
+        let token = store.token_by_hash(given).await?.ok_or(Error::Unauthorized)?;
         if self.admin.is_some() && token.name == FIRST_RUN {
             return Err(Error::Unauthorized);
         }
-        Ok(Caller { name: token.name, rights: Rights::Of(token.role) })
+        Ok(Who::Token { id: token.id, name: token.name, role: token.role })
     }
 }
 
 impl Caller {
-    fn may(&self, method: &Method, path: &str) -> Result<(), Error> {
-        let reads = matches!(*method, Method::GET | Method::HEAD);
-        match self.rights {
-            Rights::Of(Role::Admin) => Ok(()),
-            Rights::Of(Role::Viewer) if !reads => Err(Error::Forbidden("a viewer's token may only read")),
-            Rights::Of(Role::Viewer) if path.starts_with("/v1/tokens") => {
-                Err(Error::Forbidden("only an admin's token may see the tokens"))
-            }
-            Rights::Of(Role::Viewer) => Ok(()),
-            Rights::Agent if reads && matches!(path, "/v1/mappings/active" | "/v1/me") => Ok(()),
-            Rights::Agent => Err(Error::Forbidden("the internal token may only read the active mappings")),
+    /// As the audit and the access log call them.
+    pub(super) fn by(&self) -> By {
+        By::named(match &self.who {
+            Who::Settings => "PGW_ADMIN_TOKEN".to_owned(),
+            Who::Token { name, .. } => format!("token {name}"),
+            Who::User { user, .. } => format!("user {}", user.name),
+            Who::Agent => "pgw-agent".to_owned(),
+        })
+    }
+
+    pub(super) fn role(&self) -> Role {
+        match &self.who {
+            Who::Settings => Role::Admin,
+            Who::Token { role, .. } | Who::User { user: User { role, .. }, .. } => *role,
+            Who::Agent => Role::Viewer,
         }
+    }
+
+    pub(super) fn needs(&self, least: Role) -> Result<(), Error> {
+        match self.who {
+            Who::Agent => Err(Error::ForbiddenToAgent),
+            _ if self.role() < least => Err(Error::Forbidden(least)),
+            _ => Ok(()),
+        }
+    }
+
+    fn may(&self, method: &Method, path: &str) -> Result<(), Error> {
+        if self.who == Who::Agent && access::is_agents(method, path) {
+            return Ok(());
+        }
+        self.needs(access::least(method, path))
     }
 }
 
@@ -108,13 +159,35 @@ fn basic(headers: &HeaderMap) -> Option<Secret> {
     Some(Secret::new(token))
 }
 
+/// A token that is given counts, also if it is wrong; else the cookie.
+pub(super) fn given(headers: &HeaderMap) -> Result<Given, Error> {
+    if headers.contains_key(header::AUTHORIZATION) {
+        let token = bearer(headers).ok_or(Error::Unauthorized)?;
+        return Ok(Given::Token(hash(token.expose())));
+    }
+    let cookie = cookie::read(headers).ok_or(Error::Unauthorized)?;
+    Ok(Given::Cookie(hash(cookie.expose())))
+}
+
+/// Asked again of somebody who was let in. Nobody is sent away because the database cannot be asked.
+pub(super) async fn is_still(api: &Api, caller: &Caller) -> bool {
+    match api.auth.recognise(caller.given, api.store.as_ref()).await {
+        Ok(now) => now.role() == caller.role() && now.by() == caller.by(),
+        Err(Error::Store(StoreError::Unavailable { .. })) => true,
+        Err(_) => false,
+    }
+}
+
 pub(super) async fn require(
     State(api): State<Arc<Api>>,
     request: Request,
     next: Next,
 ) -> Result<Response, Error> {
-    let token = bearer(request.headers());
-    admit(&api, token, request, next).await
+    let given = given(request.headers())?;
+    let caller = api.auth.recognise(given, api.store.as_ref()).await?;
+    let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let allowed = caller.may(request.method(), path).and_then(|()| of_our_page(&caller, &request));
+    Ok(admit(caller, allowed, request, next).await)
 }
 
 /// For what a person opens by its address, where a browser sends no bearer token. Not for calls:
@@ -124,25 +197,38 @@ pub(super) async fn require_of_browser(
     request: Request,
     next: Next,
 ) -> Response {
-    let token = bearer(request.headers()).or_else(|| basic(request.headers()));
-    let mut response = admit(&api, token, request, next).await.into_response();
+    let typed = basic(request.headers()).map(|token| Given::Token(hash(token.expose())));
+    let given = typed.map_or_else(|| given(request.headers()), Ok);
+    let caller = match given {
+        Ok(given) => api.auth.recognise(given, api.store.as_ref()).await,
+        Err(nobody) => Err(nobody),
+    };
+    let mut response = match caller {
+        Ok(caller) => {
+            let allowed = caller.needs(Role::Viewer);
+            admit(caller, allowed, request, next).await
+        }
+        Err(refused) => refused.into_response(),
+    };
     if response.status() == StatusCode::UNAUTHORIZED {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, ASK_FOR_TOKEN);
     }
     response
 }
 
-/// Leaves the caller in the request, for `/v1/me`, and in the answer, for the access log.
-async fn admit(
-    api: &Api,
-    token: Option<Secret>,
-    mut request: Request,
-    next: Next,
-) -> Result<Response, Error> {
-    let token = token.ok_or(Error::Unauthorized)?;
-    let caller = api.auth.identify(token.expose(), api.store.as_ref()).await?;
-    let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    let mut response = match caller.may(request.method(), path) {
+/// A cookie comes by itself, whoever's page has the browser ask.
+fn of_our_page(caller: &Caller, request: &Request) -> Result<(), Error> {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    let ours = || doors::asked(request.headers()).whence() == Whence::Ours;
+    match caller.given {
+        Given::Cookie(_) if !reads && !ours() => Err(Error::ForeignOrigin),
+        Given::Cookie(_) | Given::Token(_) => Ok(()),
+    }
+}
+
+/// Leaves the caller in the request, for the handlers, and in the answer, for the access log.
+async fn admit(caller: Caller, allowed: Result<(), Error>, mut request: Request, next: Next) -> Response {
+    let mut response = match allowed {
         Ok(()) => {
             request.extensions_mut().insert(caller.clone());
             next.run(request).await
@@ -150,7 +236,7 @@ async fn admit(
         Err(refused) => refused.into_response(),
     };
     response.extensions_mut().insert(caller);
-    Ok(response)
+    response
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use pgw_core::client::Client;
 use pgw_core::ids::ClientId;
@@ -11,13 +12,14 @@ use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::conditional::{Meant, Tagged, tag};
 use super::error::Error;
 use super::fields::Fields;
 use super::input::{Body, Id, Params};
-use super::openapi::ListParams;
+use super::openapi::{IfMatchHeader, ListParams};
 use super::removal::{self, Removing};
 use super::{Api, List, created, values};
-use crate::store::{ClientPatch, NewClient};
+use crate::store::{ClientPatch, ListQuery, NewClient, Owner, SortBy};
 
 pub(super) fn router() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, update, remove))
@@ -44,6 +46,9 @@ struct ClientCreate {
     mac: Option<String>,
     #[schema(max_length = 1000, nullable = false)]
     note: Option<String>,
+    /// The gateway to which the device is connected; the one that is asked when it is left out.
+    #[schema(min_length = 1, max_length = 64, nullable = false)]
+    gateway: Option<String>,
 }
 
 /// What is left out stays.
@@ -65,11 +70,20 @@ struct ClientUpdate {
     note: Option<String>,
 }
 
-/// Every registered client, oldest first.
-#[utoipa::path(get, path = "/v1/clients", tag = "clients", params(ListParams),
+const SORTS: &[SortBy] = &[SortBy::Name, SortBy::Address, SortBy::Created, SortBy::Updated];
+
+/// Every registered client of every gateway, oldest first or by ?sort=name, ip_cidr, created_at or
+/// updated_at; `-name` the other way round.
+#[utoipa::path(get, path = "/v1/clients", tag = "clients",
+    params(ListParams, ("sort" = Option<String>, Query), ("gateway" = Option<String>, Query)),
     responses((status = 200, body = List<Client>)))]
-async fn list(State(api): State<Arc<Api>>, params: Params) -> Result<Json<List<Client>>, Error> {
-    Ok(Json(api.store.clients(&params.plain_list()?).await?.into()))
+async fn list(State(api): State<Arc<Api>>, Params(mut fields): Params) -> Result<Json<List<Client>>, Error> {
+    let query = ListQuery {
+        gateway: fields.optional("gateway", values::gateway),
+        ..Params::list(&mut fields, SORTS)
+    };
+    fields.finish()?;
+    Ok(Json(List::of(api.store.clients(&query).await?, &query)))
 }
 
 /// Registers a client. From then on it is closed until a mapping opens it. The answer waits until
@@ -78,48 +92,51 @@ async fn list(State(api): State<Arc<Api>>, params: Params) -> Result<Json<List<C
     responses((status = 201, body = Client)))]
 async fn create(State(api): State<Arc<Api>>, Body(fields): Body) -> Result<impl IntoResponse, Error> {
     let client = api.store.create_client(new_client(fields)?).await?;
-    api.engine.settle(client.id).await;
-    Ok(created(format!("/v1/clients/{}", client.id), client))
+    removal::settle(&api, Owner { client: client.id, gateway: client.gateway.clone() }).await;
+    Ok(([(header::ETAG, tag(client.revision))], created(format!("/v1/clients/{}", client.id), client)))
 }
 
 #[utoipa::path(get, path = "/v1/clients/{id}", tag = "clients", params(("id" = ClientId, Path)),
     responses((status = 200, body = Client)))]
-async fn get(State(api): State<Arc<Api>>, Id(id): Id<ClientId>) -> Result<Json<Client>, Error> {
-    Ok(Json(api.store.client(id).await?))
+async fn get(State(api): State<Arc<Api>>, Id(id): Id<ClientId>) -> Result<Tagged<Client>, Error> {
+    let client = api.store.client(id).await?;
+    Ok(Tagged(client.revision, client))
 }
 
 /// Changes a client. With a new address, the answer waits until that one is closed and the old one
 /// no longer registered, and with a new MAC address until that one holds; though not for an agent
 /// that does not answer: /readyz tells of that.
-#[utoipa::path(patch, path = "/v1/clients/{id}", tag = "clients", params(("id" = ClientId, Path)),
+#[utoipa::path(patch, path = "/v1/clients/{id}", tag = "clients", params(("id" = ClientId, Path), IfMatchHeader),
     request_body = ClientUpdate, responses((status = 200, body = Client)))]
 async fn update(
     State(api): State<Arc<Api>>,
     Id(id): Id<ClientId>,
+    Meant(if_revision): Meant,
     Body(fields): Body,
-) -> Result<Json<Client>, Error> {
-    let patch = client_patch(fields)?;
+) -> Result<Tagged<Client>, Error> {
+    let patch = client_patch(fields, if_revision)?;
     let may_close = patch.ip_cidr.is_some() || patch.mac.is_some();
     let client = api.store.update_client(id, patch).await?;
     if may_close {
-        api.engine.settle(id).await;
+        removal::settle(&api, Owner { client: id, gateway: client.gateway.clone() }).await;
     } else {
         api.engine.wake(id);
     }
-    Ok(Json(client))
+    Ok(Tagged(client.revision, client))
 }
 
 /// Unregisters a client: the gateway no longer touches its traffic. With ?cascade=true its
 /// mappings go too. 204 means that nothing leaves by them any more, 202 that something still may.
 #[utoipa::path(delete, path = "/v1/clients/{id}", tag = "clients",
-    params(("id" = ClientId, Path), ("cascade" = Option<bool>, Query)), responses((status = 204), (status = 202, body = Removing)))]
+    params(("id" = ClientId, Path), IfMatchHeader, ("cascade" = Option<bool>, Query)), responses((status = 204), (status = 202, body = Removing)))]
 async fn remove(
     State(api): State<Arc<Api>>,
     Id(id): Id<ClientId>,
+    Meant(if_revision): Meant,
     params: Params,
 ) -> Result<Response, Error> {
-    api.store.remove_client(id, params.cascade()?).await?;
-    Ok(removal::answer(api.engine.settle(id).await))
+    let owner = api.store.remove_client(id, params.cascade()?, if_revision).await?;
+    Ok(removal::answer(removal::settle(&api, owner).await))
 }
 
 fn new_client(mut fields: Fields) -> Result<NewClient, Error> {
@@ -127,16 +144,18 @@ fn new_client(mut fields: Fields) -> Result<NewClient, Error> {
     let ip_cidr = fields.required("ip_cidr", values::client_ip);
     let mac = fields.nullable("mac", values::mac).flatten();
     let note = fields.optional("note", values::note).unwrap_or_default();
+    let gateway = fields.optional("gateway", values::gateway);
     let (name, ip_cidr) = fields.finish_with(name.zip(ip_cidr))?;
-    Ok(NewClient { name, ip_cidr, mac, note })
+    Ok(NewClient { name, ip_cidr, mac, note, gateway })
 }
 
-fn client_patch(mut fields: Fields) -> Result<ClientPatch, Error> {
+fn client_patch(mut fields: Fields, if_revision: Option<i64>) -> Result<ClientPatch, Error> {
     let patch = ClientPatch {
         name: fields.optional("name", values::name),
         ip_cidr: fields.optional("ip_cidr", values::client_ip),
         mac: fields.nullable("mac", values::mac),
         note: fields.optional("note", values::note),
+        if_revision,
     };
     fields.finish()?;
     Ok(patch)

@@ -1,14 +1,22 @@
-//! What can go wrong with a call, and how it is said: one match, one shape (RFC 9457).
+//! What can go wrong with a call, and what is said of it: one match.
 
 use std::sync::Arc;
 
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use std::time::Duration;
 
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+
+use super::conditional::tag;
+use super::problem::Code;
+pub(super) use super::problem::{FieldError, Problem};
 use crate::credentials::RandomError;
+use crate::events::Full;
 use crate::health::checks::NotChecked;
-use crate::store::{Conflict, StoreError};
+use crate::passwords::PasswordError;
+use crate::store::{Conflict, Role, StoreError};
+use crate::units::control::ControlError;
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
@@ -16,16 +24,40 @@ pub(super) enum Error {
     Validation(Vec<FieldError>),
     #[error("the body is not JSON")]
     MalformedJson(#[source] serde_json::Error),
+    /// What is wrong, and where; never the text itself.
+    #[error("{0}")]
+    MalformedYaml(String),
     #[error("the body could not be read to its end")]
     BrokenBody(#[source] axum::Error),
-    #[error("the body is larger than a megabyte")]
+    #[error("the body is larger than this call takes")]
     TooLarge,
-    #[error("the body is not application/json")]
-    NotJson,
+    /// What it should be.
+    #[error("send the body as Content-Type: {0}")]
+    UnsupportedMedia(&'static str),
     #[error("nobody was recognised")]
     Unauthorized,
-    #[error("{0}")]
-    Forbidden(&'static str),
+    #[error("the name or the password is wrong")]
+    WrongCredentials,
+    #[error("this needs the role {}", role_word(*.0))]
+    Forbidden(Role),
+    #[error("the internal token may only read the active mappings")]
+    ForbiddenToAgent,
+    #[error("a token has no password; log in first")]
+    NoPassword,
+    #[error("the request comes from a page that is not of this gateway")]
+    ForeignOrigin,
+    #[error("this service is not asked under that name")]
+    HostNotAllowed,
+    #[error("the first admin cannot be made any more")]
+    SetupClosed,
+    #[error("too many attempts to log in")]
+    TooManyAttempts(Duration),
+    #[error("a change must say which revision it means")]
+    PreconditionRequired,
+    #[error("the Idempotency-Key was used for another request")]
+    KeyReused,
+    #[error("the first request with this Idempotency-Key is still under way")]
+    KeyInProgress,
     #[error("there is nothing at this path")]
     NoSuchPath,
     #[error("there is no such {0}")]
@@ -39,49 +71,25 @@ pub(super) enum Error {
     /// A health check that was asked for could not be made.
     #[error(transparent)]
     NotChecked(NotChecked),
+    /// Nobody knows whether it did what was asked of it.
+    #[error("{0}; try again")]
+    Forwarder(#[source] ControlError),
     #[error(transparent)]
     Random(#[from] RandomError),
+    #[error("the answer cannot be written: {0}")]
+    Unwritable(String),
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    #[error(transparent)]
+    TooManyReaders(#[from] Full),
+    /// Nothing is known of a client at that time.
+    #[error("the journal does not tell of that time")]
+    NotInJournal { known_from: Option<Timestamp> },
     #[error("a handler panicked: {0}")]
     Panic(String),
     /// An error answer that none of our handlers made.
     #[error("{0}")]
     Foreign(StatusCode),
-}
-
-/// What is wrong with one field of a body, or with one query parameter.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub(super) struct FieldError {
-    /// A JSON pointer into the body; a query parameter is told as if it were a field.
-    #[schema(example = "/name")]
-    pub(super) pointer: String,
-    pub(super) detail: String,
-}
-
-/// Every error's body, as `application/problem+json`.
-#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
-pub(super) struct Problem {
-    #[serde(rename = "type")]
-    #[schema(example = "about:blank")]
-    pub(super) kind: &'static str,
-    pub(super) title: &'static str,
-    pub(super) status: u16,
-    /// What happened, and what can be done about it.
-    pub(super) detail: String,
-    /// Stable: for programs.
-    #[schema(example = "validation_failed")]
-    pub(super) code: &'static str,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) errors: Vec<FieldError>,
-    /// Also in the header x-request-id and in the log.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) request_id: Option<String>,
-}
-
-impl FieldError {
-    pub(super) fn new(field: &str, detail: impl Into<String>) -> Self {
-        let escaped = field.replace('~', "~0").replace('/', "~1");
-        Self { pointer: format!("/{escaped}"), detail: detail.into() }
-    }
 }
 
 impl From<StoreError> for Error {
@@ -90,7 +98,8 @@ impl From<StoreError> for Error {
             StoreError::NotFound(what) => Self::NotFound(what),
             StoreError::Conflict(Conflict::Missing(what)) => {
                 let detail = Conflict::Missing(what).to_string();
-                Self::Validation(vec![FieldError::new(&format!("{what}_id"), detail)])
+                let field = if what == "gateway" { what.to_owned() } else { format!("{what}_id") };
+                Self::Validation(vec![FieldError::new(&field, detail)])
             }
             StoreError::Conflict(Conflict::PasswordAlone) => {
                 Self::Validation(vec![FieldError::new("password", Conflict::PasswordAlone.to_string())])
@@ -126,55 +135,10 @@ impl Error {
     }
 
     pub(super) fn problem(&self) -> Problem {
-        use StatusCode as S;
-        let (status, code, detail) = match self {
-            Self::Validation(errors) => (S::BAD_REQUEST, "validation_failed", summary(errors)),
-            Self::MalformedJson(error) => {
-                // Where, but not what: serde may quote the text, and the text may be a password.
-                let place = format!("the body is not JSON: see line {}, column {}", error.line(), error.column());
-                (S::BAD_REQUEST, "malformed_json", place)
-            }
-            Self::BrokenBody(_) => (S::BAD_REQUEST, "malformed_json", self.to_string()),
-            Self::TooLarge => (S::PAYLOAD_TOO_LARGE, "payload_too_large", self.to_string()),
-            Self::NotJson => (
-                S::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported_media_type",
-                "send the body as Content-Type: application/json".to_owned(),
-            ),
-            Self::Unauthorized => (
-                S::UNAUTHORIZED,
-                "unauthorized",
-                "send a valid token as Authorization: Bearer <token>; the first admin's is in admin.token in PGW_STATE_DIR"
-                    .to_owned(),
-            ),
-            Self::Forbidden(_) => (S::FORBIDDEN, "forbidden", self.to_string()),
-            Self::NoSuchPath | Self::NotFound(_) => (S::NOT_FOUND, "not_found", self.to_string()),
-            Self::MethodNotAllowed => (
-                S::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
-                "the path does not take this method; Allow tells which it takes".to_owned(),
-            ),
-            Self::Timeout => (
-                S::SERVICE_UNAVAILABLE,
-                "timeout",
-                "the call took too long; a write that had begun goes on, so look before you repeat it".to_owned(),
-            ),
-            Self::Store(StoreError::Conflict(conflict)) => (S::CONFLICT, conflict_code(conflict), conflict.to_string()),
-            Self::Store(StoreError::NotFound(what)) => {
-                (S::NOT_FOUND, "not_found", format!("there is no such {what}"))
-            }
-            Self::Store(StoreError::Unavailable { .. }) => {
-                (S::SERVICE_UNAVAILABLE, "database_unavailable", self.to_string())
-            }
-            Self::NotChecked(_) => (S::SERVICE_UNAVAILABLE, "check_impossible", self.to_string()),
-            Self::Store(StoreError::Sealed { .. }) => (S::INTERNAL_SERVER_ERROR, "internal", self.to_string()),
-            Self::Store(StoreError::Database(_)) | Self::Random(_) | Self::Panic(_) => {
-                (S::INTERNAL_SERVER_ERROR, "internal", INTERNAL.to_owned())
-            }
-            Self::Foreign(status) if status.is_client_error() => {
-                (*status, "request_refused", "the request was refused".to_owned())
-            }
-            Self::Foreign(status) => (*status, "internal", INTERNAL.to_owned()),
+        let (code, detail) = self.said();
+        let status = match self {
+            Self::Foreign(status) => *status,
+            _ => code.status(),
         };
         let errors = match self {
             Self::Validation(errors) => errors.clone(),
@@ -182,15 +146,112 @@ impl Error {
             _ => Vec::new(),
         };
         let title = status.canonical_reason().unwrap_or("Error");
-        Problem {
-            kind: "about:blank",
-            title,
-            status: status.as_u16(),
-            detail,
-            code,
-            errors,
-            request_id: None,
+        let status = status.as_u16();
+        Problem { kind: "about:blank", title, status, detail, code, errors, request_id: None }
+    }
+
+    fn said(&self) -> (Code, String) {
+        match self {
+            Self::Validation(errors) => (Code::ValidationFailed, summary(errors)),
+            // Where, but not what: serde may quote the text, and the text may be a password.
+            Self::MalformedJson(error) => (
+                Code::MalformedJson,
+                format!("the body is not JSON: see line {}, column {}", error.line(), error.column()),
+            ),
+            Self::MalformedYaml(_) => (Code::MalformedYaml, self.to_string()),
+            Self::BrokenBody(_) => (Code::MalformedJson, self.to_string()),
+            Self::TooLarge => (Code::PayloadTooLarge, self.to_string()),
+            Self::UnsupportedMedia(_) => (Code::UnsupportedMediaType, self.to_string()),
+            Self::Unauthorized => (
+                Code::Unauthorized,
+                "log in, or send a valid token as Authorization: Bearer <token>; the first admin's is in admin.token in PGW_STATE_DIR"
+                    .to_owned(),
+            ),
+            Self::WrongCredentials => (Code::WrongCredentials, self.to_string()),
+            Self::Forbidden(_) | Self::ForbiddenToAgent | Self::NoPassword => (Code::Forbidden, self.to_string()),
+            Self::ForeignOrigin => (
+                Code::ForeignOrigin,
+                "a write with a session's cookie must come from a page of this gateway: Origin must name the host and port that were asked; programs send a token instead"
+                    .to_owned(),
+            ),
+            Self::HostNotAllowed => (
+                Code::HostNotAllowed,
+                "this service is not asked under the name in Host; use its address, or add the name to PGW_ALLOWED_HOSTS"
+                    .to_owned(),
+            ),
+            Self::SetupClosed => (
+                Code::SetupClosed,
+                "the first admin can be made while there is no user, for 30 minutes after the start; restart pgw-api, or use an admin's token"
+                    .to_owned(),
+            ),
+            Self::TooManyAttempts(wait) => (
+                Code::TooManyAttempts,
+                format!("too many attempts to log in; try again in {} s", whole_seconds(*wait)),
+            ),
+            Self::PreconditionRequired => (
+                Code::PreconditionRequired,
+                "send If-Match with the ETag of what you mean to change (PGW_IF_MATCH=required)".to_owned(),
+            ),
+            Self::KeyReused => (
+                Code::IdempotencyKeyReused,
+                "this Idempotency-Key was used for another request; take a new key for each request".to_owned(),
+            ),
+            Self::KeyInProgress => (
+                Code::IdempotencyInProgress,
+                "the first request with this Idempotency-Key has no answer yet; ask again in a while".to_owned(),
+            ),
+            Self::NoSuchPath | Self::NotFound(_) | Self::Store(StoreError::NotFound(_)) => {
+                (Code::NotFound, self.to_string())
+            }
+            Self::MethodNotAllowed => (
+                Code::MethodNotAllowed,
+                "the path does not take this method; Allow tells which it takes".to_owned(),
+            ),
+            Self::Timeout => (
+                Code::Timeout,
+                "the call took too long; a write that had begun goes on, so look before you repeat it".to_owned(),
+            ),
+            Self::Store(StoreError::Conflict(conflict)) => (conflict_code(conflict), conflict.to_string()),
+            Self::Store(StoreError::Stale { .. }) => (
+                Code::PreconditionFailed,
+                "it was changed meanwhile; read it again, and send If-Match with the ETag that it has now".to_owned(),
+            ),
+            Self::Store(StoreError::Unavailable { .. }) => (Code::DatabaseUnavailable, self.to_string()),
+            Self::TooManyReaders(_) => (Code::TooManyReaders, self.to_string()),
+            Self::NotInJournal { known_from } => (Code::NotInJournal, not_in_journal(*known_from)),
+            Self::NotChecked(_) => (Code::CheckImpossible, self.to_string()),
+            Self::Forwarder(_) => (Code::ForwarderSilent, self.to_string()),
+            Self::Store(StoreError::Sealed { .. }) => (Code::Internal, self.to_string()),
+            Self::Store(StoreError::Database(_)) | Self::Random(_) | Self::Password(_) | Self::Unwritable(_) | Self::Panic(_) => {
+                (Code::Internal, INTERNAL.to_owned())
+            }
+            Self::Foreign(status) if status.is_client_error() => {
+                (Code::RequestRefused, "the request was refused".to_owned())
+            }
+            Self::Foreign(_) => (Code::Internal, INTERNAL.to_owned()),
         }
+    }
+
+    /// What the answer says beside its body.
+    fn header(&self) -> Option<(header::HeaderName, HeaderValue)> {
+        match self {
+            Self::TooManyAttempts(wait) => Some((header::RETRY_AFTER, whole_seconds(*wait).into())),
+            Self::KeyInProgress => Some((header::RETRY_AFTER, 1.into())),
+            Self::Store(StoreError::Stale { revision }) => Some((header::ETAG, tag(*revision))),
+            _ => None,
+        }
+    }
+}
+
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX)
+}
+
+pub(super) fn role_word(role: Role) -> &'static str {
+    match role {
+        Role::Viewer => "viewer",
+        Role::Operator => "operator",
+        Role::Admin => "admin",
     }
 }
 
@@ -203,14 +264,29 @@ fn summary(errors: &[FieldError]) -> String {
     }
 }
 
-fn conflict_code(conflict: &Conflict) -> &'static str {
+fn not_in_journal(known_from: Option<Timestamp>) -> String {
+    match known_from {
+        Some(from) => format!("the journal tells of this client from {from:.3} on, and not of that time"),
+        None => {
+            "the journal knows nothing of this client: it was never registered here, or that was forgotten"
+                .to_owned()
+        }
+    }
+}
+
+fn conflict_code(conflict: &Conflict) -> Code {
     match conflict {
-        Conflict::NameTaken(_) => "name_taken",
-        Conflict::AddressTaken => "address_taken",
-        Conflict::PairTaken => "pair_taken",
-        Conflict::PortsExhausted { .. } => "ports_exhausted",
-        Conflict::InUse { .. } => "in_use",
-        Conflict::Missing(_) | Conflict::PasswordAlone => "validation_failed",
+        Conflict::NameTaken(_) => Code::NameTaken,
+        Conflict::AddressTaken => Code::AddressTaken,
+        Conflict::PairTaken => Code::PairTaken,
+        Conflict::PortsExhausted { .. } => Code::PortsExhausted,
+        Conflict::InUse { .. } => Code::InUse,
+        Conflict::LastAdmin => Code::LastAdmin,
+        Conflict::TooMany { .. } => Code::TooMany,
+        Conflict::SetUp => Code::SetupClosed,
+        Conflict::ApplyPending { .. } => Code::ApplyPending,
+        Conflict::RolledBack => Code::RolledBack,
+        Conflict::Missing(_) | Conflict::PasswordAlone => Code::ValidationFailed,
     }
 }
 
@@ -222,6 +298,11 @@ fn conflict_field(conflict: &Conflict) -> Vec<FieldError> {
         Conflict::PairTaken => "proxy_id",
         Conflict::PortsExhausted { .. }
         | Conflict::InUse { .. }
+        | Conflict::ApplyPending { .. }
+        | Conflict::RolledBack
+        | Conflict::LastAdmin
+        | Conflict::TooMany { .. }
+        | Conflict::SetUp
         | Conflict::Missing(_)
         | Conflict::PasswordAlone => return Vec::new(),
     };
@@ -233,6 +314,7 @@ impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let mut response = Response::default();
         *response.status_mut() = StatusCode::from_u16(self.problem().status).unwrap_or_default();
+        response.headers_mut().extend(self.header());
         response.extensions_mut().insert(Arc::new(self));
         response
     }

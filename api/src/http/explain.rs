@@ -10,7 +10,7 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::error::{Error, FieldError};
+use super::error::{Error, FieldError, Problem};
 use super::input::Params;
 use super::{Api, values};
 use crate::store::KnownAs;
@@ -41,7 +41,8 @@ enum Asked {
 /// Would this device get there, by which upstream and seen as whom? If not, what would have to
 /// change?
 #[utoipa::path(get, path = "/v1/explain", tag = "explain", params(Question),
-    responses((status = 200, body = Explanation)))]
+    responses((status = 200, body = Explanation),
+        (status = 404, body = Problem, content_type = "application/problem+json")))]
 async fn why(State(api): State<Arc<Api>>, Params(mut fields): Params) -> Result<Json<Explanation>, Error> {
     let client = fields.required("client", values::name);
     let host = fields.optional("host", values::host).map(|host| host.to_string());
@@ -64,7 +65,10 @@ impl From<String> for Asked {
 
 async fn subject(api: &Api, asked: Asked) -> Result<Subject, Error> {
     let (found, stranger) = match asked {
-        Asked::Id(id) => (vec![id], None),
+        Asked::Id(id) => {
+            is_here(api, id).await?;
+            (vec![id], None)
+        }
         Asked::Address(ip) => (api.store.clients_known_as(&KnownAs::Address(ip)).await?, Some(ip)),
         Asked::Name(name) => (api.store.clients_known_as(&KnownAs::Name(name)).await?, None),
     };
@@ -77,4 +81,14 @@ async fn subject(api: &Api, asked: Asked) -> Result<Subject, Error> {
         }
     };
     known.map(Subject::Registered).or(stranger.map(Subject::Stranger)).ok_or(Error::NotFound("client"))
+}
+
+/// What is true of a device is known where it is.
+async fn is_here(api: &Api, id: ClientId) -> Result<(), Error> {
+    let client = api.store.client(id).await?;
+    if client.gateway == api.store.gateway() {
+        return Ok(());
+    }
+    let detail = format!("is a client of the gateway {}; ask there", client.gateway);
+    Err(Error::Validation(vec![FieldError::new("client", detail)]))
 }

@@ -4,38 +4,49 @@
 use serde_json::{Map, Value};
 
 use super::error::{Error, FieldError};
+use super::suggest;
 
 /// A field's reader says why a value cannot be used, in words that follow the field's name.
 pub(super) type Read<T> = Result<T, String>;
 
 /// An answer that lists more mistakes than this helps nobody.
-const MOST_ERRORS: usize = 32;
+pub(super) const MOST_ERRORS: usize = 32;
 /// As much of an unknown field's name as is said back.
 const LONGEST_NAME_TOLD: usize = 64;
 
 pub(super) struct Fields {
     given: Map<String, Value>,
+    /// What has been asked for: what else is given is compared with it.
+    asked: Vec<&'static str>,
     errors: Vec<FieldError>,
+    /// Where in the body this object stands: a JSON pointer, empty for the body itself.
+    place: String,
     /// What a field is called in the answer: a field, or a query parameter.
     kind: &'static str,
 }
 
 impl Fields {
     pub(super) fn of_body(given: Map<String, Value>) -> Self {
-        Self { given, errors: Vec::new(), kind: "field" }
+        Self::at(String::new(), given)
+    }
+
+    /// An object inside of a body.
+    pub(super) fn at(place: String, given: Map<String, Value>) -> Self {
+        Self { given, asked: Vec::new(), errors: Vec::new(), place, kind: "field" }
     }
 
     pub(super) fn of_query(given: Map<String, Value>) -> Self {
-        Self { given, errors: Vec::new(), kind: "query parameter" }
+        Self { kind: "query parameter", ..Self::at(String::new(), given) }
     }
 
     pub(super) fn wrong(&mut self, field: &str, detail: impl Into<String>) {
-        self.errors.push(FieldError::new(field, detail));
+        let FieldError { pointer, detail } = FieldError::new(field, detail);
+        self.errors.push(FieldError { pointer: format!("{}{pointer}", self.place), detail });
     }
 
     pub(super) fn wrong_inside(&mut self, field: &str, key: &str, detail: impl Into<String>) {
         let FieldError { pointer, detail } = FieldError::new(&shortened(key), detail);
-        self.errors.push(FieldError { pointer: format!("/{field}{pointer}"), detail });
+        self.errors.push(FieldError { pointer: format!("{}/{field}{pointer}", self.place), detail });
     }
 
     pub(super) fn has(&self, field: &str) -> bool {
@@ -43,8 +54,12 @@ impl Fields {
     }
 
     /// None when it is absent, or wrong, which is then remembered.
-    pub(super) fn optional<T>(&mut self, field: &str, read: impl FnOnce(&Value) -> Read<T>) -> Option<T> {
-        match self.given.remove(field)? {
+    pub(super) fn optional<T>(
+        &mut self,
+        field: &'static str,
+        read: impl FnOnce(&Value) -> Read<T>,
+    ) -> Option<T> {
+        match self.take(field)? {
             Value::Null => {
                 self.wrong(field, "must not be null");
                 None
@@ -53,7 +68,11 @@ impl Fields {
         }
     }
 
-    pub(super) fn required<T>(&mut self, field: &str, read: impl FnOnce(&Value) -> Read<T>) -> Option<T> {
+    pub(super) fn required<T>(
+        &mut self,
+        field: &'static str,
+        read: impl FnOnce(&Value) -> Read<T>,
+    ) -> Option<T> {
         if !self.has(field) {
             self.wrong(field, "is missing");
         }
@@ -63,13 +82,19 @@ impl Fields {
     /// `Some(None)` when it is null.
     pub(super) fn nullable<T>(
         &mut self,
-        field: &str,
+        field: &'static str,
         read: impl FnOnce(&Value) -> Read<T>,
     ) -> Option<Option<T>> {
-        match self.given.remove(field)? {
+        match self.take(field)? {
             Value::Null => Some(None),
             value => self.read(field, &value, read).map(Some),
         }
+    }
+
+    /// A field that is read by its own rules.
+    pub(super) fn take(&mut self, field: &'static str) -> Option<Value> {
+        self.asked.push(field);
+        self.given.remove(field)
     }
 
     fn read<T>(&mut self, field: &str, value: &Value, read: impl FnOnce(&Value) -> Read<T>) -> Option<T> {
@@ -78,11 +103,22 @@ impl Fields {
 
     /// What nobody has read is unknown; with it, everything that was wrong.
     pub(super) fn finish(mut self) -> Result<(), Error> {
+        let mut errors = self.mistakes();
+        errors.truncate(MOST_ERRORS);
+        if errors.is_empty() { Ok(()) } else { Err(Error::Validation(errors)) }
+    }
+
+    /// For an object that is one of many: all that is wrong with it, bounded by `MOST_ERRORS` of
+    /// unknown names.
+    pub(super) fn mistakes(&mut self) -> Vec<FieldError> {
         for name in std::mem::take(&mut self.given).keys().take(MOST_ERRORS) {
-            self.wrong(&shortened(name), format!("is not a {} that can be given here", self.kind));
+            let mut detail = format!("is not a {} that can be given here", self.kind);
+            if let Some(meant) = suggest::nearest(name, self.asked.iter().copied()) {
+                detail.push_str(&format!("; did you mean {meant}?"));
+            }
+            self.wrong(&shortened(name), detail);
         }
-        self.errors.truncate(MOST_ERRORS);
-        if self.errors.is_empty() { Ok(()) } else { Err(Error::Validation(self.errors)) }
+        std::mem::take(&mut self.errors)
     }
 
     /// For a value that must be there once all is well.

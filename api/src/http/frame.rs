@@ -15,11 +15,16 @@ use uuid::Uuid;
 
 use super::auth::Caller;
 use super::error::Error;
+use crate::store::By;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LONGEST_REQUEST_ID: usize = 64;
 /// Longer than the slowest honest call, a DELETE that waits for many forwarders.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
+
+/// In an answer: what its line in the log has to say besides, as no line tells a query.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Remark(pub(super) &'static str);
 
 pub(super) async fn around(request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
@@ -32,9 +37,11 @@ pub(super) async fn around(request: Request, next: Next) -> Response {
         if let Some(error) = failure(&mut response) {
             response = problem(&error, &id, response);
         }
-        let who = response.extensions().get::<Caller>().map_or("-", |caller| caller.name.as_str());
+        let By(who) = response.extensions().get::<Caller>().map(Caller::by).unwrap_or_default();
+        let who = who.as_deref().unwrap_or("-");
+        let remark = response.extensions().get::<Remark>().map(|remark| remark.0);
         let (status, took) = (response.status().as_u16(), start.elapsed());
-        tracing::info!(%method, path, status, ms = took.as_millis(), who, "answered");
+        tracing::info!(%method, path, status, ms = took.as_millis(), who, remark, "answered");
         dress(&mut response, &path, &id);
         response
     }
@@ -117,7 +124,9 @@ pub(super) async fn finish_writes(request: Request, next: Next) -> Response {
     if matches!(*request.method(), Method::GET | Method::HEAD) {
         return next.run(request).await;
     }
-    match tokio::spawn(next.run(request).in_current_span()).await {
+    // A new task works for nobody until it is told.
+    let by = request.extensions().get::<Caller>().map(Caller::by).unwrap_or_default();
+    match tokio::spawn(by.during(next.run(request)).in_current_span()).await {
         Ok(response) => response,
         Err(stopped) => match stopped.try_into_panic() {
             Ok(payload) => panicked(payload),

@@ -3,16 +3,17 @@
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
-use pgw_core::ids::{ClientId, MappingId, ProxyId, TokenId};
+use pgw_core::ids::{ApplyId, ClientId, MappingId, ProxyId, TokenId, UserId, WebhookId};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::error::Error;
+use super::error::{Error, FieldError};
 use super::fields::Fields;
-use super::values;
-use crate::store::ListQuery;
+use super::media::Media;
+use super::{sort, values};
+use crate::store::{ListQuery, SortBy};
 
 const DEFAULT_LIMIT: u32 = 100;
 const LARGEST_LIMIT: u32 = 500;
@@ -23,14 +24,21 @@ pub(super) struct Body(pub(super) Fields);
 impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = Error;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
-        if !is_json(request.headers()) {
-            return Err(Error::NotJson);
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Error> {
+        Self::of(request).await
+    }
+}
+
+impl Body {
+    /// For handlers that look at the request itself, too.
+    pub(super) async fn of(request: Request) -> Result<Self, Error> {
+        if Media::sent(request.headers()) != Some(Media::Json) {
+            return Err(Error::UnsupportedMedia("application/json"));
         }
-        let bytes = Bytes::from_request(request, state).await.map_err(unread)?;
+        let bytes = all_of(request).await?;
         match serde_json::from_slice(&bytes).map_err(Error::MalformedJson)? {
             Value::Object(given) => Ok(Self(Fields::of_body(given))),
-            _ => Err(Error::Validation(vec![super::error::FieldError {
+            _ => Err(Error::Validation(vec![FieldError {
                 pointer: String::new(),
                 detail: "the body must be a JSON object".to_owned(),
             }])),
@@ -38,10 +46,9 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     }
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+/// The body as it is, within the bound.
+pub(super) async fn all_of(request: Request) -> Result<Bytes, Error> {
+    Bytes::from_request(request, &()).await.map_err(unread)
 }
 
 fn unread(rejection: BytesRejection) -> Error {
@@ -84,19 +91,22 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
 
 impl Params {
     /// What every list takes; further parameters may be read from the fields before `finish`.
-    pub(super) fn list(fields: &mut Fields) -> ListQuery {
+    pub(super) fn list(fields: &mut Fields, sorts: &'static [SortBy]) -> ListQuery {
+        let sort = sort::sort(fields, sorts);
         let limit = fields.optional("limit", |value| values::number_word(value, 1, LARGEST_LIMIT));
         ListQuery {
             limit: limit.unwrap_or(DEFAULT_LIMIT),
-            after: fields.optional("cursor", values::uuid),
+            sort,
+            after: sort::cursor(fields, sort),
             q: fields.optional("q", values::search).filter(|q| !q.is_empty()),
             ..ListQuery::default()
         }
     }
 
-    pub(super) fn plain_list(self) -> Result<ListQuery, Error> {
+    /// With nothing besides.
+    pub(super) fn only_list(self, sorts: &'static [SortBy]) -> Result<ListQuery, Error> {
         let Self(mut fields) = self;
-        let query = Self::list(&mut fields);
+        let query = Self::list(&mut fields, sorts);
         fields.finish()?;
         Ok(query)
     }
@@ -128,7 +138,15 @@ macro_rules! named {
         }
     )+};
 }
-named!(ProxyId "proxy", ClientId "client", MappingId "mapping", TokenId "token");
+named!(
+    ProxyId "proxy",
+    ClientId "client",
+    MappingId "mapping",
+    TokenId "token",
+    UserId "user",
+    WebhookId "webhook",
+    ApplyId "apply"
+);
 
 impl<S: Send + Sync, T: Named> FromRequestParts<S> for Id<T> {
     type Rejection = Error;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use pgw_core::active::ActiveSet;
 use pgw_core::ids::{ClientId, MappingId, ProxyId};
@@ -14,13 +15,14 @@ use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::conditional::{Meant, Tagged, tag};
 use super::error::Error;
 use super::fields::{Fields, Read};
 use super::input::{Body, Id, Params};
-use super::openapi::ListParams;
+use super::openapi::{IfMatchHeader, ListParams};
 use super::removal::{self, Removing};
 use super::{Api, List, created, values};
-use crate::store::{ListQuery, MappingPatch, NewMapping};
+use crate::store::{ListQuery, MappingPatch, NewMapping, Owner, SortBy};
 
 pub(super) fn router() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
@@ -67,13 +69,27 @@ struct MappingUpdate {
     enabled: Option<bool>,
 }
 
-/// Every mapping, oldest first; ?q= looks at the names and addresses of its client and proxy.
+const SORTS: &[SortBy] = &[
+    SortBy::ClientName,
+    SortBy::ProxyName,
+    SortBy::Priority,
+    SortBy::State,
+    SortBy::Port,
+    SortBy::Created,
+    SortBy::Updated,
+];
+
+/// Every mapping, oldest first or by ?sort=client, proxy (by their names), priority, state, port,
+/// created_at or updated_at; `-port` the other way round. ?q= looks at the names and addresses of
+/// its client and proxy.
 #[utoipa::path(get, path = "/v1/mappings", tag = "mappings",
     params(
         ListParams,
+        ("sort" = Option<String>, Query),
         ("state" = Option<MappingState>, Query),
         ("client_id" = Option<ClientId>, Query),
         ("proxy_id" = Option<ProxyId>, Query),
+        ("gateway" = Option<String>, Query),
     ),
     responses((status = 200, body = List<Mapping>)))]
 async fn list(State(api): State<Arc<Api>>, Params(mut fields): Params) -> Result<Json<List<Mapping>>, Error> {
@@ -81,10 +97,11 @@ async fn list(State(api): State<Arc<Api>>, Params(mut fields): Params) -> Result
         state: fields.optional("state", values::word("PENDING, APPLIED, FAILED")),
         client_id: fields.optional("client_id", client_id),
         proxy_id: fields.optional("proxy_id", proxy_id),
-        ..Params::list(&mut fields)
+        gateway: fields.optional("gateway", values::gateway),
+        ..Params::list(&mut fields, SORTS)
     };
     fields.finish()?;
-    Ok(Json(api.store.mappings(&query).await?.into()))
+    Ok(Json(List::of(api.store.mappings(&query).await?, &query)))
 }
 
 /// Adds a mapping. It opens by itself: PENDING, then APPLIED when rule, forwarder and proxy are there.
@@ -94,7 +111,7 @@ async fn create(State(api): State<Arc<Api>>, Body(fields): Body) -> Result<impl 
     let mapping = api.store.create_mapping(new_mapping(fields)?, &api.ports).await?;
     api.engine.check_soon(mapping.proxy_id);
     api.engine.wake(mapping.client_id);
-    Ok(created(format!("/v1/mappings/{}", mapping.id), mapping))
+    Ok(([(header::ETAG, tag(mapping.revision))], created(format!("/v1/mappings/{}", mapping.id), mapping)))
 }
 
 /// For the agent: what is to be in the kernel.
@@ -105,36 +122,40 @@ async fn active(State(api): State<Arc<Api>>) -> Result<Json<ActiveSet>, Error> {
 
 #[utoipa::path(get, path = "/v1/mappings/{id}", tag = "mappings", params(("id" = MappingId, Path)),
     responses((status = 200, body = Mapping)))]
-async fn get(State(api): State<Arc<Api>>, Id(id): Id<MappingId>) -> Result<Json<Mapping>, Error> {
-    Ok(Json(api.store.mapping(id).await?))
+async fn get(State(api): State<Arc<Api>>, Id(id): Id<MappingId>) -> Result<Tagged<Mapping>, Error> {
+    let mapping = api.store.mapping(id).await?;
+    Ok(Tagged(mapping.revision, mapping))
 }
 
 /// Changes a mapping; with another proxy, or switched on, it is PENDING again. One that is switched
 /// off is FAILED once it is closed. The answer waits for what comes of it, though not for an agent
 /// that does not answer: its state is what is true by then.
-#[utoipa::path(patch, path = "/v1/mappings/{id}", tag = "mappings", params(("id" = MappingId, Path)),
+#[utoipa::path(patch, path = "/v1/mappings/{id}", tag = "mappings", params(("id" = MappingId, Path), IfMatchHeader),
     request_body = MappingUpdate, responses((status = 200, body = Mapping)))]
 async fn update(
     State(api): State<Arc<Api>>,
     Id(id): Id<MappingId>,
+    Meant(if_revision): Meant,
     Body(fields): Body,
-) -> Result<Json<Mapping>, Error> {
-    let mapping = api.store.update_mapping(id, mapping_patch(fields)?).await?;
-    api.engine.settle(mapping.client_id).await;
-    Ok(Json(api.store.mapping(id).await?))
+) -> Result<Tagged<Mapping>, Error> {
+    let mapping = api.store.update_mapping(id, mapping_patch(fields, if_revision)?).await?;
+    removal::settle(&api, Owner { client: mapping.client_id, gateway: mapping.gateway }).await;
+    let mapping = api.store.mapping(id).await?;
+    Ok(Tagged(mapping.revision, mapping))
 }
 
 /// Removes a mapping. 204 means that nothing leaves by it any more, 202 that something still may.
-#[utoipa::path(delete, path = "/v1/mappings/{id}", tag = "mappings", params(("id" = MappingId, Path)),
+#[utoipa::path(delete, path = "/v1/mappings/{id}", tag = "mappings", params(("id" = MappingId, Path), IfMatchHeader),
     responses((status = 204), (status = 202, body = Removing)))]
 async fn remove(
     State(api): State<Arc<Api>>,
     Id(id): Id<MappingId>,
+    Meant(if_revision): Meant,
     Params(fields): Params,
 ) -> Result<Response, Error> {
     fields.finish()?;
-    let client = api.store.remove_mapping(id).await?;
-    Ok(removal::answer(api.engine.settle(client).await))
+    let owner = api.store.remove_mapping(id, if_revision).await?;
+    Ok(removal::answer(removal::settle(&api, owner).await))
 }
 
 fn new_mapping(mut fields: Fields) -> Result<NewMapping, Error> {
@@ -147,12 +168,13 @@ fn new_mapping(mut fields: Fields) -> Result<NewMapping, Error> {
     Ok(NewMapping { client_id, proxy_id, priority, target, enabled })
 }
 
-fn mapping_patch(mut fields: Fields) -> Result<MappingPatch, Error> {
+fn mapping_patch(mut fields: Fields, if_revision: Option<i64>) -> Result<MappingPatch, Error> {
     let patch = MappingPatch {
         proxy_id: fields.optional("proxy_id", proxy_id),
         priority: fields.optional("priority", values::priority),
         target: fields.optional("target", target),
         enabled: fields.optional("enabled", values::boolean),
+        if_revision,
     };
     fields.finish()?;
     Ok(patch)

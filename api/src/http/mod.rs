@@ -1,47 +1,82 @@
 //! The REST API: reads a call, asks the store or the engine, answers.
 
+mod access;
+mod apply;
+pub mod attempts;
 pub mod auth;
+mod bounds;
 mod clients;
+mod conditional;
+mod connections;
+mod cookie;
+mod document;
+pub mod doors;
 mod error;
+mod events;
 mod explain;
+mod export;
 mod fields;
 mod frame;
+mod gateways;
+mod idempotency;
+mod import;
 mod input;
+mod journal;
+mod login;
 mod mappings;
+mod me;
+mod media;
+mod metrics;
+mod narrow;
 mod openapi;
+mod problem;
 mod proxies;
 mod removal;
 mod service;
+mod sessions;
+mod sort;
+mod suggest;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod users;
 mod values;
+mod webhooks;
 
 use std::sync::Arc;
 
-use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware;
 use axum::response::IntoResponse;
 use axum::{Json, Router};
 use pgw_core::ports::PortRange;
 use serde::Serialize;
+use tokio::sync::Notify;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::engine::Engine;
+use crate::events::Bus;
 use crate::shared::Shared;
-use crate::store::{Page, Store};
+use crate::store::{ListQuery, Page, Store};
+use crate::telemetry::watch::Watch;
+use crate::webhooks::Webhooks;
 use auth::Auth;
+use doors::Doors;
 use error::Error;
-
-const LARGEST_BODY: usize = 1024 * 1024;
 
 pub struct Api {
     pub store: Arc<dyn Store>,
     pub engine: Arc<dyn Engine>,
+    pub watch: Arc<Watch>,
+    pub bus: Arc<Bus>,
+    pub webhooks: Arc<Webhooks>,
     pub auth: Auth,
+    pub doors: Doors,
     pub ports: PortRange,
+    /// Told when somebody applied something that has to be confirmed, or confirmed it.
+    pub deadlines: Arc<Notify>,
     /// Why the database cannot be used, if it cannot.
     pub database: Shared<Result<(), String>>,
 }
@@ -55,19 +90,13 @@ struct List<T> {
 }
 
 pub fn router(api: Arc<Api>) -> Router {
-    let guarded = OpenApiRouter::new()
-        .merge(proxies::router())
-        .merge(clients::router())
-        .merge(mappings::router())
-        .merge(explain::router())
-        .merge(tokens::router())
-        .merge(service::router())
+    let guarded = guarded()
+        .route_layer(middleware::from_fn_with_state(api.clone(), idempotency::once))
         .route_layer(middleware::from_fn(frame::finish_writes))
         .route_layer(middleware::from_fn_with_state(api.clone(), auth::require));
-    let (router, document) = OpenApiRouter::with_openapi(openapi::document())
-        .merge(guarded)
-        .merge(service::open_router())
-        .split_for_parts();
+    let open = open().route_layer(middleware::from_fn(frame::finish_writes));
+    let (router, document) =
+        OpenApiRouter::with_openapi(openapi::document()).merge(guarded).merge(open).split_for_parts();
     // The last layer is the outermost: every answer, also of those before it, goes through `around`.
     router
         .merge(
@@ -75,16 +104,47 @@ pub fn router(api: Arc<Api>) -> Router {
                 .route_layer(middleware::from_fn_with_state(api.clone(), auth::require_of_browser)),
         )
         .fallback(|| async { Error::NoSuchPath })
-        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .layer(middleware::from_fn(bounds::bound))
         .layer(middleware::from_fn(frame::time_limit))
         .layer(CatchPanicLayer::custom(frame::panicked))
+        .layer(middleware::from_fn_with_state(api.clone(), doors::known_host))
         .layer(middleware::from_fn(frame::around))
+        .layer(middleware::from_fn_with_state(api.clone(), metrics::count))
         .with_state(api)
 }
 
-impl<T> From<Page<T>> for List<T> {
-    fn from(page: Page<T>) -> Self {
-        Self { items: page.items, next_cursor: page.next.map(|id| id.to_string()) }
+/// What needs a token or a session.
+fn guarded() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new()
+        .merge(proxies::router())
+        .merge(clients::router())
+        .merge(mappings::router())
+        .merge(gateways::router())
+        .merge(telemetry::router())
+        .merge(connections::router())
+        .merge(metrics::router())
+        .merge(explain::router())
+        .merge(import::router())
+        .merge(export::router())
+        .merge(apply::router())
+        .merge(events::router())
+        .merge(journal::router())
+        .merge(webhooks::router())
+        .merge(tokens::router())
+        .merge(users::router())
+        .merge(login::router())
+        .merge(me::router())
+}
+
+/// What needs neither.
+fn open() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new().merge(service::open_router()).merge(login::open_router())
+}
+
+impl<T> List<T> {
+    fn of(page: Page<T>, query: &ListQuery) -> Self {
+        let next_cursor = page.next.map(|cursor| sort::written(query.sort, &cursor));
+        Self { items: page.items, next_cursor }
     }
 }
 

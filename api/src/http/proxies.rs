@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures_util::future::join_all;
 use pgw_core::health::{Health, HealthStatus};
@@ -15,14 +16,15 @@ use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::conditional::{Meant, Tagged, tag};
 use super::error::Error;
 use super::fields::{Fields, Read};
 use super::input::{Body, Id, Params};
-use super::openapi::ListParams;
+use super::openapi::{IfMatchHeader, ListParams};
 use super::removal::{self, Removing};
 use super::{Api, List, created, values};
 use crate::converge::Settled;
-use crate::store::{NewProxy, ProxyPatch};
+use crate::store::{NewProxy, ProxyPatch, SortBy};
 
 pub(super) fn router() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
@@ -87,11 +89,16 @@ struct ProxyUpdate {
     labels: Option<BTreeMap<String, String>>,
 }
 
-/// Every proxy, oldest first.
-#[utoipa::path(get, path = "/v1/proxies", tag = "proxies", params(ListParams),
+const SORTS: &[SortBy] =
+    &[SortBy::Name, SortBy::Host, SortBy::Health, SortBy::Latency, SortBy::Created, SortBy::Updated];
+
+/// Every proxy, oldest first or by ?sort=name, host, health (the worst first), latency_ms,
+/// created_at or updated_at; `-name` the other way round.
+#[utoipa::path(get, path = "/v1/proxies", tag = "proxies", params(ListParams, ("sort" = Option<String>, Query)),
     responses((status = 200, body = List<Proxy>)))]
 async fn list(State(api): State<Arc<Api>>, params: Params) -> Result<Json<List<Proxy>>, Error> {
-    Ok(Json(api.store.proxies(&params.plain_list()?).await?.into()))
+    let query = params.only_list(SORTS)?;
+    Ok(Json(List::of(api.store.proxies(&query).await?, &query)))
 }
 
 /// Adds a proxy, and checks it at once.
@@ -100,49 +107,56 @@ async fn list(State(api): State<Arc<Api>>, params: Params) -> Result<Json<List<P
 async fn create(State(api): State<Arc<Api>>, Body(fields): Body) -> Result<impl IntoResponse, Error> {
     let proxy = api.store.create_proxy(new_proxy(fields)?).await?;
     api.engine.proxy_changed(proxy.id).await;
-    Ok(created(format!("/v1/proxies/{}", proxy.id), proxy))
+    Ok(([(header::ETAG, tag(proxy.revision))], created(format!("/v1/proxies/{}", proxy.id), proxy)))
 }
 
 #[utoipa::path(get, path = "/v1/proxies/{id}", tag = "proxies", params(("id" = ProxyId, Path)),
     responses((status = 200, body = Proxy)))]
-async fn get(State(api): State<Arc<Api>>, Id(id): Id<ProxyId>) -> Result<Json<Proxy>, Error> {
-    Ok(Json(api.store.proxy(id).await?))
+async fn get(State(api): State<Arc<Api>>, Id(id): Id<ProxyId>) -> Result<Tagged<Proxy>, Error> {
+    let proxy = api.store.proxy(id).await?;
+    Ok(Tagged(proxy.revision, proxy))
 }
 
 /// Changes a proxy; when it is dialled in another way now, its health is unknown again. If it is
 /// switched off, the answer waits until its devices are closed, though not for an agent that does
 /// not answer: the states of its mappings tell.
-#[utoipa::path(patch, path = "/v1/proxies/{id}", tag = "proxies", params(("id" = ProxyId, Path)),
+#[utoipa::path(patch, path = "/v1/proxies/{id}", tag = "proxies", params(("id" = ProxyId, Path), IfMatchHeader),
     request_body = ProxyUpdate, responses((status = 200, body = Proxy)))]
 async fn update(
     State(api): State<Arc<Api>>,
     Id(id): Id<ProxyId>,
+    Meant(if_revision): Meant,
     Body(fields): Body,
-) -> Result<Json<Proxy>, Error> {
-    let proxy = api.store.update_proxy(id, proxy_patch(fields)?).await?;
+) -> Result<Tagged<Proxy>, Error> {
+    let proxy = api.store.update_proxy(id, proxy_patch(fields, if_revision)?).await?;
     // Unknown also when it was never checked yet: asking for a check once more does no harm.
     if proxy.health.status == HealthStatus::Unknown {
         api.engine.proxy_changed(id).await;
     }
     match api.store.clients_of_proxy(id).await {
-        Ok(clients) => {
-            join_all(clients.into_iter().map(|client| api.engine.settle(client))).await;
+        Ok(owners) => {
+            join_all(owners.into_iter().map(|owner| removal::settle(&api, owner))).await;
         }
         // The change itself is made; the engine's next round finds it.
         Err(error) => {
             tracing::warn!(proxy = %id, error = %error, "clients of a changed proxy cannot be listed")
         }
     }
-    Ok(Json(proxy))
+    Ok(Tagged(proxy.revision, proxy))
 }
 
 /// Removes a proxy. With ?cascade=true its mappings go too. 204 means that nothing leaves by it
 /// any more, 202 that something still may.
 #[utoipa::path(delete, path = "/v1/proxies/{id}", tag = "proxies",
-    params(("id" = ProxyId, Path), ("cascade" = Option<bool>, Query)), responses((status = 204), (status = 202, body = Removing)))]
-async fn remove(State(api): State<Arc<Api>>, Id(id): Id<ProxyId>, params: Params) -> Result<Response, Error> {
-    let clients = api.store.remove_proxy(id, params.cascade()?).await?;
-    let settled = join_all(clients.into_iter().map(|client| api.engine.settle(client))).await;
+    params(("id" = ProxyId, Path), IfMatchHeader, ("cascade" = Option<bool>, Query)), responses((status = 204), (status = 202, body = Removing)))]
+async fn remove(
+    State(api): State<Arc<Api>>,
+    Id(id): Id<ProxyId>,
+    Meant(if_revision): Meant,
+    params: Params,
+) -> Result<Response, Error> {
+    let owners = api.store.remove_proxy(id, params.cascade()?, if_revision).await?;
+    let settled = join_all(owners.into_iter().map(|owner| removal::settle(&api, owner))).await;
     Ok(removal::answer(settled.into_iter().fold(Settled::Yes, Settled::and)))
 }
 
@@ -160,30 +174,13 @@ fn new_proxy(mut fields: Fields) -> Result<NewProxy, Error> {
     let enabled = fields.optional("enabled", values::boolean);
     let note = fields.optional("note", values::note);
     let labels = values::labels(&mut fields);
-    let ProxyAddress { scheme, host, port, credentials } = fields.finish_with(address)?;
-    let (username, password) = match credentials {
-        Some(Credentials { username, password }) => {
-            (Some(username), Some(password).filter(|password| !password.expose().is_empty()))
-        }
-        None => (None, None),
-    };
+    let address = fields.finish_with(address)?;
     Ok(NewProxy {
-        name: name.unwrap_or_else(|| host_and_port(host.as_str(), port)),
-        scheme,
-        host,
-        port,
-        username,
-        password,
         enabled: enabled.unwrap_or(true),
         note: note.unwrap_or_default(),
         labels: labels.unwrap_or_default(),
+        ..NewProxy::at(name.unwrap_or_else(|| address.host_and_port()), address)
     })
-}
-
-/// A host name may be longer than a name.
-fn host_and_port(host: &str, port: u16) -> String {
-    let host: String = host.chars().take(94).collect();
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 fn by_url(fields: &mut Fields) -> Option<ProxyAddress> {
@@ -220,7 +217,7 @@ fn by_fields(fields: &mut Fields) -> Option<ProxyAddress> {
     Some(ProxyAddress { scheme: scheme?, host: host?, port: port?, credentials })
 }
 
-fn proxy_patch(mut fields: Fields) -> Result<ProxyPatch, Error> {
+fn proxy_patch(mut fields: Fields, if_revision: Option<i64>) -> Result<ProxyPatch, Error> {
     let patch = ProxyPatch {
         name: fields.optional("name", values::name),
         scheme: fields.optional("scheme", values::scheme),
@@ -231,6 +228,7 @@ fn proxy_patch(mut fields: Fields) -> Result<ProxyPatch, Error> {
         enabled: fields.optional("enabled", values::boolean),
         note: fields.optional("note", values::note),
         labels: values::labels(&mut fields),
+        if_revision,
     };
     fields.finish()?;
     Ok(patch)

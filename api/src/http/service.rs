@@ -1,22 +1,16 @@
-//! How the service itself is, and who is asking.
+//! How the service itself is.
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Api;
-use super::auth::{Caller, Rights};
 use crate::engine::Readiness;
-use crate::store::Role;
-
-pub(super) fn router() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(me))
-}
 
 /// What needs no token: it tells no secret, and those who ask have none.
 pub(super) fn open_router() -> OpenApiRouter<Arc<Api>> {
@@ -41,12 +35,6 @@ struct Version {
     #[schema(example = "pgw-api")]
     name: &'static str,
     version: &'static str,
-}
-
-#[derive(Serialize, utoipa::ToSchema)]
-struct Me {
-    name: String,
-    role: Role,
 }
 
 /// The process answers.
@@ -75,14 +63,4 @@ async fn readyz(State(api): State<Arc<Api>>) -> (StatusCode, Json<Ready>) {
 #[utoipa::path(get, path = "/version", tag = "service", security(()), responses((status = 200, body = Version)))]
 async fn version() -> Json<Version> {
     Json(Version { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") })
-}
-
-/// Whose token this is.
-#[utoipa::path(get, path = "/v1/me", tag = "service", responses((status = 200, body = Me)))]
-async fn me(Extension(caller): Extension<Caller>) -> Json<Me> {
-    let role = match caller.rights {
-        Rights::Of(role) => role,
-        Rights::Agent => Role::Viewer,
-    };
-    Json(Me { name: caller.name, role })
 }

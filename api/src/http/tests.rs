@@ -2,47 +2,93 @@
 //! remembers what it was asked.
 
 mod access;
+mod browsers;
+mod conditional;
+mod config;
 mod conflicts;
 mod contract;
 mod description;
+mod events;
 mod explain;
 mod fake;
+mod gateways;
+mod import;
+mod login;
+mod metrics;
 mod problems;
+mod rollback;
+mod schema;
+mod telemetry;
+mod twice;
+mod users;
 mod validation;
+mod watching;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use argon2::Params;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use pgw_core::health::Health;
+use pgw_core::hosts::AllowedHosts;
 use pgw_core::ids::ProxyId;
 use pgw_core::ports::PortRange;
 use pgw_core::redact::Secret;
+use pgw_core::settings::IfMatch;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 use tower::ServiceExt;
 
+use super::attempts::Attempts;
 use super::auth::Auth;
+use super::doors::{Doors, SetupTime};
 use super::{Api, router};
+use crate::board::Board;
+use crate::events::Bus;
+use crate::passwords::Passwords;
 use crate::shared::Shared;
 use crate::store::open::{Opening, PATIENCE};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{NewToken, Role, Store};
+use crate::telemetry::watch::Watch;
+use crate::webhooks::Webhooks;
+use crate::webhooks::fake::FakePost;
 use fake::FakeEngine;
 
 const ADMIN: &str = "pgw_admin-of-the-tests";
 const VIEWER: &str = "pgw_viewer-of-the-tests";
+const OPERATOR: &str = "pgw_operator-of-the-tests";
 const INTERNAL: &str = "pgw_internal-of-the-tests";
 /// The upstream password of every proxy that the tests make.
 const PASSWORD: &str = "correct:horse@battery";
+/// What the people of the tests log in with.
+const LOGIN: &str = "twelve or more letters";
 const URL: &str = "socks5://bob:correct%3Ahorse%40battery@proxy.example:1080";
+
+/// Of a machine called gw, where a password costs little.
+fn doors() -> Doors {
+    Doors {
+        hosts: AllowedHosts::of_machine("gw"),
+        if_match: IfMatch::Optional,
+        passwords: Passwords::costing(Params::new(Params::MIN_M_COST, 1, 1, None).unwrap()).unwrap(),
+        attempts: Attempts::default(),
+        setup: SetupTime::default(),
+    }
+}
 
 struct Gateway {
     router: Router,
     engine: Arc<FakeEngine>,
+    watch: Arc<Watch>,
+    board: Arc<Board>,
+    bus: Arc<Bus>,
+    post: Arc<FakePost>,
     store: Arc<SqliteStore>,
+    deadlines: Arc<Notify>,
     place: tempfile::TempDir,
 }
 
@@ -58,11 +104,22 @@ impl Gateway {
         Self::with(PortRange::spanning(15001, 15999), PATIENCE).await
     }
 
+    /// A change must say which revision it means.
+    async fn strict() -> Self {
+        let Self { store, place, .. } = Self::new().await;
+        let doors = Doors { if_match: IfMatch::Required, ..doors() };
+        Self::behind(store, place, PortRange::spanning(15001, 15999), None, doors)
+    }
+
     async fn with(ports: PortRange, patience: Duration) -> Self {
         let place = tempfile::tempdir().unwrap();
         let opening = Opening { patience, ..Opening::new("gw1", &place.path().join("secret.key")) };
         let store = SqliteStore::open(&place.path().join("pgw.db"), &opening).await.unwrap();
-        for (name, token, role) in [("admin", ADMIN, Role::Admin), ("viewer", VIEWER, Role::Viewer)] {
+        for (name, token, role) in [
+            ("admin", ADMIN, Role::Admin),
+            ("operator", OPERATOR, Role::Operator),
+            ("viewer", VIEWER, Role::Viewer),
+        ] {
             let hash = super::auth::hash(token);
             store.create_token(NewToken { name: name.into(), role, hash }).await.unwrap();
         }
@@ -75,11 +132,35 @@ impl Gateway {
         ports: PortRange,
         admin: Option<&Secret>,
     ) -> Self {
+        Self::behind(store, place, ports, admin, doors())
+    }
+
+    fn behind(
+        store: Arc<SqliteStore>,
+        place: tempfile::TempDir,
+        ports: PortRange,
+        admin: Option<&Secret>,
+        doors: Doors,
+    ) -> Self {
         let engine = Arc::new(FakeEngine::default());
         let auth = Auth::new(admin, &Secret::new(INTERNAL));
-        let api =
-            Api { store: store.clone(), engine: engine.clone(), auth, ports, database: Shared::default() };
-        Self { router: router(Arc::new(api)), engine, store, place }
+        let (database, deadlines) = (Shared::default(), Arc::<Notify>::default());
+        let (bus, post) = (Arc::new(Bus::new("gw1", 0)), Arc::new(FakePost::default()));
+        let (watch, board) = watching::watch(store.clone(), bus.clone(), place.path());
+        let webhooks = Webhooks { store: store.clone(), bus: bus.clone(), post: post.clone() };
+        let api = Api {
+            store: store.clone(),
+            engine: engine.clone(),
+            watch: watch.clone(),
+            bus: bus.clone(),
+            webhooks: Arc::new(webhooks),
+            auth,
+            doors,
+            ports,
+            deadlines: deadlines.clone(),
+            database,
+        };
+        Self { router: router(Arc::new(api)), engine, watch, board, bus, post, store, deadlines, place }
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {
@@ -144,12 +225,70 @@ impl Gateway {
         self.make("/v1/clients", body).await
     }
 
+    async fn make_user(&self, name: &str, role: &str) -> String {
+        self.make("/v1/users", json!({"name": name, "role": role, "password": LOGIN})).await
+    }
+
     async fn make_mapping(&self, client: &str, proxy: &str) -> String {
         self.make("/v1/mappings", json!({"client_id": client, "proxy_id": proxy})).await
     }
 }
 
+/// A browser that has logged in.
+struct Browser<'a> {
+    gateway: &'a Gateway,
+    cookie: String,
+}
+
+impl Browser<'_> {
+    async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Answer {
+        let headers = [("origin", "http://gw.lan:8081"), ("host", "gw.lan:8081")];
+        self.call_with(method, path, body, &headers).await
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.call(Method::GET, path, None).await
+    }
+
+    async fn post(&self, path: &str, body: Value) -> Answer {
+        self.call(Method::POST, path, Some(body)).await
+    }
+
+    async fn call_with(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        let mut request = Request::builder().method(method).uri(path).header(header::COOKIE, &self.cookie);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (kind, body) = ("application/json", body.map(|body| body.to_string()).unwrap_or_default());
+        let request = if body.is_empty() { request } else { request.header(header::CONTENT_TYPE, kind) };
+        self.gateway.send(request.body(Body::from(body)).unwrap()).await
+    }
+}
+
 impl Gateway {
+    async fn call_openly(&self, path: &str, body: Value) -> Answer {
+        let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
+        self.send(request.body(Body::from(body.to_string())).unwrap()).await
+    }
+
+    async fn log_in(&self, name: &str, password: &str) -> Browser<'_> {
+        let answer = self.call_openly("/v1/login", json!({"name": name, "password": password})).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        self.with_cookie_of(&answer)
+    }
+
+    fn with_cookie_of(&self, answer: &Answer) -> Browser<'_> {
+        let set = answer.header("set-cookie");
+        assert!(set.starts_with("pgw_session=") && set.contains("; HttpOnly; SameSite=Strict"), "{set}");
+        Browser { gateway: self, cookie: set.split(';').next().unwrap().to_owned() }
+    }
+
     /// As if a check had found this.
     async fn found(&self, proxy: &str, health: Health) {
         let dial = self.store.upstream(ProxyId(proxy.parse().unwrap())).await.unwrap();
@@ -168,10 +307,14 @@ impl Answer {
     }
 
     fn holds_what_every_answer_holds(&self, what: &str, makes_token: bool) {
-        for secret in [PASSWORD, "correct%3Ahorse", "correct:horse", ADMIN, VIEWER, INTERNAL] {
+        for secret in [PASSWORD, "correct%3Ahorse", "correct:horse", ADMIN, OPERATOR, VIEWER, INTERNAL, LOGIN]
+        {
             assert!(!self.text.contains(secret), "{what} tells a secret: {}", self.text);
         }
-        assert_eq!(self.text.contains("pgw_"), makes_token && self.status == 201, "{what}: {}", self.text);
+        // The cookie's name is no secret.
+        // Metrics begin with the same letters, and tokens are longer.
+        let tells_token = what != "GET /metrics" && self.text.replace("pgw_session", "").contains("pgw_");
+        assert_eq!(tells_token, makes_token && self.status == 201, "{what}: {}", self.text);
         assert_eq!(self.header("x-content-type-options"), "nosniff", "{what}");
         assert!(!self.header("x-request-id").is_empty(), "{what}");
         if what.contains(" /v1/") {

@@ -74,7 +74,7 @@ async fn revoke(
 
 fn asked_for(mut fields: Fields) -> Result<(String, Role), Error> {
     let name = fields.required("name", free_name);
-    let role = fields.required("role", values::word("admin, viewer"));
+    let role = fields.required("role", values::word("admin, operator, viewer"));
     fields.finish_with(name.zip(role))
 }
 

@@ -7,11 +7,13 @@ use pgw_core::ids::ClientIp;
 use pgw_core::mac::Mac;
 use pgw_core::proxy::{Credentials, Host, Scheme};
 use pgw_core::redact::Secret;
+use pgw_core::settings::{GATEWAY_ALLOWED, is_gateway_name};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::fields::{Fields, Read};
+use crate::passwords::{LONGEST_PASSWORD, SHORTEST_PASSWORD};
 
 const LONGEST_NAME: usize = 100;
 const LONGEST_NOTE: usize = 1000;
@@ -41,10 +43,18 @@ fn bounded(text: &str, longest: usize, fits: impl Fn(char) -> bool) -> Read<Stri
 }
 
 pub(super) fn name(value: &Value) -> Read<String> {
-    match text(value)?.trim() {
+    let given = text(value)?;
+    match given.trim() {
         "" => Err("is empty".to_owned()),
+        // With the spaces around it: so it can be said in a schema.
+        _ if given.chars().count() > LONGEST_NAME => Err(format!("is longer than {LONGEST_NAME} characters")),
         name => bounded(name, LONGEST_NAME, is_printable),
     }
+}
+
+pub(super) fn gateway(value: &Value) -> Read<String> {
+    let name = text(value)?;
+    if is_gateway_name(name) { Ok(name.to_owned()) } else { Err(format!("must be {GATEWAY_ALLOWED}")) }
 }
 
 pub(super) fn note(value: &Value) -> Read<String> {
@@ -130,6 +140,25 @@ pub(super) fn password(value: &Value) -> Read<Secret> {
     }
 }
 
+/// One that somebody chooses to log in with.
+pub(super) fn new_password(value: &Value) -> Read<Secret> {
+    if text(value)?.chars().count() < SHORTEST_PASSWORD {
+        return Err(format!("is shorter than {SHORTEST_PASSWORD} characters"));
+    }
+    typed_password(value)
+}
+
+/// One that may be the right one.
+pub(super) fn typed_password(value: &Value) -> Read<Secret> {
+    match text(value)? {
+        "" => Err("is empty".to_owned()),
+        long if long.chars().count() > LONGEST_PASSWORD => {
+            Err(format!("is longer than {LONGEST_PASSWORD} characters"))
+        }
+        password => Ok(Secret::new(password)),
+    }
+}
+
 pub(super) fn labels(fields: &mut Fields) -> Option<BTreeMap<String, String>> {
     let given = fields.optional("labels", |value| match value.as_object() {
         None => Err("must be an object of texts".to_owned()),
@@ -164,9 +193,15 @@ mod tests {
     fn a_name_is_trimmed_bounded_and_cannot_disguise_itself() {
         assert_eq!(name(&json!("  Büro 📱 ")), Ok("Büro 📱".to_owned()));
         assert!(name(&json!("x".repeat(100))).is_ok());
-        for refused in
-            [json!(""), json!("  "), json!("x".repeat(101)), json!("a\nb"), json!("a\u{202e}b"), json!(7)]
-        {
+        for refused in [
+            json!(""),
+            json!("  "),
+            json!("x".repeat(101)),
+            json!(" ".repeat(100) + "x"),
+            json!("a\nb"),
+            json!("a\u{202e}b"),
+            json!(7),
+        ] {
             assert!(name(&refused).is_err(), "{refused}");
         }
     }

@@ -1,4 +1,4 @@
-//! Upstream passwords at rest. A sealed password names its key, so that keys can be changed
+//! Secrets at rest. What is sealed names its key, so that keys can be changed
 //! one day, and its place, so that it opens in no other row.
 
 use std::path::Path;
@@ -30,9 +30,15 @@ pub enum KeyError {
     )]
     Size { path: String, found: usize },
     #[error(
-        "{path} is missing, but the database holds passwords that only it opens; restore it from a backup"
+        "{path} is missing, but the database holds secrets that only it opens; copy it from another gateway \
+         that uses this database, or restore it from a backup"
     )]
     Missing { path: String },
+    #[error(
+        "{path} is not the key of this database's secrets; copy it from another gateway that uses this \
+         database, or restore it from a backup"
+    )]
+    Wrong { path: String },
     #[error("the system gives no random numbers: {0}")]
     Random(getrandom::Error),
 }
@@ -58,13 +64,22 @@ impl Vault {
     }
 
     pub(super) fn seal(&self, proxy: ProxyId, password: &Secret) -> Result<Vec<u8>, StoreError> {
+        self.seal_at(&place(proxy), password.expose().as_bytes())
+    }
+
+    pub(super) fn open(&self, proxy: ProxyId, sealed: &[u8]) -> Result<Secret, StoreError> {
+        let opened = self.open_at(&place(proxy), sealed);
+        let text = opened.and_then(|plain| String::from_utf8(plain).ok());
+        text.map(Secret::new).ok_or_else(|| StoreError::Sealed { what: format!("proxy {proxy}") })
+    }
+
+    pub(super) fn seal_at(&self, place: &str, plain: &[u8]) -> Result<Vec<u8>, StoreError> {
         let mut nonce = [0; NONCE_BYTES];
         getrandom::fill(&mut nonce).map_err(|error| StoreError::Unavailable {
             reason: "the system gives no random numbers".to_owned(),
             source: sqlx::Error::Encode(Box::new(error)),
         })?;
-        let place = place(proxy);
-        let payload = Payload { msg: password.expose().as_bytes(), aad: place.as_bytes() };
+        let payload = Payload { msg: plain, aad: place.as_bytes() };
         let text = self
             .cipher
             .encrypt(&XNonce::from(nonce), payload)
@@ -72,15 +87,11 @@ impl Vault {
         Ok([&[KEY_NUMBER], nonce.as_slice(), &text].concat())
     }
 
-    pub(super) fn open(&self, proxy: ProxyId, sealed: &[u8]) -> Result<Secret, StoreError> {
-        let opened = || -> Option<Secret> {
-            let (nonce, text) = sealed.strip_prefix(&[KEY_NUMBER])?.split_first_chunk::<NONCE_BYTES>()?;
-            let place = place(proxy);
-            let payload = Payload { msg: text, aad: place.as_bytes() };
-            let plain = self.cipher.decrypt(&XNonce::from(*nonce), payload).ok()?;
-            String::from_utf8(plain).ok().map(Secret::new)
-        };
-        opened().ok_or_else(|| StoreError::Sealed { what: format!("proxy {proxy}") })
+    /// None: with another key, in another place, or damaged.
+    pub(super) fn open_at(&self, place: &str, sealed: &[u8]) -> Option<Vec<u8>> {
+        let (nonce, text) = sealed.strip_prefix(&[KEY_NUMBER])?.split_first_chunk::<NONCE_BYTES>()?;
+        let payload = Payload { msg: text, aad: place.as_bytes() };
+        self.cipher.decrypt(&XNonce::from(*nonce), payload).ok()
     }
 }
 

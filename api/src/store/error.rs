@@ -9,10 +9,12 @@ use sqlx::sqlite::SqliteError;
 use crate::store::{Conflict, StoreError};
 
 /// What a unique index guards: its name, which PostgreSQL tells, and its columns, which SQLite does.
-const UNIQUE: [(&str, &str, Conflict); 4] = [
+const UNIQUE: &[(&str, &str, Conflict)] = &[
     ("proxies_name", "proxies.name", Conflict::NameTaken("proxy")),
     ("tokens_name", "tokens.name", Conflict::NameTaken("token")),
-    ("clients_ip", "clients.ip", Conflict::AddressTaken),
+    ("clients_ip", "clients.gateway, clients.ip", Conflict::AddressTaken),
+    ("users_name", "users.name", Conflict::NameTaken("user")),
+    ("webhooks_name", "webhooks.name", Conflict::NameTaken("webhook")),
     ("mappings_pair", "mappings.client_id, mappings.proxy_id", Conflict::PairTaken),
 ];
 
@@ -45,8 +47,8 @@ fn conflict(error: &dyn DatabaseError) -> Option<Conflict> {
         None => error.message().split(": ").any(|part| part == name),
     };
     if error.is_unique_violation() {
-        let broken = UNIQUE.into_iter().find(|(index, columns, _)| named(index) || named(columns));
-        broken.map(|(_, _, conflict)| conflict)
+        let broken = UNIQUE.iter().find(|(index, columns, _)| named(index) || named(columns));
+        broken.map(|(_, _, conflict)| conflict.clone())
     } else if error.is_check_violation() {
         CHECKED.into_iter().find(|(check, _)| named(check)).map(|(_, conflict)| conflict)
     } else {

@@ -5,13 +5,23 @@
 //! REST API sees them; the row itself, and the port with it, goes in `finish_removal`, once
 //! rule and forwarder are gone. A process that dies in between finds the mark again.
 
+pub mod applies;
+mod by;
 pub mod crypt;
+pub mod dump;
 mod error;
+mod events;
+mod gateways;
+mod listing;
 pub mod open;
 pub mod postgres;
+mod replies;
 pub mod sqlite;
 #[cfg(test)]
 mod suite;
+pub mod traffic;
+mod users;
+mod webhooks;
 
 use std::collections::BTreeMap;
 
@@ -25,17 +35,32 @@ use pgw_core::mapping::{Mapping, Target};
 use pgw_core::ports::PortRange;
 use pgw_core::proxy::{Host, Proxy, Scheme, Upstream};
 use pgw_core::redact::Secret;
-use pgw_core::state::{MappingState, Verdict};
+use pgw_core::state::Verdict;
 use serde::{Deserialize, Serialize};
 
+use applies::Applies;
+pub use by::By;
+pub use events::{Events, ExitAt, Heard, JournalPage, JournalQuery, LogEnds, Unwatched};
+pub use gateways::{Gateway, Gateways, Neighbours, News, Owner, Presence};
+pub use listing::{Cursor, Key, ListQuery, Page, Sort, SortBy};
+pub use replies::{Claim, Replies, Reply};
+pub use traffic::Traffic;
+pub use users::{KnownUser, NewUser, Session, User, UserPatch, Users};
+pub use webhooks::{Addressee, Delivery, NewWebhook, Webhook, WebhookPatch, WebhookStatus, Webhooks};
+
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: Gateways + Users + Replies + Events + Webhooks + Traffic + Applies + 'static {
     async fn create_proxy(&self, new: NewProxy) -> Result<Proxy, StoreError>;
     async fn proxies(&self, query: &ListQuery) -> Result<Page<Proxy>, StoreError>;
     async fn proxy(&self, id: ProxyId) -> Result<Proxy, StoreError>;
     async fn update_proxy(&self, id: ProxyId, patch: ProxyPatch) -> Result<Proxy, StoreError>;
     /// Marks the proxy and, with `cascade`, its mappings; answers whose mappings they were.
-    async fn remove_proxy(&self, id: ProxyId, cascade: bool) -> Result<Vec<ClientId>, StoreError>;
+    async fn remove_proxy(
+        &self,
+        id: ProxyId,
+        cascade: bool,
+        if_revision: Option<i64>,
+    ) -> Result<Vec<Owner>, StoreError>;
     /// All of them or none; but what was found of a former way of dialling, or of a proxy that is
     /// going, is left out.
     async fn record_health(&self, found: &[HealthRecord]) -> Result<(), StoreError>;
@@ -43,15 +68,20 @@ pub trait Store: Send + Sync + 'static {
     async fn upstreams(&self) -> Result<Vec<ProxyDial>, StoreError>;
     async fn upstream(&self, id: ProxyId) -> Result<ProxyDial, StoreError>;
     /// Whose mappings lead through it, going ones included.
-    async fn clients_of_proxy(&self, id: ProxyId) -> Result<Vec<ClientId>, StoreError>;
+    async fn clients_of_proxy(&self, id: ProxyId) -> Result<Vec<Owner>, StoreError>;
 
     async fn create_client(&self, new: NewClient) -> Result<Client, StoreError>;
     async fn clients(&self, query: &ListQuery) -> Result<Page<Client>, StoreError>;
-    /// Two at the most: whoever asks wants to know whether it is one.
+    /// Of this gateway. Two at the most: whoever asks wants to know whether it is one.
     async fn clients_known_as(&self, known_as: &KnownAs) -> Result<Vec<ClientId>, StoreError>;
     async fn client(&self, id: ClientId) -> Result<Client, StoreError>;
     async fn update_client(&self, id: ClientId, patch: ClientPatch) -> Result<Client, StoreError>;
-    async fn remove_client(&self, id: ClientId, cascade: bool) -> Result<(), StoreError>;
+    async fn remove_client(
+        &self,
+        id: ClientId,
+        cascade: bool,
+        if_revision: Option<i64>,
+    ) -> Result<Owner, StoreError>;
 
     async fn create_mapping(&self, new: NewMapping, ports: &PortRange) -> Result<Mapping, StoreError>;
     /// At the start: nobody keeps a port of a range that was configured before.
@@ -60,12 +90,12 @@ pub trait Store: Send + Sync + 'static {
     async fn mapping(&self, id: MappingId) -> Result<Mapping, StoreError>;
     async fn update_mapping(&self, id: MappingId, patch: MappingPatch) -> Result<Mapping, StoreError>;
     /// Marks it; answers whose it was.
-    async fn remove_mapping(&self, id: MappingId) -> Result<ClientId, StoreError>;
+    async fn remove_mapping(&self, id: MappingId, if_revision: Option<i64>) -> Result<Owner, StoreError>;
     async fn record_verdict(&self, id: MappingId, verdict: &Verdict) -> Result<(), StoreError>;
 
-    /// Every client with its routes, going ones included.
+    /// Every client of this gateway with its routes, going ones included.
     async fn plans(&self) -> Result<Vec<ClientPlan>, StoreError>;
-    /// One client with its routes; none if there is no such row (any more).
+    /// One client with its routes; none if this gateway has no such row (any more).
     async fn plan(&self, id: ClientId) -> Result<Option<ClientPlan>, StoreError>;
     /// The rule and the forwarder's part of these mappings are gone: their rows go, with the
     /// port if it was the last, and the client and proxies that were only waiting for it.
@@ -87,6 +117,9 @@ pub enum StoreError {
     NotFound(&'static str),
     #[error("{0}")]
     Conflict(Conflict),
+    /// Somebody else changed it meanwhile; this is what it is now.
+    #[error("it was changed meanwhile: it is at revision {revision} now")]
+    Stale { revision: i64 },
     /// Busy, full, read-only, gone: nothing was changed, and trying again may help.
     #[error("the database cannot be used now: {reason}")]
     Unavailable {
@@ -114,10 +147,22 @@ pub enum Conflict {
     #[error("the {what} still has mappings ({mappings} of them); delete them first, or use ?cascade=true")]
     InUse { what: &'static str, mappings: i64 },
     /// The mapping names a client or a proxy that does not exist.
-    #[error("there is no {0} with this id")]
+    #[error("there is no such {0}")]
     Missing(&'static str),
     #[error("a password needs a user name")]
     PasswordAlone,
+    #[error(
+        "a document that was applied waits to be confirmed until {confirm_by}; confirm it, or wait until it is rolled back"
+    )]
+    ApplyPending { confirm_by: Timestamp },
+    #[error("this was rolled back: nobody had confirmed it in time")]
+    RolledBack,
+    #[error("there are {most} {what}s already, and no more are taken")]
+    TooMany { what: &'static str, most: i64 },
+    #[error("this is the last admin; make somebody else one first")]
+    LastAdmin,
+    #[error("there are users already")]
+    SetUp,
 }
 
 #[derive(Debug, Clone)]
@@ -145,6 +190,8 @@ pub struct ProxyPatch {
     pub enabled: Option<bool>,
     pub note: Option<String>,
     pub labels: Option<BTreeMap<String, String>>,
+    /// Only if it is at this revision.
+    pub if_revision: Option<i64>,
 }
 
 #[derive(Debug, Clone)]
@@ -153,6 +200,8 @@ pub struct NewClient {
     pub ip_cidr: ClientIp,
     pub mac: Option<Mac>,
     pub note: String,
+    /// Whose it is; none: this one's.
+    pub gateway: Option<String>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -161,6 +210,8 @@ pub struct ClientPatch {
     pub ip_cidr: Option<ClientIp>,
     pub mac: Option<Option<Mac>>,
     pub note: Option<String>,
+    /// Only if it is at this revision.
+    pub if_revision: Option<i64>,
 }
 
 /// What an operator calls a client.
@@ -185,28 +236,8 @@ pub struct MappingPatch {
     pub priority: Option<u16>,
     pub target: Option<Target>,
     pub enabled: Option<bool>,
-}
-
-#[derive(Debug, Clone, Default)]
-pub struct ListQuery {
-    pub limit: u32,
-    /// The id behind which the page starts.
-    pub after: Option<uuid::Uuid>,
-    /// Part of a name, a host, an address or a note.
-    pub q: Option<String>,
-    /// Mappings only.
-    pub state: Option<MappingState>,
-    /// Mappings only.
-    pub client_id: Option<ClientId>,
-    /// Mappings only.
-    pub proxy_id: Option<ProxyId>,
-}
-
-#[derive(Debug, Clone)]
-pub struct Page<T> {
-    pub items: Vec<T>,
-    /// Where the next page starts; none on the last.
-    pub next: Option<uuid::Uuid>,
+    /// Only if it is at this revision.
+    pub if_revision: Option<i64>,
 }
 
 #[derive(Debug, Clone)]
@@ -252,12 +283,15 @@ pub struct Route {
     pub proxy: ProxyDial,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+/// Each may do what those before it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    Admin,
-    /// Reads only.
+    /// Reads only, and no secret.
     Viewer,
+    /// Changes clients and mappings, too.
+    Operator,
+    Admin,
 }
 
 #[derive(Debug, Clone)]

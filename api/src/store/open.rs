@@ -10,10 +10,10 @@ use sqlx::Database;
 use sqlx::migrate::MigrateError;
 use sqlx::pool::PoolOptions;
 
-use super::Store;
 use super::crypt::KeyError;
 use super::postgres::PostgresStore;
 use super::sqlite::SqliteStore;
+use super::{Store, StoreError};
 
 /// How long a caller waits for the write lock or for a connection.
 pub const PATIENCE: Duration = Duration::from_secs(5);
@@ -67,6 +67,14 @@ pub enum OpenError {
     },
     #[error(transparent)]
     Key(#[from] KeyError),
+    #[error(
+        "another pgw-api that is running on the database {database} is called {gateway:?}; stop it, or give \
+         this one a name of its own: PGW_GATEWAY"
+    )]
+    NameTaken { gateway: String, database: String },
+    /// The secrets' key cannot be held against it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl OpenError {

@@ -1,5 +1,7 @@
 //! PostgreSQL behind the `Store` trait: a server that several gateways share.
 
+mod catalog;
+mod hearing;
 #[expect(clippy::duplicate_mod, reason = "the tables are written once and compiled for each database")]
 #[path = "sql/mod.rs"]
 mod sql;
@@ -12,9 +14,12 @@ use std::time::Duration;
 use pgw_core::redact::Secret;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 
+use super::dump::{DumpError, Sink, Source};
 use super::open::{OpenError, Opening, READERS};
 
+use hearing::Hearing;
 pub use sql::SqlStore as PostgresStore;
 
 static TABLES: Migrator = sqlx::migrate!("migrations/postgres");
@@ -29,6 +34,15 @@ mod db {
 
     pub(super) type Db = Postgres;
     pub(super) type Connection = sqlx::PgConnection;
+
+    pub(super) use super::catalog::{as_text, from_text, imported, tables};
+
+    /// What stands between a table's columns and the values of a dump: numbers that the database
+    /// would give out itself are these.
+    pub(super) const OVERRIDING: &str = "overriding system value";
+
+    /// Several gateways may use it.
+    pub(super) const SHARED: bool = true;
 
     /// The number says "pgw" and means nothing to anybody else.
     const WRITERS: i64 = 0x0070_6777;
@@ -45,6 +59,15 @@ mod db {
     pub(super) async fn begin_read(connection: &mut Connection) -> Result<Transaction<'_, Postgres>, Error> {
         connection.begin_with("begin isolation level repeatable read read only").await
     }
+
+    pub(super) async fn notify(connection: &mut Connection, text: &str) -> Result<(), Error> {
+        sqlx::query("select pg_notify($1, $2)")
+            .bind(super::hearing::CHANNEL)
+            .bind(text)
+            .execute(connection)
+            .await?;
+        Ok(())
+    }
 }
 
 impl PostgresStore {
@@ -56,14 +79,32 @@ impl PostgresStore {
         let options = options
             .application_name(&format!("pgw-api {}", opening.gateway))
             .options(manners(opening.patience));
+        // First of all: who has the name may change what is this gateway's.
+        let hearing = Hearing::begin(&options, &database, opening).await?;
         let write = opening.pool(1).connect_with(options.clone()).await.map_err(failed)?;
-        let read = opening.pool(READERS);
-        let read = read
-            .connect_with(options.options([("default_transaction_read_only", "on")]))
-            .await
-            .map_err(failed)?;
-        Self::over(write, read, &TABLES, &database, opening).await
+        TABLES.run(&write).await.map_err(|source| OpenError::migrating(&database, source))?;
+        let only_reading = options.options([("default_transaction_read_only", "on")]);
+        let read = opening.pool(READERS).connect_with(only_reading).await.map_err(failed)?;
+        Self::over((write, read), Box::new(hearing), opening).await
     }
+}
+
+/// Without the limits of a gateway's work: it takes as long as it takes.
+pub(super) async fn export(url: &Secret, to: &mut dyn Sink) -> Result<(), DumpError> {
+    let mut connection = plain(url).await?;
+    sql::dump::export(&mut connection, &TABLES, to).await?;
+    Ok(connection.close().await?)
+}
+
+pub(super) async fn import(url: &Secret, tables: i64, from: &mut dyn Source) -> Result<(), DumpError> {
+    let mut connection = plain(url).await?;
+    sql::dump::import(&mut connection, &TABLES, tables, from).await?;
+    Ok(connection.close().await?)
+}
+
+async fn plain(url: &Secret) -> Result<PgConnection, DumpError> {
+    let options = PgConnectOptions::from_str(url.expose()).map_err(DumpError::Open)?;
+    options.application_name("pgw-api").connect().await.map_err(DumpError::Open)
 }
 
 /// Without the password, and without whatever else may stand in a URL.

@@ -1,5 +1,6 @@
 //! SQLite behind the `Store` trait: one file, one gateway.
 
+mod catalog;
 #[expect(clippy::duplicate_mod, reason = "the tables are written once and compiled for each database")]
 #[path = "sql/mod.rs"]
 mod sql;
@@ -11,11 +12,15 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use sqlx::Connection as _;
+use async_trait::async_trait;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _};
 
-use super::open::{OpenError, Opening, READERS};
+use super::dump::{DumpError, Sink, Source};
+use super::open::{OpenError, Opening, PATIENCE, READERS};
+
+use super::{Neighbours, News};
 
 pub use sql::SqlStore as SqliteStore;
 
@@ -23,10 +28,20 @@ static TABLES: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// What `sql` has to know of SQLite.
 mod db {
+    use std::future::{Ready, ready};
+
     use sqlx::{Acquire, Connection as _, Error, Sqlite, Transaction};
 
     pub(super) type Db = Sqlite;
     pub(super) type Connection = sqlx::SqliteConnection;
+
+    pub(super) use super::catalog::{as_text, from_text, imported, tables};
+
+    /// What stands between a table's columns and the values of a dump.
+    pub(super) const OVERRIDING: &str = "";
+
+    /// Several gateways may use it.
+    pub(super) const SHARED: bool = false;
 
     /// Takes the write lock at the start: a transaction that reads first and finds the lock
     /// taken later would fail whatever its patience.
@@ -36,6 +51,11 @@ mod db {
 
     pub(super) async fn begin_read(connection: &mut Connection) -> Result<Transaction<'_, Sqlite>, Error> {
         Acquire::begin(connection).await
+    }
+
+    /// There is nobody else to tell.
+    pub(super) fn notify(_: &mut Connection, _: &str) -> Ready<Result<(), Error>> {
+        ready(Ok(()))
     }
 }
 
@@ -59,9 +79,41 @@ impl SqliteStore {
             Box::pin(async move { Ok(!sqlx::SqliteConnection::is_in_transaction(connection)) })
         });
         let write = write.connect_with(options.clone()).await.map_err(failed)?;
+        TABLES.run(&write).await.map_err(|source| OpenError::migrating(&database, source))?;
         let read = opening.pool(READERS);
         let read = read.connect_with(options.pragma("query_only", "on")).await.map_err(failed)?;
-        Self::over(write, read, &TABLES, &database, opening).await
+        Self::over((write, read), Box::new(Nobody), opening).await
+    }
+}
+
+/// Of a file that is there.
+pub(super) async fn export(path: &Path, to: &mut dyn Sink) -> Result<(), DumpError> {
+    let options =
+        SqliteConnectOptions::new().filename(path).busy_timeout(PATIENCE).pragma("query_only", "on");
+    let mut connection = options.connect().await.map_err(DumpError::Open)?;
+    sql::dump::export(&mut connection, &TABLES, to).await?;
+    Ok(connection.close().await?)
+}
+
+/// Into a file that is made for it.
+pub(super) async fn import(path: &Path, tables: i64, from: &mut dyn Source) -> Result<(), DumpError> {
+    create_private(path).map_err(DumpError::Write)?;
+    let options = SqliteConnectOptions::new().filename(path).journal_mode(SqliteJournalMode::Wal);
+    let mut connection = options.foreign_keys(false).connect().await.map_err(DumpError::Open)?;
+    sql::dump::import(&mut connection, &TABLES, tables, from).await?;
+    if !catalog::is_whole(&mut connection).await? {
+        return Err(DumpError::Damaged("the database that was made of it is not whole".to_owned()));
+    }
+    Ok(connection.close().await?)
+}
+
+/// A file has one gateway.
+struct Nobody;
+
+#[async_trait]
+impl Neighbours for Nobody {
+    async fn next(&mut self) -> News {
+        std::future::pending().await
     }
 }
 

@@ -1,9 +1,16 @@
 //! What every database behind `Store` must do; each runs all of it on a fresh one.
 
+pub(super) mod applies;
 pub(super) mod concurrency;
+pub(super) mod events;
+pub(super) mod gateways;
 pub(super) mod lists;
+pub(super) mod people;
 pub(super) mod removal;
+pub(super) mod revisions;
 pub(super) mod states;
+pub(super) mod traffic;
+pub(super) mod webhooks;
 pub(super) mod writes;
 
 use std::collections::BTreeMap;
@@ -52,6 +59,8 @@ macro_rules! every_store_test {
             }
             lists {
                 pages_hold_everything_once_in_order,
+                a_list_is_sorted_by_what_is_asked_for_and_of_equals_by_age,
+                a_page_goes_on_where_the_last_ended_whatever_came_or_went,
                 a_search_finds_part_of_a_text_literally,
                 a_client_is_known_as_its_whole_name_or_its_address,
                 mappings_are_filtered_by_state_client_and_proxy,
@@ -62,6 +71,14 @@ macro_rules! every_store_test {
                 health_is_remembered,
                 what_was_found_of_a_former_way_of_dialling_is_not_written_down,
             }
+            gateways {
+                a_gateway_shows_itself_with_what_it_has,
+                a_client_cannot_be_given_to_a_gateway_that_is_not_there,
+            }
+            revisions {
+                each_change_by_an_operator_is_another_revision_and_nothing_else_is,
+                a_change_that_was_meant_for_another_revision_is_refused_and_changes_nothing,
+            }
             removal {
                 a_thing_in_use_is_removed_only_with_cascade,
                 a_going_mapping_keeps_its_port_until_its_removal_is_finished,
@@ -70,10 +87,51 @@ macro_rules! every_store_test {
                 a_proxy_goes_when_its_last_client_is_done,
                 plans_are_in_failover_order_and_hold_what_is_going,
             }
+            traffic {
+                traffic_of_one_step_is_added_up_and_told_of_a_client_a_proxy_or_all,
+                a_busy_minute_of_a_thousand_clients_is_written_and_no_number_is_too_large,
+                health_over_time_is_the_worst_of_each_step,
+                how_far_was_counted_is_read_back_until_the_forwarder_is_gone,
+                names_are_replaced_and_those_of_removed_clients_are_forgotten,
+                what_is_too_old_is_forgotten_step_by_step,
+                the_census_counts_what_is_there_and_owners_are_known_until_all_is_done,
+            }
+            applies {
+                what_a_document_says_is_what_is_exported_then,
+                rows_that_a_document_does_not_change_are_not_written,
+                an_apply_that_has_to_be_confirmed_is_undone_only_until_it_is,
+                a_thousand_devices_are_made_whole_in_one_piece_of_work,
+            }
             concurrency {
                 clients_that_come_at_the_same_time_get_different_lowest_ports,
                 of_many_equal_writes_one_wins_and_the_others_are_told,
                 an_exhausted_range_says_so_and_changes_nothing,
+            }
+            people {
+                a_user_is_found_by_name_changed_and_gone,
+                a_change_of_a_former_revision_changes_nothing,
+                the_last_admin_is_neither_removed_nor_demoted,
+                a_session_ends_with_what_it_was_opened_for,
+                sessions_are_forgotten_when_they_are_old_or_too_many,
+                an_answer_is_claimed_once_kept_and_given_to_the_same_request,
+                of_many_who_claim_the_same_answer_one_gets_it,
+            }
+            events {
+                every_change_is_told_with_who_wanted_it_and_what_became_another,
+                what_did_not_happen_is_not_told,
+                a_state_is_told_when_it_changes_and_a_way_out_when_it_is_another,
+                whatever_closes_a_device_is_told_as_its_reason,
+                health_is_told_when_its_status_or_exit_is_another_and_exits_with_it,
+                the_journal_tells_where_a_client_got_out_at_a_time_and_why,
+                a_time_in_which_nobody_watched_is_told_as_such,
+                the_journal_is_read_by_what_it_tells_of_newest_first,
+                the_log_is_bounded_and_keeps_where_each_client_gets_out,
+                what_the_agent_tells_is_written_with_how_far_it_was_heard,
+                who_waits_for_what_is_written_is_told_of_each_commit,
+            }
+            webhooks {
+                a_webhook_is_read_back_without_its_secret_and_changed_by_revision,
+                a_webhook_is_told_what_happens_after_it_was_made_and_from_where_it_was_told,
             }
         }
     };
@@ -104,6 +162,7 @@ fn new_client(last: u8) -> NewClient {
         ip_cidr: format!("192.168.2.{last}").parse().unwrap(),
         mac: None,
         note: String::new(),
+        gateway: None,
     }
 }
 
@@ -121,6 +180,11 @@ async fn mapped(store: &dyn Store, last: u8, proxy: &Proxy) -> (Client, Mapping)
     let client = store.create_client(new_client(last)).await.unwrap();
     let mapping = store.create_mapping(between(&client, proxy), &ports()).await.unwrap();
     (client, mapping)
+}
+
+#[track_caller]
+fn clients(owners: Result<Vec<Owner>, StoreError>) -> Vec<ClientId> {
+    owners.unwrap().into_iter().map(|owner| owner.client).collect()
 }
 
 #[track_caller]

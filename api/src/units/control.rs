@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use pgw_core::control::{Answer, Ask, FwdStatus, HEARTBEAT, Seen, socket_path};
+use pgw_core::control::{Answer, Ask, ConnectionsPage, FwdStatus, FwdTraffic, HEARTBEAT, Seen, socket_path};
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -15,6 +15,10 @@ use tokio::time::timeout;
 /// A forwarder that runs answers within a millisecond; one that is buried in work, within this.
 const PATIENCE: Duration = Duration::from_secs(1);
 const LONGEST_LINE: u64 = 64 * 1024;
+/// A connection's row has some hundred bytes, and how many are wanted is said.
+const LONGEST_PAGE: u64 = 1024 * 1024;
+/// A line is kept for each forwarder, and its answers are mostly short.
+const BUFFER: usize = 1024;
 /// A forwarder that is followed and says nothing for so long is followed no more.
 const LONGEST_SILENCE: Duration = HEARTBEAT.saturating_mul(3);
 
@@ -66,7 +70,7 @@ impl Line {
             Err(_elapsed) => return Err(ControlError::Silent(port)),
         };
         let pid = socket_peercred(&stream).ok().map(|peer| peer.pid);
-        Ok(Self { port, pid, stream: BufReader::new(stream) })
+        Ok(Self { port, pid, stream: BufReader::with_capacity(BUFFER, stream) })
     }
 
     /// Of the process that listens, as the kernel knows it.
@@ -76,9 +80,53 @@ impl Line {
 
     pub async fn status(&mut self) -> Result<FwdStatus, ControlError> {
         self.say(&Ask::Status).await?;
-        match self.hear(PATIENCE).await? {
+        match self.hear(PATIENCE, LONGEST_LINE).await? {
             Answer::Status(status) if status.port == self.port => Ok(status),
             Answer::Status(status) => Err(self.nonsense(format!("it serves port {}", status.port))),
+            other => Err(self.unasked(other)),
+        }
+    }
+
+    pub async fn connections(
+        &mut self,
+        after: Option<u64>,
+        limit: u32,
+    ) -> Result<ConnectionsPage, ControlError> {
+        self.say(&Ask::Connections { after, limit: Some(limit) }).await?;
+        match self.hear(PATIENCE, LONGEST_PAGE).await? {
+            Answer::Connections(page) if page.port == self.port => Ok(page),
+            Answer::Connections(page) => Err(self.nonsense(format!("it serves port {}", page.port))),
+            other => Err(self.unasked(other)),
+        }
+    }
+
+    /// Ends one connection; says whether it was there.
+    pub async fn close(&mut self, id: u64) -> Result<bool, ControlError> {
+        self.say(&Ask::Close { id }).await?;
+        match self.hear(PATIENCE, LONGEST_LINE).await? {
+            Answer::Closed { was_open, .. } => Ok(was_open),
+            other => Err(self.unasked(other)),
+        }
+    }
+
+    pub async fn traffic(&mut self, names: bool) -> Result<FwdTraffic, ControlError> {
+        self.say(&Ask::Traffic { names }).await?;
+        self.hear_traffic().await
+    }
+
+    /// Waits for what it says without being asked: that it ends, and what it carried. Nothing is
+    /// lost when nobody waits for it any more.
+    pub async fn last_words(&mut self) -> Result<FwdTraffic, ControlError> {
+        match self.stream.fill_buf().await {
+            Ok(something) if !something.is_empty() => self.hear_traffic().await,
+            Ok(_) | Err(_) => Err(ControlError::Silent(self.port)),
+        }
+    }
+
+    async fn hear_traffic(&mut self) -> Result<FwdTraffic, ControlError> {
+        match self.hear(PATIENCE, LONGEST_LINE).await? {
+            Answer::Traffic(traffic) if traffic.port == self.port => Ok(traffic),
+            Answer::Traffic(traffic) => Err(self.nonsense(format!("it serves port {}", traffic.port))),
             other => Err(self.unasked(other)),
         }
     }
@@ -93,9 +141,9 @@ impl Line {
         timeout(PATIENCE, saying).await.ok().and_then(io::Result::ok).ok_or(ControlError::Silent(self.port))
     }
 
-    async fn hear(&mut self, patience: Duration) -> Result<Answer, ControlError> {
+    async fn hear(&mut self, patience: Duration, longest: u64) -> Result<Answer, ControlError> {
         let mut line = Vec::new();
-        let mut bounded = (&mut self.stream).take(LONGEST_LINE);
+        let mut bounded = (&mut self.stream).take(longest);
         match timeout(patience, bounded.read_until(b'\n', &mut line)).await {
             Ok(Ok(length)) if length > 0 => {}
             Ok(_) | Err(_) => return Err(ControlError::Silent(self.port)),
@@ -126,7 +174,7 @@ impl Following {
     /// What it has seen up to now: the first time at once, then when there is something new,
     /// and now and then in any case.
     pub async fn next(&mut self) -> Result<Vec<Seen>, ControlError> {
-        match self.0.hear(LONGEST_SILENCE).await? {
+        match self.0.hear(LONGEST_SILENCE, LONGEST_LINE).await? {
             Answer::Seen { upstreams } => Ok(upstreams),
             other => Err(self.0.unasked(other)),
         }

@@ -16,6 +16,9 @@ use crate::handshake::{Destination, Refusal};
 use crate::health::CheckFailure;
 use crate::proxy::{Scheme, Upstream};
 
+/// Of any scheme; what the destination says right behind it may share its room.
+const LONGEST_ANSWER: usize = http_connect::MAX_HEADER;
+
 /// What the client has said so far, from its first byte; it grows while a tunnel is made.
 pub type Said = watch::Receiver<Vec<u8>>;
 
@@ -139,7 +142,7 @@ impl Line {
             }
             tokio::select! {
                 biased;
-                heard = talk.hear(longest_answer(upstream.scheme)) => heard?,
+                heard = talk.hear(LONGEST_ANSWER) => heard?,
                 hello = said_later(&mut ahead) => {
                     (sent, ahead) = (hello.len(), None);
                     talk.say(&hello);
@@ -193,13 +196,6 @@ fn judge(scheme: Scheme, arrived: &[u8]) -> Result<Verdict, DialError> {
             Answer::NotHttp => Err(bad_answer("the answer is not HTTP/1")),
             Answer::TooLong => Err(bad_answer("the header of the answer does not end")),
         },
-    }
-}
-
-fn longest_answer(scheme: Scheme) -> usize {
-    match scheme {
-        Scheme::Http | Scheme::Https => http_connect::MAX_HEADER,
-        Scheme::Socks5 => socks5::MAX_MESSAGE,
     }
 }
 

@@ -26,7 +26,7 @@ mod tests;
 pub use crate::handshake::Destination;
 pub use line::{Line, Said, Words};
 pub use stream::{Stream, Tunnel};
-pub use tcp::{Syn, tune};
+pub use tcp::{Syn, keep_alive};
 
 /// Nobody waits longer for a tunnel, whatever a document says.
 const LONGEST: Duration = Duration::from_secs(3600);

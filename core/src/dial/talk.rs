@@ -3,16 +3,18 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
+use std::mem::MaybeUninit;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
 use super::tcp::unanswered;
 use super::{DialError, Stream};
 use crate::health::CheckFailure;
 
-const USUAL_ANSWER: usize = 512;
+/// Heard in one go: an answer, and what a destination says right behind it if it was asked ahead.
+const AT_ONCE: usize = 4096;
 
 pub(super) struct Talk<'a> {
     stream: &'a mut Stream,
@@ -41,9 +43,6 @@ impl<'a> Talk<'a> {
     /// Sends what was said, and waits for more, up to `most` bytes in all. Nothing is lost when
     /// it is dropped and called again.
     pub(super) async fn hear(&mut self, most: usize) -> Result<(), DialError> {
-        if self.arrived.capacity() == 0 {
-            self.arrived.reserve(USUAL_ANSWER);
-        }
         match poll_fn(|cx| self.poll_hear(cx, most)).await {
             Ok(0) => Err(bad_answer("the connection was closed in the middle of the handshake")),
             Ok(_) => Ok(()),
@@ -53,10 +52,14 @@ impl<'a> Talk<'a> {
 
     fn poll_hear(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<usize>> {
         let sent = self.poll_send(cx);
-        let room = most.saturating_sub(self.arrived.len());
         // What waits in the kernel is the tunnel's own sooner or later: nothing is lost by a bound.
-        let mut limited = (&mut *self.stream).take(u64::try_from(room).unwrap_or(u64::MAX));
-        let heard = pin!(limited.read_buf(&mut self.arrived)).poll(cx);
+        let room = most.saturating_sub(self.arrived.len()).min(AT_ONCE);
+        // Not where it stays: a connection keeps as much as it heard, and no room for more.
+        let mut space = [MaybeUninit::uninit(); AT_ONCE];
+        let mut buffer = ReadBuf::uninit(space.get_mut(..room).unwrap_or_default());
+        let heard = Pin::new(&mut *self.stream).poll_read(cx, &mut buffer);
+        let heard = heard.map_ok(|()| buffer.filled().len());
+        self.arrived.extend_from_slice(buffer.filled());
         match (heard, sent) {
             (Poll::Ready(heard), _) => Poll::Ready(heard),
             // Who refuses and closes does not take the rest; his last words come first.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use nix::sys::socket::setsockopt;
@@ -49,7 +50,7 @@ pub(super) async fn connect(
         let now = Instant::now();
         let share = now + deadline.at.saturating_duration_since(now) / left;
         match timeout_at(share, connect_to(*address, syn)).await {
-            Ok(Ok(stream)) => match tune(&stream) {
+            Ok(Ok(stream)) => match stream.set_nodelay(true) {
                 Ok(()) => return Ok(stream),
                 Err(source) => last = failed(*address, source),
             },
@@ -110,8 +111,7 @@ pub(super) fn unanswered(source: &io::Error) -> Option<(CheckFailure, String)> {
     }
 }
 
-/// Small writes leave at once, and a peer that died is noticed.
-pub fn tune(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    SockRef::from(stream).set_tcp_keepalive(&KEEPALIVE)
+/// The kernel asks now and then whether a silent peer is still there.
+pub fn keep_alive(socket: &impl AsFd) -> io::Result<()> {
+    SockRef::from(socket).set_tcp_keepalive(&KEEPALIVE)
 }

@@ -17,6 +17,7 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(api.ports.to_string(), "15001..15999");
     assert_eq!((api.health.interval.as_secs(), api.health.timeout.as_secs()), (30, 5));
     assert_eq!(api.health.thresholds, Thresholds { degraded_ms: 1500, failures: 3 });
+    assert_eq!((api.telemetry_interval.as_secs(), api.metrics_clients), (5, false));
     let resolvers: Vec<String> = api.dns_resolvers.iter().map(ToString::to_string).collect();
     assert_eq!(resolvers, ["https://1.1.1.1/dns-query", "https://8.8.8.8/dns-query"]);
     let agent = agent(&[]).unwrap();
@@ -58,6 +59,9 @@ fn a_setting_that_cannot_be_used_is_named_with_its_value_and_what_is_allowed() {
         ("PGW_WARM", "0"),
         ("PGW_WARM", "65"),
         ("PGW_WARM", "yes"),
+        ("PGW_TELEMETRY_INTERVAL", "999ms"),
+        ("PGW_TELEMETRY_INTERVAL", "2m"),
+        ("PGW_METRICS_CLIENTS", "yes"),
     ] {
         let mistakes = api(&[(name, value)]).unwrap_err();
         let line = mistakes.to_string();
@@ -147,4 +151,15 @@ fn urls_are_read_into_what_is_dialled() {
         let got = got.as_ref().map(|u| (u.tls, u.host.as_str(), u.port, u.path.as_str()));
         assert_eq!(got, want, "{text:?}");
     }
+}
+
+#[test]
+fn who_may_be_meant_and_how_strict_changes_are() {
+    let set = api(&[("PGW_ALLOWED_HOSTS", "gw.example.org"), ("PGW_IF_MATCH", "required")]).unwrap();
+    assert_eq!(set.if_match, IfMatch::Required);
+    assert!(set.allowed_hosts.unwrap().allow("gw.example.org:8080"));
+    let unset = api(&[]).unwrap();
+    assert_eq!((unset.if_match, unset.allowed_hosts), (IfMatch::Optional, None));
+    let line = api(&[("PGW_ALLOWED_HOSTS", "*"), ("PGW_IF_MATCH", "yes")]).unwrap_err().to_string();
+    assert!(line.contains("PGW_ALLOWED_HOSTS=\"*\"") && line.contains("PGW_IF_MATCH=\"yes\""), "{line}");
 }

@@ -10,7 +10,6 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use pgw_core::dial::{Deadline, Destination, DialError, Dialer, Line, Said, Syn, Tunnel, Words};
 use pgw_core::flag::FlagFile;
-use pgw_core::handshake::hello::client_hello;
 use pgw_core::health::CheckFailure;
 use pgw_core::proxy::Upstream;
 use tokio::sync::{Notify, watch};
@@ -89,7 +88,7 @@ impl Lines {
         let begun = Instant::now();
         let mut line = self.dialer.open(upstream, Syn::Full, deadline).await?;
         if let (Some(trial), Some(said)) = (trial, &said)
-            && client_hello(&said.borrow()).is_some()
+            && trial::hello_came(said).await
         {
             let patience = trial::patience(begun.elapsed());
             return trial::run(trial, &self.dialer, line, patience, (dest, said.clone()), deadline).await;

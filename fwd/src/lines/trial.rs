@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pgw_core::dial::{Deadline, Destination, DialError, Dialer, Line, Said, Tunnel};
-use pgw_core::handshake::hello::is_server_hello;
+use pgw_core::handshake::hello::{client_hello, is_server_hello};
 use tokio::io::AsyncReadExt as _;
 use tokio::time::timeout;
 
@@ -18,6 +18,16 @@ const MOST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Where nobody waits for what comes of it.
 pub(super) const LOGIN_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A hello follows the connection at once; a near upstream may be even quicker.
+const HELLO_PATIENCE: Duration = Duration::from_millis(20);
+
+/// Has the client said a whole one?
+pub(super) async fn hello_came(said: &Said) -> bool {
+    let mut said = said.clone();
+    let whole = said.wait_for(|said| client_hello(said).is_some());
+    timeout(HELLO_PATIENCE, whole).await.is_ok_and(|whole| whole.is_ok())
+}
 
 /// How long words at once may stay without an answer, by the time that connecting took.
 pub(super) fn patience(connecting: Duration) -> Duration {

@@ -102,7 +102,7 @@ async fn a_connection_takes_a_kilobyte_at_most_while_it_is_awake() {
     let gateway = with_pipes(MOST_PIPES, echoes).await;
     let client = TcpStream::connect(gateway.address).await.unwrap();
     let peer = client.local_addr().unwrap();
-    let served = crate::serve::admit(&gateway.shared, client, peer).unwrap();
+    let served = crate::serve::admit(&gateway.shared, client, peer, 0).unwrap();
     let size = size_of_val(&served);
     assert!(size <= 1024, "{size}");
 }

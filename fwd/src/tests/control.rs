@@ -10,7 +10,7 @@ use super::fakes::{FakeProxy, Manner, echoes, origin};
 use super::lines::Lines;
 use super::through::{hang_up, is_reset, say};
 use super::*;
-use crate::control::Desk;
+use crate::control::{Desk, LastWords};
 
 const REQUEST: &[u8] = b"GET /secret HTTP/1.1\r\nHost: mail.alice.example.co.uk\r\n\r\n";
 
@@ -28,6 +28,7 @@ impl Gateway {
             heirs: self.heirs.clone(),
             service: self.shared.service.clone(),
             left_alone: Arc::default(),
+            last_words: LastWords::default(),
         }
     }
 

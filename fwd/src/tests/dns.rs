@@ -25,7 +25,7 @@ fn start(upstreams: Vec<FlagUpstream>, resolvers: Vec<Resolver>) -> Gateway {
 
 fn asked_on_port_53() -> Lookup {
     let to = "203.0.113.9:53".parse().unwrap();
-    Arc::new(move |_stream| Ok(Origin { from: CLIENT, to }))
+    Arc::new(move |_stream, _peer| Ok(Origin { from: CLIENT, to }))
 }
 
 fn code(message: &Message) -> ResponseCode {

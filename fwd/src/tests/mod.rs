@@ -45,6 +45,7 @@ mod stop;
 mod succession;
 mod through;
 mod tls;
+mod traffic;
 mod warm;
 
 pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 168, 2, 3);
@@ -151,7 +152,7 @@ impl Gateway {
 
 /// As if the connection came through the redirect.
 fn redirected(from: Ipv4Addr) -> Lookup {
-    Arc::new(move |_stream| Ok(Origin { from, to: DESTINATION }))
+    Arc::new(move |_stream, _peer| Ok(Origin { from, to: DESTINATION }))
 }
 
 /// Where nobody listens.

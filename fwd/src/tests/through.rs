@@ -163,8 +163,8 @@ async fn only_redirected_connections_of_its_own_client_are_served() {
     let mut lines = Lines::capture();
     let proxy = FakeProxy::to(origin(echoes).await).await;
     let stranger = redirected(Ipv4Addr::new(192, 168, 2, 4));
-    let untracked: Lookup = Arc::new(|_stream| Err(ErrorKind::NotFound.into()));
-    let itself: Lookup = Arc::new(|stream| match stream.local_addr()? {
+    let untracked: Lookup = Arc::new(|_stream, _peer| Err(ErrorKind::NotFound.into()));
+    let itself: Lookup = Arc::new(|stream, _peer| match stream.local_addr()? {
         SocketAddr::V4(to) => Ok(Origin { from: CLIENT, to }),
         SocketAddr::V6(_) => Err(ErrorKind::Unsupported.into()),
     });

@@ -1,7 +1,8 @@
 //! `pgw-lab bench`: measures pgw beside its peers, in one run and in namespaces of its own. What
-//! is measured is in a module per subject ([`fwd`], [`agent`]); the rest is for all of them.
+//! is measured is in a module per subject ([`fwd`], [`agent`], [`api`]); the rest is for all of them.
 
 mod agent;
+mod api;
 mod bare;
 mod delay;
 mod drain;
@@ -94,6 +95,7 @@ pub async fn inside(words: &[String]) -> Result<()> {
     match options.subject {
         Subject::Fwd => fwd::run(&options).await,
         Subject::Agent => agent::run(&options).await,
+        Subject::Api => api::run(&options).await,
     }
 }
 

@@ -2,13 +2,14 @@
 
 use anyhow::{Context as _, Result, bail};
 
-pub const USAGE: &str = "pgw-lab bench fwd|agent [--quick] [--only <word>] [--repeat <number>]";
+pub const USAGE: &str = "pgw-lab bench fwd|agent|api [--quick] [--only <word>] [--repeat <number>]";
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Subject {
     Fwd,
     Agent,
+    Api,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,7 @@ impl Options {
         let subject = match words.next() {
             Some("fwd") => Subject::Fwd,
             Some("agent") => Subject::Agent,
+            Some("api") => Subject::Api,
             Some(_) | None => bail!("{USAGE}"),
         };
         let mut options = Self { subject, quick: false, only: None, repeat: 0 };
@@ -77,6 +79,7 @@ mod tests {
             ("fwd --only redsocks", false),
             ("agent", true),
             ("agent --quick", false),
+            ("api", true),
         ] {
             assert_eq!(read(line).unwrap().whole(), whole, "{line}");
         }

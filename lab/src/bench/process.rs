@@ -23,6 +23,11 @@ impl Process {
         kib(&self.read("smaps_rollup")?, "Pss:").context("no Pss in smaps_rollup")
     }
 
+    /// Memory in KiB that is in use, whoever else uses it too.
+    pub(crate) fn rss(self) -> Result<f64> {
+        kib(&self.read("status")?, "VmRSS:").context("no VmRSS in status")
+    }
+
     pub(crate) fn descriptors(self) -> Result<f64> {
         let count = fs::read_dir(format!("/proc/{}/fd", self.0))?.count();
         Ok(f64::from(u32::try_from(count)?))

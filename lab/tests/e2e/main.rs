@@ -9,8 +9,11 @@ mod alone;
 mod closed;
 mod crashes;
 mod crowds;
+mod database;
+mod documents;
 mod drift;
 mod drill;
+mod events;
 mod evidence;
 mod explained;
 mod faults;
@@ -22,11 +25,13 @@ mod interfaces;
 mod lab_itself;
 mod names;
 mod operators;
+mod people;
 mod removal;
 mod rules;
 mod setup;
 mod silence;
 mod sources;
+mod telemetry;
 mod through;
 mod upstreams;
 mod ways;
@@ -42,19 +47,24 @@ fn main() -> ExitCode {
         closed::TESTS,
         upstreams::TESTS,
         evidence::TESTS,
+        events::TESTS,
         crashes::TESTS,
+        database::TESTS,
         agent::TESTS,
         drift::TESTS,
         drill::TESTS,
         flows::TESTS,
         interfaces::TESTS,
         removal::TESTS,
+        documents::TESTS,
         silence::TESTS,
         rules::TESTS,
         ways::TESTS,
         sources::TESTS,
+        telemetry::TESTS,
         setup::TESTS,
         operators::TESTS,
+        people::TESTS,
         explained::TESTS,
         faults_at_random::TESTS,
         faults::TESTS,

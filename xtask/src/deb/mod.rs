@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::install::{self, Package};
 use crate::run::{Failed, cannot, foreground, output, step};
+use crate::web;
 
 mod copyright;
 mod target;
@@ -66,6 +67,7 @@ pub(crate) fn for_tests() -> Result<(), Failed> {
 }
 
 fn build(target: &Target, version: &str) -> Result<PathBuf, Failed> {
+    web::build()?;
     step("build what ships", || target.build(PROGRAMS))?;
     stage(target, version, SMALL)
 }

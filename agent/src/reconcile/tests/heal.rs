@@ -1,5 +1,7 @@
 //! What is done after somebody else's hand.
 
+use pgw_core::news::{Episode, Phase, What};
+
 use super::*;
 use crate::drift::Foreign;
 
@@ -72,4 +74,20 @@ async fn a_fight_is_told_while_it_lasts() {
         house.reconcile(Ok(active(1, &[(3, 15001)], &[4]))).await.unwrap();
         assert_eq!(house.status.now().drift.fighting, fighting, "after {seconds} s");
     }
+    let told = house.status.chronicle().after(None, 0, std::time::Duration::ZERO).await.items;
+    let told: Vec<_> = told
+        .into_iter()
+        .map(|item| match item.what {
+            What::Drift(Episode { phase, by, repairs, .. }) => (phase, by.unwrap_or_default(), repairs),
+            What::Drill(drill) => panic!("nobody drilled: {drill:?}"),
+        })
+        .collect();
+    let other = || "other".to_owned();
+    let wanted = [
+        (Phase::Began, other(), 1),
+        (Phase::Healed, other(), 1),
+        (Phase::Fighting, other(), 6),
+        (Phase::Over, other(), 10),
+    ];
+    assert_eq!(told, wanted, "an episode is told in four lines, however long it is");
 }

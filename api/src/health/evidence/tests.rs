@@ -66,6 +66,7 @@ async fn following(dir: &Path) -> (Arc<Board>, mpsc::UnboundedReceiver<u16>) {
         store.clone(),
         board.clone(),
         Box::new(|_proxy| ()),
+        Box::new(|_proxy, _health| ()),
         Arc::new(Unasked),
         Duration::from_secs(1),
         Thresholds { degraded_ms: 1, failures: 3 },

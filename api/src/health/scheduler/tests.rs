@@ -78,6 +78,7 @@ impl Bench {
             store.clone(),
             board.clone(),
             Box::new(move |_proxy| *count.lock().unwrap() += 1),
+            Box::new(|_proxy, _health| ()),
             Arc::new(probe),
             interval,
             Thresholds { degraded_ms: 1500, failures: 3 },

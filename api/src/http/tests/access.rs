@@ -15,8 +15,10 @@ fn calls() -> Vec<(Method, String, Option<Value>)> {
         (Method::POST, "/v1/tokens".to_owned(), Some(json!({"name": "x", "role": "admin"}))),
         (Method::DELETE, format!("/v1/tokens/{id}"), None),
         (Method::POST, format!("/v1/proxies/{id}/check"), None),
+        (Method::POST, "/v1/me/password".to_owned(), Some(json!({}))),
+        (Method::POST, "/v1/logout".to_owned(), None),
     ];
-    for list in ["/v1/proxies", "/v1/clients", "/v1/mappings"] {
+    for list in ["/v1/proxies", "/v1/clients", "/v1/mappings", "/v1/users"] {
         calls.push((Method::GET, list.to_owned(), None));
         calls.push((Method::POST, list.to_owned(), Some(json!({}))));
         calls.push((Method::GET, format!("{list}/{id}"), None));
@@ -46,8 +48,11 @@ async fn without_a_valid_token_nothing_is_told() {
 async fn a_viewer_reads_and_changes_nothing() {
     let gateway = Gateway::new().await;
     for (method, path, body) in calls() {
+        if path == "/v1/logout" {
+            continue;
+        }
         let answer = gateway.call(VIEWER, method.clone(), &path, body).await;
-        if method != Method::GET || path == "/v1/tokens" {
+        if method != Method::GET || ["/v1/tokens", "/v1/users"].iter().any(|start| path.starts_with(start)) {
             answer.refused(403, "forbidden");
         } else {
             let expected = if path.contains(&Uuid::nil().to_string()) { 404 } else { 200 };
@@ -56,6 +61,21 @@ async fn a_viewer_reads_and_changes_nothing() {
     }
     let head = gateway.call(VIEWER, Method::HEAD, "/v1/proxies", None).await;
     assert_eq!((head.status.as_u16(), head.text.as_str()), (200, ""));
+}
+
+#[tokio::test]
+async fn an_operator_changes_devices_and_no_proxy_and_no_account() {
+    let gateway = Gateway::new().await;
+    for (method, path, body) in calls() {
+        let answer = gateway.call(OPERATOR, method.clone(), &path, body).await;
+        let accounts = ["/v1/tokens", "/v1/users"].iter().any(|start| path.starts_with(start));
+        let proxies = path.starts_with("/v1/proxies") && !path.ends_with("/check") && method != Method::GET;
+        let own = path == "/v1/me/password";
+        assert_eq!(answer.status == 403, accounts || proxies || own, "{method} {path}: {}", answer.text);
+    }
+    let answer = gateway.call(OPERATOR, Method::POST, "/v1/proxies", Some(json!({}))).await;
+    answer.refused(403, "forbidden");
+    assert!(answer.json()["detail"].as_str().unwrap().contains("role admin"), "{}", answer.text);
 }
 
 #[tokio::test]
@@ -76,11 +96,15 @@ async fn the_internal_token_opens_two_calls_only() {
 #[tokio::test]
 async fn everybody_learns_who_they_are() {
     let gateway = Gateway::new().await;
-    for (token, name, role) in
-        [(ADMIN, "admin", "admin"), (VIEWER, "viewer", "viewer"), (INTERNAL, "internal", "viewer")]
-    {
+    for (token, name, role) in [
+        (ADMIN, "admin", "admin"),
+        (OPERATOR, "operator", "operator"),
+        (VIEWER, "viewer", "viewer"),
+        (INTERNAL, "internal", "viewer"),
+    ] {
         let me = gateway.call(token, Method::GET, "/v1/me", None).await.json();
-        assert_eq!(me, json!({"name": name, "role": role}));
+        let want = json!({"name": name, "role": role, "kind": "token", "user_id": null, "expires_at": null});
+        assert_eq!(me, want);
     }
 }
 

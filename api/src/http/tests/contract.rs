@@ -220,8 +220,16 @@ async fn lists_are_paged_searched_and_filtered() {
         items.into_iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     let page = gateway.get("/v1/clients?limit=1").await.json();
-    assert_eq!((page["items"].as_array().unwrap().len(), &page["next_cursor"]), (1, &json!(one)));
-    assert_eq!(ids(format!("/v1/clients?limit=1&cursor={one}")).await, std::slice::from_ref(&two));
+    let next = page["next_cursor"].as_str().unwrap();
+    assert_eq!((page["items"].as_array().unwrap().len(), &page["items"][0]["id"]), (1, &json!(one)));
+    assert_eq!(ids(format!("/v1/clients?limit=1&cursor={next}")).await, std::slice::from_ref(&two));
+    gateway.get(&format!("/v1/clients?sort=name&cursor={next}")).await.invalid_at(&["/cursor"]);
+    assert_eq!(ids("/v1/clients?sort=-ip_cidr".into()).await, [two.clone(), one.clone()]);
+    let page = gateway.get("/v1/clients?sort=-name&limit=1").await.json();
+    let next = page["next_cursor"].as_str().unwrap();
+    assert_eq!(ids(format!("/v1/clients?sort=-name&cursor={next}")).await, std::slice::from_ref(&one));
+    gateway.get("/v1/clients?sort=priority").await.invalid_at(&["/sort"]);
+    gateway.get("/v1/tokens?sort=name").await.invalid_at(&["/sort"]);
     assert_eq!(ids("/v1/clients?q=PHONE%202".into()).await, std::slice::from_ref(&two));
     assert_eq!(ids("/v1/proxies?q=".into()).await.len(), 2);
     assert_eq!(ids(format!("/v1/mappings?client_id={one}&state=PENDING")).await, [first]);

@@ -24,19 +24,41 @@ async fn every_call_is_described() {
     }
     found.sort();
     let mut want: Vec<String> = Vec::new();
-    for list in ["/v1/proxies", "/v1/clients", "/v1/mappings"] {
+    for list in ["/v1/proxies", "/v1/clients", "/v1/mappings", "/v1/users", "/v1/webhooks"] {
         want.extend(["get", "post"].map(|method| format!("{method} {list}")));
         want.extend(["get", "patch", "delete"].map(|method| format!("{method} {list}/{{id}}")));
     }
     want.extend(
         [
             "post /v1/proxies/{id}/check",
+            "post /v1/proxies/import",
+            "get /v1/export",
+            "get /v1/schema/config.json",
+            "get /v1/apply",
+            "post /v1/apply",
+            "post /v1/apply/{id}/confirm",
             "get /v1/mappings/active",
             "get /v1/me",
+            "post /v1/me/password",
+            "get /v1/setup",
+            "post /v1/setup",
+            "post /v1/login",
+            "post /v1/logout",
             "get /v1/explain",
+            "get /v1/gateways",
+            "get /v1/events",
+            "get /v1/journal",
+            "post /v1/webhooks/{id}/test",
             "get /v1/tokens",
             "post /v1/tokens",
             "delete /v1/tokens/{id}",
+            "get /v1/telemetry/traffic",
+            "get /v1/telemetry/now",
+            "get /v1/telemetry/health",
+            "get /v1/telemetry/names",
+            "get /v1/connections",
+            "delete /v1/connections/{id}",
+            "get /metrics",
             "get /healthz",
             "get /readyz",
             "get /version",
@@ -45,6 +67,18 @@ async fn every_call_is_described() {
     );
     want.sort();
     assert_eq!(found, want);
+}
+
+/// The pages of pgw-ui are built against this file, without an API that runs.
+#[tokio::test]
+async fn the_golden_description_that_the_pages_are_built_with_is_this_one() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../ui/web/openapi.json");
+    let text = format!("{}\n", serde_json::to_string_pretty(&document().await).unwrap());
+    if std::env::var("PGW_GOLDEN").is_ok_and(|word| word == "write") {
+        std::fs::write(&path, &text).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(golden == text, "ui/web/openapi.json is not what is served; run `cargo xtask golden`");
 }
 
 #[tokio::test]
@@ -68,8 +102,15 @@ async fn every_reference_leads_somewhere_and_every_operation_has_an_id_of_its_ow
                     "{path} {status}"
                 );
             }
-            let problem = &operation["responses"]["default"]["content"]["application/problem+json"];
-            assert_eq!(problem["schema"]["$ref"], "#/components/schemas/Problem", "{path}");
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                let failed = status.starts_with(['4', '5'])
+                    && (status, path.as_str()) != (&"503".to_owned(), "/readyz");
+                let problem = &response["content"]["application/problem+json"]["schema"]["$ref"];
+                assert_eq!(problem == "#/components/schemas/Problem", failed, "{path} {status}");
+            }
+            for always in ["400", "421", "500", "503"] {
+                assert!(operation["responses"].get(always).is_some(), "{path} {always}");
+            }
             for name in path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
                 let declared = operation["parameters"].as_array().unwrap();
                 assert!(
@@ -98,6 +139,7 @@ async fn the_documented_fields_are_the_ones_that_are_taken() {
     let gateway = Gateway::new().await;
     let (proxy, client) = (gateway.make_proxy("de1").await, gateway.make_client(3).await);
     let mapping = gateway.make_mapping(&client, &proxy).await;
+    let user = gateway.make_user("alice", "viewer").await;
     for (schema, method, path) in [
         ("ProxyCreate", Method::POST, "/v1/proxies".to_owned()),
         ("ProxyUpdate", Method::PATCH, format!("/v1/proxies/{proxy}")),
@@ -106,6 +148,10 @@ async fn the_documented_fields_are_the_ones_that_are_taken() {
         ("MappingCreate", Method::POST, "/v1/mappings".to_owned()),
         ("MappingUpdate", Method::PATCH, format!("/v1/mappings/{mapping}")),
         ("TokenCreate", Method::POST, "/v1/tokens".to_owned()),
+        ("UserCreate", Method::POST, "/v1/users".to_owned()),
+        ("UserUpdate", Method::PATCH, format!("/v1/users/{user}")),
+        ("Setup", Method::POST, "/v1/setup".to_owned()),
+        ("Login", Method::POST, "/v1/login".to_owned()),
     ] {
         let schema_of = &document["components"]["schemas"][schema];
         assert_eq!(schema_of["additionalProperties"], false, "{schema}");

@@ -1,3 +1,5 @@
+mod several;
+
 use std::sync::{Arc, LazyLock};
 
 use pgw_core::proxy::Scheme;
@@ -26,7 +28,11 @@ impl Place {
     }
 
     async fn open(&self, patience: Duration) -> Result<PostgresStore, OpenError> {
-        let opening = Opening { patience, ..Opening::new("gw1", &self.keys.path().join("secret.key")) };
+        self.open_as("gw1", patience).await
+    }
+
+    async fn open_as(&self, gateway: &str, patience: Duration) -> Result<PostgresStore, OpenError> {
+        let opening = Opening { patience, ..Opening::new(gateway, &self.keys.path().join("secret.key")) };
         PostgresStore::open(&Secret::new(self.database.url()), &opening).await
     }
 

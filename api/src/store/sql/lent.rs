@@ -60,6 +60,7 @@ macro_rules! in_one_write {
             let $db = &mut *transaction;
             let done = $work.await?;
             transaction.commit().await?;
+            $store.committed();
             Ok(done)
         };
         let done = tokio::time::timeout($store.limit, work).await;

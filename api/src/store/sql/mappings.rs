@@ -1,7 +1,7 @@
 //! The tables `mappings` and `ports`.
 
 use jiff::Timestamp;
-use pgw_core::ids::{ClientId, MappingId, ProxyId};
+use pgw_core::ids::{ClientId, ClientIp, MappingId, ProxyId};
 use pgw_core::mapping::{Mapping, Target};
 use pgw_core::ports::PortRange;
 use pgw_core::state::{MappingState, Verdict};
@@ -9,12 +9,18 @@ use sqlx::types::Text;
 use uuid::Uuid;
 
 use super::db::Connection;
-use super::values::{Number, Word, now, page, pattern, rows_wanted};
-use super::{clients, ports, proxies};
-use crate::store::{Conflict, ListQuery, MappingPatch, NewMapping, Page, StoreError};
+use super::events::{self, changes};
+use super::gateways::{self, tell};
+use super::lists::{Column, Listing};
+use super::values::{Number, Word, now, pattern, unchanged};
+use super::{clients, exits, ports, proxies};
+use crate::events::{Action, NewEvent, StateChange, Thing};
+use crate::store::{
+    By, Conflict, ListQuery, MappingPatch, NewMapping, News, Owner, Page, SortBy, StoreError,
+};
 
 /// A row of `mappings` with its client's port.
-#[derive(sqlx::FromRow)]
+#[derive(Clone, sqlx::FromRow)]
 pub(super) struct Row {
     id: Uuid,
     client_id: Uuid,
@@ -22,13 +28,27 @@ pub(super) struct Row {
     priority: Number<u16>,
     target: Word<Target>,
     enabled: bool,
+    gateway: String,
     port: Number<u16>,
     state: Word<MappingState>,
     reason: String,
+    revision: i64,
     applied_at: Option<Text<Timestamp>>,
     created_at: Text<Timestamp>,
     updated_at: Text<Timestamp>,
     pub(super) removed_at: Option<Text<Timestamp>>,
+}
+
+/// What an event tells of a mapping beside its state.
+#[derive(sqlx::FromRow)]
+struct Named {
+    client_id: Uuid,
+    proxy_id: Uuid,
+    state: Word<MappingState>,
+    client: String,
+    ip: Text<ClientIp>,
+    proxy: String,
+    port: Number<u16>,
 }
 
 impl From<Row> for Mapping {
@@ -40,9 +60,11 @@ impl From<Row> for Mapping {
             priority: row.priority.0,
             target: row.target.0,
             enabled: row.enabled,
+            gateway: row.gateway,
             port: row.port.0,
             state: row.state.0,
             reason: row.reason,
+            revision: row.revision,
             applied_at: row.applied_at.map(|Text(at)| at),
             created_at: row.created_at.0,
             updated_at: row.updated_at.0,
@@ -52,12 +74,20 @@ impl From<Row> for Mapping {
 
 pub(super) async fn create(
     db: &mut Connection,
+    own: &str,
     new: NewMapping,
     range: &PortRange,
 ) -> Result<Mapping, StoreError> {
-    present(clients::live(db, new.client_id).await)?;
-    present(proxies::live(db, new.proxy_id).await)?;
-    ports::ensure(db, new.client_id, range).await?;
+    let gateway = present(clients::live(db, new.client_id).await)?.gateway;
+    present(proxies::live(db, own, new.proxy_id).await)?;
+    let range = if gateway == own { range.clone() } else { gateways::known(db, &gateway).await? };
+    ports::ensure(db, &gateway, &[new.client_id], &range).await?;
+    let id = insert(db, own, new).await?;
+    Ok(live(db, id).await?.into())
+}
+
+/// Of a client that has a port.
+pub(super) async fn insert(db: &mut Connection, own: &str, new: NewMapping) -> Result<MappingId, StoreError> {
     let id = MappingId(Uuid::now_v7());
     sqlx::query(
         "insert into mappings
@@ -73,7 +103,33 @@ pub(super) async fn create(
     .bind(Text(now()))
     .execute(&mut *db)
     .await?;
-    Ok(live(db, id).await?.into())
+    tell(db, own, News::Client(new.client_id)).await?;
+    change(db, own, id, Action::Created, &[]).await?;
+    Ok(id)
+}
+
+/// Every one of a gateway's clients that is there.
+pub(super) async fn of_gateway(db: &mut Connection, gateway: &str) -> Result<Vec<Mapping>, StoreError> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "select m.*, ports.gateway, ports.port from mappings m join ports on ports.client_id = m.client_id
+         where ports.gateway = $1 and m.removed_at is null",
+    )
+    .bind(gateway)
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(Mapping::from).collect())
+}
+
+/// Through which proxies clients of other gateways lead, and of which.
+pub(super) async fn elsewhere(db: &mut Connection, own: &str) -> Result<Vec<(ProxyId, String)>, StoreError> {
+    let rows: Vec<(Uuid, String)> = sqlx::query_as(
+        "select distinct m.proxy_id, c.gateway from mappings m join clients c on c.id = m.client_id
+         where c.gateway <> $1 and m.removed_at is null",
+    )
+    .bind(own)
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|(proxy, gateway)| (ProxyId(proxy), gateway)).collect())
 }
 
 /// For a mapping, a client or proxy that is not there is a mistake in what was sent.
@@ -85,34 +141,43 @@ fn present<T>(found: Result<T, StoreError>) -> Result<T, StoreError> {
 }
 
 pub(super) async fn list(db: &mut Connection, query: &ListQuery) -> Result<Page<Mapping>, StoreError> {
-    let rows: Vec<Row> = sqlx::query_as(
-        r"select m.*, ports.port from mappings m
+    let column = match query.sort.by {
+        SortBy::Priority => Column::Number("m.priority"),
+        SortBy::State => Column::Text("m.state"),
+        SortBy::Port => Column::Number("ports.port"),
+        SortBy::ClientName => Column::Text("lower(c.name)"),
+        SortBy::ProxyName => Column::Text("lower(p.name)"),
+        SortBy::Updated => Column::Text("rtrim(m.updated_at, 'Z')"),
+        _ => Column::Id,
+    };
+    let listing = Listing::new(query, column, "m.id");
+    let statement = listing.statement(
+        "m.*, ports.gateway, ports.port",
+        r"mappings m
           join ports on ports.client_id = m.client_id
           join clients c on c.id = m.client_id
           join proxies p on p.id = m.proxy_id
           where m.removed_at is null
-            and ($1 is null or m.id > $1)
-            and ($2 is null or lower(c.name) like $2 escape '\' or c.ip like $2 escape '\'
-                 or lower(p.name) like $2 escape '\' or lower(p.host) like $2 escape '\')
-            and ($3 is null or m.state = $3)
-            and ($4 is null or m.client_id = $4)
-            and ($5 is null or m.proxy_id = $5)
-          order by m.id limit $6",
-    )
-    .bind(query.after)
-    .bind(pattern(query))
-    .bind(query.state.map(Word))
-    .bind(query.client_id.map(|id| id.0))
-    .bind(query.proxy_id.map(|id| id.0))
-    .bind(rows_wanted(query))
-    .fetch_all(db)
-    .await?;
-    Ok(page(rows, query, |row| row.id))
+            and ($1 is null or lower(c.name) like $1 escape '\' or c.ip like $1 escape '\'
+                 or lower(p.name) like $1 escape '\' or lower(p.host) like $1 escape '\')
+            and ($2 is null or m.state = $2)
+            and ($3 is null or m.client_id = $3)
+            and ($4 is null or m.proxy_id = $4)
+            and ($5 is null or ports.gateway = $5)",
+        5,
+    );
+    let filled = sqlx::query(statement)
+        .bind(pattern(query))
+        .bind(query.state.map(Word))
+        .bind(query.client_id.map(|id| id.0))
+        .bind(query.proxy_id.map(|id| id.0))
+        .bind(query.gateway.clone());
+    listing.page(db, filled, |row: &Row| row.id).await
 }
 
 pub(super) async fn live(db: &mut Connection, id: MappingId) -> Result<Row, StoreError> {
     sqlx::query_as(
-        "select m.*, ports.port from mappings m join ports on ports.client_id = m.client_id
+        "select m.*, ports.gateway, ports.port from mappings m join ports on ports.client_id = m.client_id
          where m.id = $1 and m.removed_at is null",
     )
     .bind(id.0)
@@ -124,7 +189,7 @@ pub(super) async fn live(db: &mut Connection, id: MappingId) -> Result<Row, Stor
 /// In failover order.
 pub(super) async fn of_client(db: &mut Connection, client: ClientId) -> Result<Vec<Row>, StoreError> {
     Ok(sqlx::query_as(
-        "select m.*, ports.port from mappings m join ports on ports.client_id = m.client_id
+        "select m.*, ports.gateway, ports.port from mappings m join ports on ports.client_id = m.client_id
          where m.client_id = $1 order by m.priority, m.id",
     )
     .bind(client.0)
@@ -132,38 +197,42 @@ pub(super) async fn of_client(db: &mut Connection, client: ClientId) -> Result<V
     .await?)
 }
 
-pub(super) async fn clients_of_proxy(
-    db: &mut Connection,
-    proxy: ProxyId,
-) -> Result<Vec<ClientId>, StoreError> {
-    let ids: Vec<Uuid> =
-        sqlx::query_scalar("select distinct client_id from mappings where proxy_id = $1 order by client_id")
-            .bind(proxy.0)
-            .fetch_all(db)
-            .await?;
-    Ok(ids.into_iter().map(ClientId).collect())
+pub(super) async fn clients_of_proxy(db: &mut Connection, proxy: ProxyId) -> Result<Vec<Owner>, StoreError> {
+    let rows: Vec<(Uuid, String)> = sqlx::query_as(
+        "select id, gateway from clients
+         where id in (select client_id from mappings where proxy_id = $1) order by id",
+    )
+    .bind(proxy.0)
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|(id, gateway)| Owner { client: ClientId(id), gateway }).collect())
 }
 
 pub(super) async fn update(
     db: &mut Connection,
+    own: &str,
     id: MappingId,
     patch: MappingPatch,
 ) -> Result<Mapping, StoreError> {
     let mut row = live(db, id).await?;
+    unchanged(patch.if_revision, row.revision)?;
+    let before = row.clone();
     let proxy_id = patch.proxy_id.map_or(row.proxy_id, |id| id.0);
     let enabled = patch.enabled.unwrap_or(row.enabled);
     if proxy_id != row.proxy_id {
-        present(proxies::live(db, ProxyId(proxy_id)).await)?;
+        present(proxies::live(db, own, ProxyId(proxy_id)).await)?;
     }
     // PENDING and FAILED mean closed. One that is switched off is as open as it was until the door
     // is shut; whoever shuts it says so.
     if enabled && (proxy_id, enabled) != (row.proxy_id, row.enabled) {
         // What was true of the old way out says nothing of the new one.
         (row.state, row.reason, row.applied_at) = (Word(MappingState::Pending), "changed".to_owned(), None);
+        let pending = Verdict { state: MappingState::Pending, reason: "it was changed".to_owned() };
+        tell_state(db, own, id, &pending).await?;
     }
     sqlx::query(
         "update mappings set proxy_id = $2, priority = $3, target = $4, enabled = $5,
-            state = $6, reason = $7, applied_at = $8, updated_at = $9
+            state = $6, reason = $7, applied_at = $8, revision = revision + 1, updated_at = $9
          where id = $1",
     )
     .bind(id.0)
@@ -177,26 +246,128 @@ pub(super) async fn update(
     .bind(Text(now()))
     .execute(&mut *db)
     .await?;
-    Ok(live(db, id).await?.into())
+    tell(db, own, News::Client(ClientId(row.client_id))).await?;
+    let now = live(db, id).await?;
+    let fields = changes([
+        ("proxy_id", now.proxy_id != before.proxy_id),
+        ("priority", now.priority != before.priority),
+        ("target", now.target.0 != before.target.0),
+        ("enabled", now.enabled != before.enabled),
+    ]);
+    if !fields.is_empty() {
+        change(db, own, id, Action::Updated, &fields).await?;
+        let client = ClientId(now.client_id);
+        exits::settle(db, own, client, By::current().0, "one of its mappings was changed").await?;
+    }
+    Ok(now.into())
 }
 
-pub(super) async fn remove(db: &mut Connection, id: MappingId) -> Result<ClientId, StoreError> {
-    let owner: Option<Uuid> = sqlx::query_scalar(
-        "update mappings set removed_at = $2 where id = $1 and removed_at is null returning client_id",
+async fn named(db: &mut Connection, id: MappingId) -> Result<Option<Named>, StoreError> {
+    Ok(sqlx::query_as(
+        "select m.client_id, m.proxy_id, m.state, c.name as client, c.ip, p.name as proxy, ports.port
+         from mappings m
+         join clients c on c.id = m.client_id
+         join proxies p on p.id = m.proxy_id
+         join ports on ports.client_id = m.client_id
+         where m.id = $1 and m.removed_at is null",
     )
     .bind(id.0)
-    .bind(Text(now()))
     .fetch_optional(db)
+    .await?)
+}
+
+/// While it is there.
+async fn change(
+    db: &mut Connection,
+    own: &str,
+    id: MappingId,
+    action: Action,
+    fields: &[&str],
+) -> Result<(), StoreError> {
+    let Some(named) = named(db, id).await? else { return Ok(()) };
+    let name = format!("{} by {}", named.client, named.proxy);
+    let told = NewEvent::change(By::current().0, Thing::Mapping, action, &name, fields);
+    let told = told.of_mapping(ClientId(named.client_id), id, ProxyId(named.proxy_id));
+    events::write(db, own, &told).await.map(drop)
+}
+
+/// Before it is marked.
+pub(super) async fn tell_removal(db: &mut Connection, own: &str, id: MappingId) -> Result<(), StoreError> {
+    change(db, own, id, Action::Deleted, &[]).await
+}
+
+/// Before it is written down: whether it is another state, and what it was, is read from the row.
+/// Answers whose it is, if it is there.
+pub(super) async fn tell_state(
+    db: &mut Connection,
+    own: &str,
+    id: MappingId,
+    verdict: &Verdict,
+) -> Result<Option<ClientId>, StoreError> {
+    let Some(named) = named(db, id).await? else { return Ok(None) };
+    let client = ClientId(named.client_id);
+    if named.state.0 != verdict.state {
+        let told = NewEvent::state(&StateChange {
+            client_id: client,
+            mapping_id: id,
+            proxy_id: ProxyId(named.proxy_id),
+            from: named.state.0,
+            to: verdict.state,
+            reason: &verdict.reason,
+            client: &named.client,
+            ip: named.ip.0.addr(),
+            proxy: &named.proxy,
+            port: named.port.0,
+        });
+        events::write(db, own, &told).await?;
+    }
+    Ok(Some(client))
+}
+
+/// Those of a client or a proxy that are not going.
+pub(super) async fn live_ids(
+    db: &mut Connection,
+    client: Option<ClientId>,
+    proxy: Option<ProxyId>,
+) -> Result<Vec<MappingId>, StoreError> {
+    let ids: Vec<Uuid> = sqlx::query_scalar(
+        "select id from mappings where (client_id = $1 or proxy_id = $2) and removed_at is null order by id",
+    )
+    .bind(client.map(|id| id.0))
+    .bind(proxy.map(|id| id.0))
+    .fetch_all(db)
     .await?;
-    owner.map(ClientId).ok_or(StoreError::NotFound("mapping"))
+    Ok(ids.into_iter().map(MappingId).collect())
+}
+
+pub(super) async fn remove(
+    db: &mut Connection,
+    own: &str,
+    id: MappingId,
+    if_revision: Option<i64>,
+) -> Result<Owner, StoreError> {
+    let row = live(db, id).await?;
+    unchanged(if_revision, row.revision)?;
+    let client = ClientId(row.client_id);
+    tell_removal(db, own, id).await?;
+    sqlx::query("update mappings set removed_at = $2 where id = $1")
+        .bind(id.0)
+        .bind(Text(now()))
+        .execute(&mut *db)
+        .await?;
+    tell(db, own, News::Client(client)).await?;
+    exits::settle(db, own, client, By::current().0, "its mapping was removed").await?;
+    Ok(Owner { client, gateway: row.gateway })
 }
 
 /// `applied_at` tells since when it is open without a break.
 pub(super) async fn record_verdict(
     db: &mut Connection,
+    own: &str,
     id: MappingId,
     verdict: &Verdict,
 ) -> Result<(), StoreError> {
+    let Some(client) = tell_state(db, own, id, verdict).await? else { return Ok(()) };
     sqlx::query(
         "update mappings set state = $2, reason = $3,
             applied_at = case when $2 = 'APPLIED' then coalesce(applied_at, $4) end
@@ -206,7 +377,7 @@ pub(super) async fn record_verdict(
     .bind(Word(verdict.state))
     .bind(&verdict.reason)
     .bind(Text(now()))
-    .execute(db)
+    .execute(&mut *db)
     .await?;
-    Ok(())
+    exits::settle(db, own, client, None, &verdict.reason).await
 }

@@ -5,15 +5,32 @@
 //! `$1` for what is bound, `returning`, `on conflict`, `lower(x) like`, never a function or a
 //! type of one of them. A list of what a column is in each: `docs/decisions/0015`.
 
+mod applies;
+mod carry_out;
 mod clients;
+pub(super) mod dump;
+mod events;
+mod exits;
+mod gateways;
+mod journal;
 mod lent;
+mod lists;
 mod mappings;
+mod people;
 mod plans;
 mod ports;
 mod proxies;
+mod replies;
+mod sessions;
+mod snapshot;
 mod store;
+mod store_applies;
 mod tokens;
+mod traffic;
+mod users;
 mod values;
+mod vault;
+mod webhooks;
 
 use super::db;
 pub use store::SqlStore;

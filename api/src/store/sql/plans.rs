@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::db::Connection;
 use super::values::Number;
-use super::{clients, mappings, proxies};
+use super::{clients, exits, mappings, proxies};
 use crate::store::crypt::Vault;
 use crate::store::{ClientPlan, ProxyDial, Route, StoreError};
 
@@ -21,17 +21,25 @@ struct PlannedClient {
     port: Option<Number<u16>>,
 }
 
-pub(super) async fn all(db: &mut Connection, vault: &Vault) -> Result<Vec<ClientPlan>, StoreError> {
+/// This gateway's own.
+pub(super) async fn all(
+    db: &mut Connection,
+    own: &str,
+    vault: &Vault,
+) -> Result<Vec<ClientPlan>, StoreError> {
     let clients: Vec<PlannedClient> = sqlx::query_as(
-        "select c.*, ports.port from clients c left join ports on ports.client_id = c.id order by c.id",
+        "select c.*, ports.port from clients c left join ports on ports.client_id = c.id
+         where c.gateway = $1 order by c.id",
     )
+    .bind(own)
     .fetch_all(&mut *db)
     .await?;
-    let proxies: Vec<proxies::Row> = sqlx::query_as("select * from proxies").fetch_all(&mut *db).await?;
+    let proxies = proxies::all(db, own).await?;
     let mappings: Vec<mappings::Row> = sqlx::query_as(
-        "select m.*, ports.port from mappings m join ports on ports.client_id = m.client_id
-         order by m.priority, m.id",
+        "select m.*, ports.gateway, ports.port from mappings m join ports on ports.client_id = m.client_id
+         where ports.gateway = $1 order by m.priority, m.id",
     )
+    .bind(own)
     .fetch_all(db)
     .await?;
     assemble(clients, proxies, mappings, vault)
@@ -39,21 +47,19 @@ pub(super) async fn all(db: &mut Connection, vault: &Vault) -> Result<Vec<Client
 
 pub(super) async fn one(
     db: &mut Connection,
+    own: &str,
     vault: &Vault,
     id: ClientId,
 ) -> Result<Option<ClientPlan>, StoreError> {
     let client: Option<PlannedClient> = sqlx::query_as(
-        "select c.*, ports.port from clients c left join ports on ports.client_id = c.id where c.id = $1",
+        "select c.*, ports.port from clients c left join ports on ports.client_id = c.id
+         where c.id = $1 and c.gateway = $2",
     )
     .bind(id.0)
+    .bind(own)
     .fetch_optional(&mut *db)
     .await?;
-    let proxies: Vec<proxies::Row> = sqlx::query_as(
-        "select * from proxies where id in (select proxy_id from mappings where client_id = $1)",
-    )
-    .bind(id.0)
-    .fetch_all(&mut *db)
-    .await?;
+    let proxies = proxies::of_client(db, own, id).await?;
     let mappings = mappings::of_client(db, id).await?;
     Ok(assemble(client.into_iter().collect(), proxies, mappings, vault)?.pop())
 }
@@ -107,5 +113,6 @@ pub(super) async fn finish_removal(
     ] {
         sqlx::query(what_nothing_holds).bind(client.0).execute(&mut *db).await?;
     }
+    exits::forget(db, client).await?;
     proxies::sweep(db).await
 }

@@ -1,4 +1,4 @@
-//! Which port is whose. Every caller that changes something holds the write lock, so
+//! Which port is whose, on each gateway. Every caller that changes something holds the write lock, so
 //! nobody takes a port in between.
 
 use std::collections::BTreeSet;
@@ -11,36 +11,43 @@ use super::db::Connection;
 use super::values::Number;
 use crate::store::{Conflict, StoreError};
 
-/// The client's port, also while its last mapping is going; otherwise the lowest that nobody has.
+/// Each client's port, also while its last mapping is going; otherwise the lowest that nobody has.
 pub(super) async fn ensure(
     db: &mut Connection,
-    client: ClientId,
+    gateway: &str,
+    clients: &[ClientId],
     range: &PortRange,
 ) -> Result<(), StoreError> {
-    let taken = taken(db).await?;
-    if taken.iter().any(|(_, owner)| *owner == client.0) {
-        return Ok(());
+    let (mut taken, owners): (BTreeSet<u16>, BTreeSet<Uuid>) = taken(db, gateway).await?.into_iter().unzip();
+    for client in clients.iter().filter(|client| !owners.contains(&client.0)) {
+        let port = lowest_free(range, &taken)?;
+        sqlx::query("insert into ports (gateway, port, client_id) values ($1, $2, $3)")
+            .bind(gateway)
+            .bind(Number(port))
+            .bind(client.0)
+            .execute(&mut *db)
+            .await?;
+        taken.insert(port);
     }
-    let port = lowest_free(range, taken.iter().map(|(port, _)| *port).collect())?;
-    sqlx::query("insert into ports (port, client_id) values ($1, $2)")
-        .bind(Number(port))
-        .bind(client.0)
-        .execute(db)
-        .await?;
     Ok(())
 }
 
 /// Moves whoever has a port outside the range, which somebody has changed, to one inside: the
 /// agent's rules guard the range and nothing else.
-pub(super) async fn keep_within(db: &mut Connection, range: &PortRange) -> Result<(), StoreError> {
+pub(super) async fn keep_within(
+    db: &mut Connection,
+    gateway: &str,
+    range: &PortRange,
+) -> Result<(), StoreError> {
     let (inside, outside): (Vec<_>, Vec<_>) =
-        taken(db).await?.into_iter().partition(|(port, _)| range.contains(*port));
+        taken(db, gateway).await?.into_iter().partition(|(port, _)| range.contains(*port));
     let mut taken: BTreeSet<u16> = inside.into_iter().map(|(port, _)| port).collect();
     for (old, _owner) in outside {
-        let port = lowest_free(range, taken.clone())?;
-        sqlx::query("update ports set port = $1 where port = $2")
+        let port = lowest_free(range, &taken)?;
+        sqlx::query("update ports set port = $1 where port = $2 and gateway = $3")
             .bind(Number(port))
             .bind(Number(old))
+            .bind(gateway)
             .execute(&mut *db)
             .await?;
         tracing::info!(from = old, to = port, "a client's port lay outside of the configured range");
@@ -49,13 +56,16 @@ pub(super) async fn keep_within(db: &mut Connection, range: &PortRange) -> Resul
     Ok(())
 }
 
-async fn taken(db: &mut Connection) -> Result<Vec<(u16, Uuid)>, StoreError> {
+pub(super) async fn taken(db: &mut Connection, gateway: &str) -> Result<Vec<(u16, Uuid)>, StoreError> {
     let rows: Vec<(Number<u16>, Uuid)> =
-        sqlx::query_as("select port, client_id from ports order by port").fetch_all(db).await?;
+        sqlx::query_as("select port, client_id from ports where gateway = $1 order by port")
+            .bind(gateway)
+            .fetch_all(db)
+            .await?;
     Ok(rows.into_iter().map(|(port, owner)| (port.0, owner)).collect())
 }
 
-fn lowest_free(range: &PortRange, taken: BTreeSet<u16>) -> Result<u16, StoreError> {
+fn lowest_free(range: &PortRange, taken: &BTreeSet<u16>) -> Result<u16, StoreError> {
     let exhausted = || StoreError::Conflict(Conflict::PortsExhausted { range: range.to_string() });
-    range.lowest_free(&taken).ok_or_else(exhausted)
+    range.lowest_free(taken).ok_or_else(exhausted)
 }

@@ -1,5 +1,7 @@
 //! The table `proxies`.
 
+mod told;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -11,12 +13,20 @@ use sqlx::types::{Json, Text};
 use uuid::Uuid;
 
 use super::db::Connection;
-use super::mappings;
-use super::values::{Number, Word, now, page, pattern, rows_wanted};
+use super::gateways::tell;
+use super::lists::{Column, Listing};
+use super::values::{Number, Word, now, pattern, replace, unchanged};
+use super::{exits, mappings};
+use crate::declarative::document::{Password, ProxyEntry};
+use crate::events::Action;
 use crate::store::crypt::Vault;
-use crate::store::{Conflict, HealthRecord, ListQuery, NewProxy, Page, ProxyDial, ProxyPatch, StoreError};
+use crate::store::{
+    By, Conflict, HealthRecord, ListQuery, NewProxy, News, Owner, Page, ProxyDial, ProxyPatch, SortBy,
+    StoreError,
+};
+use told::{change, tell_health};
 
-#[derive(sqlx::FromRow)]
+#[derive(Clone, sqlx::FromRow)]
 pub(super) struct Row {
     pub(super) id: Uuid,
     name: String,
@@ -29,7 +39,9 @@ pub(super) struct Row {
     note: String,
     labels: Json<BTreeMap<String, String>>,
     dial_revision: i64,
-    health_status: Word<HealthStatus>,
+    revision: i64,
+    /// None: this gateway has found nothing yet.
+    health_status: Option<Word<HealthStatus>>,
     health_latency_ms: Option<Number<u32>>,
     health_exit_ip: Option<String>,
     health_checked_at: Option<Text<Timestamp>>,
@@ -45,7 +57,7 @@ impl Row {
 
     fn health(&self) -> Health {
         Health {
-            status: self.health_status.0,
+            status: self.health_status.map_or_else(HealthStatus::default, |status| status.0),
             latency_ms: self.health_latency_ms.map(|ms| ms.0),
             exit_ip: self.health_exit_ip.clone(),
             checked_at: self.health_checked_at.map(|Text(at)| at),
@@ -53,16 +65,26 @@ impl Row {
         }
     }
 
-    fn set_health(&mut self, health: Health) {
-        self.health_status = Word(health.status);
-        self.health_latency_ms = health.latency_ms.map(Number);
-        self.health_exit_ip = health.exit_ip;
-        self.health_checked_at = health.checked_at.map(Text);
-        self.health_error = health.error;
-    }
-
     fn open_password(&self, vault: &Vault) -> Result<Option<Secret>, StoreError> {
         self.password.as_deref().map(|sealed| vault.open(self.id(), sealed)).transpose()
+    }
+
+    fn entry(self, vault: &Vault) -> ProxyEntry {
+        let password = match self.open_password(vault) {
+            Ok(password) => password.map_or(Password::None, Password::Is),
+            Err(_sealed) => Password::Untold,
+        };
+        ProxyEntry {
+            name: self.name,
+            scheme: self.scheme.0,
+            host: self.host.0,
+            port: self.port.0,
+            username: self.username,
+            password,
+            enabled: self.enabled,
+            note: self.note,
+            labels: self.labels.0,
+        }
     }
 
     /// With the password in clear: for those who dial.
@@ -95,20 +117,45 @@ impl From<Row> for Proxy {
             enabled: row.enabled,
             note: row.note,
             labels: row.labels.0,
+            revision: row.revision,
             created_at: row.created_at.0,
             updated_at: row.updated_at.0,
         }
     }
 }
 
-pub(super) async fn create(db: &mut Connection, vault: &Vault, new: NewProxy) -> Result<Proxy, StoreError> {
+macro_rules! columns {
+    () => {
+        "p.*, h.status as health_status, h.latency_ms as health_latency_ms, h.exit_ip as health_exit_ip,
+            h.checked_at as health_checked_at, h.error as health_error"
+    };
+}
+
+/// Proxies with what one gateway, the first parameter, has found of their health.
+macro_rules! tables {
+    () => {
+        "proxies p left join proxy_health h on h.proxy_id = p.id and h.gateway = $1"
+    };
+}
+
+macro_rules! proxies_with_health {
+    ($which:literal) => {
+        concat!("select ", columns!(), " from ", tables!(), " ", $which)
+    };
+}
+
+pub(super) async fn create(
+    db: &mut Connection,
+    own: &str,
+    vault: &Vault,
+    new: NewProxy,
+) -> Result<Proxy, StoreError> {
     let id = ProxyId(Uuid::now_v7());
     let password = new.password.map(|secret| vault.seal(id, &secret)).transpose()?;
-    let row: Row = sqlx::query_as(
+    sqlx::query(
         "insert into proxies
             (id, name, scheme, host, port, username, password, enabled, note, labels, created_at, updated_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11)
-         returning *",
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11)",
     )
     .bind(id.0)
     .bind(new.name)
@@ -121,59 +168,116 @@ pub(super) async fn create(db: &mut Connection, vault: &Vault, new: NewProxy) ->
     .bind(new.note)
     .bind(Json(new.labels))
     .bind(Text(now()))
-    .fetch_one(db)
+    .execute(&mut *db)
     .await?;
+    tell(db, own, News::Redialled(id)).await?;
+    let row = live(db, own, id).await?;
+    change(db, own, &row, Action::Created, &[]).await?;
     Ok(row.into())
 }
 
-pub(super) async fn list(db: &mut Connection, query: &ListQuery) -> Result<Page<Proxy>, StoreError> {
-    let rows: Vec<Row> = sqlx::query_as(
-        r"select * from proxies
-          where removed_at is null
-            and ($1 is null or id > $1)
-            and ($2 is null or lower(name) like $2 escape '\' or lower(host) like $2 escape '\'
-                 or lower(note) like $2 escape '\')
-          order by id limit $3",
-    )
-    .bind(query.after)
-    .bind(pattern(query))
-    .bind(rows_wanted(query))
-    .fetch_all(db)
-    .await?;
-    Ok(page(rows, query, |row| row.id))
+/// Every one that is there, as a document would say it. A password that cannot be opened is there
+/// all the same.
+pub(super) async fn entries(
+    db: &mut Connection,
+    own: &str,
+    vault: &Vault,
+) -> Result<Vec<(ProxyId, ProxyEntry)>, StoreError> {
+    let rows: Vec<Row> =
+        sqlx::query_as(proxies_with_health!("where p.removed_at is null")).bind(own).fetch_all(db).await?;
+    Ok(rows.into_iter().map(|row| (row.id(), row.entry(vault))).collect())
 }
 
-pub(super) async fn live(db: &mut Connection, id: ProxyId) -> Result<Row, StoreError> {
-    sqlx::query_as("select * from proxies where id = $1 and removed_at is null")
+pub(super) async fn list(
+    db: &mut Connection,
+    own: &str,
+    query: &ListQuery,
+) -> Result<Page<Proxy>, StoreError> {
+    let column = match query.sort.by {
+        SortBy::Name => Column::Text("lower(p.name)"),
+        SortBy::Host => Column::Text("p.host"),
+        SortBy::Updated => Column::Text("rtrim(p.updated_at, 'Z')"),
+        // The worst first; not to know is neither good nor bad.
+        SortBy::Health => Column::Number(
+            "cast(case h.status when 'DOWN' then 0 when 'DEGRADED' then 1 when 'OK' then 3 else 2 end as bigint)",
+        ),
+        // What has no latency does not answer, as far as anybody knows.
+        SortBy::Latency => Column::Number("coalesce(h.latency_ms, 9223372036854775807)"),
+        _ => Column::Id,
+    };
+    let listing = Listing::new(query, column, "p.id");
+    let statement = listing.statement(
+        columns!(),
+        concat!(
+            tables!(),
+            r" where p.removed_at is null
+                and ($2 is null or lower(p.name) like $2 escape '\' or lower(p.host) like $2 escape '\'
+                     or lower(p.note) like $2 escape '\')"
+        ),
+        2,
+    );
+    let filled = sqlx::query(statement).bind(own.to_owned()).bind(pattern(query));
+    listing.page(db, filled, |row: &Row| row.id).await
+}
+
+pub(super) async fn live(db: &mut Connection, own: &str, id: ProxyId) -> Result<Row, StoreError> {
+    sqlx::query_as(proxies_with_health!("where p.id = $2 and p.removed_at is null"))
+        .bind(own)
         .bind(id.0)
         .fetch_optional(db)
         .await?
         .ok_or(StoreError::NotFound("proxy"))
 }
 
-pub(super) async fn upstreams(db: &mut Connection, vault: &Vault) -> Result<Vec<ProxyDial>, StoreError> {
-    let rows: Vec<Row> =
-        sqlx::query_as("select * from proxies where removed_at is null order by id").fetch_all(db).await?;
+pub(super) async fn upstreams(
+    db: &mut Connection,
+    own: &str,
+    vault: &Vault,
+) -> Result<Vec<ProxyDial>, StoreError> {
+    let rows: Vec<Row> = sqlx::query_as(proxies_with_health!("where p.removed_at is null order by p.id"))
+        .bind(own)
+        .fetch_all(db)
+        .await?;
     rows.iter().map(|row| row.dial(vault)).collect()
+}
+
+/// Going ones included.
+pub(super) async fn all(db: &mut Connection, own: &str) -> Result<Vec<Row>, StoreError> {
+    Ok(sqlx::query_as(proxies_with_health!("")).bind(own).fetch_all(db).await?)
+}
+
+/// Those that its mappings lead through, going ones included.
+pub(super) async fn of_client(
+    db: &mut Connection,
+    own: &str,
+    client: ClientId,
+) -> Result<Vec<Row>, StoreError> {
+    let of_client =
+        proxies_with_health!("where p.id in (select proxy_id from mappings where client_id = $2)");
+    Ok(sqlx::query_as(of_client).bind(own).bind(client.0).fetch_all(db).await?)
 }
 
 pub(super) async fn update(
     db: &mut Connection,
+    own: &str,
     vault: &Vault,
     id: ProxyId,
     patch: ProxyPatch,
 ) -> Result<Proxy, StoreError> {
-    let mut row = live(db, id).await?;
-    if patched(&mut row, vault, patch)? {
+    let mut row = live(db, own, id).await?;
+    unchanged(patch.if_revision, row.revision)?;
+    let before = row.clone();
+    let redialled = patched(&mut row, vault, patch)?;
+    if redialled {
         row.dial_revision += 1;
-        row.set_health(Health::default());
+        // What any gateway found is of the former way.
+        sqlx::query("delete from proxy_health where proxy_id = $1").bind(id.0).execute(&mut *db).await?;
     }
-    let row: Row = sqlx::query_as(
+    sqlx::query(
         "update proxies set name = $2, scheme = $3, host = $4, port = $5, username = $6, password = $7,
-            enabled = $8, note = $9, labels = $10, health_status = $11, health_latency_ms = $12,
-            health_exit_ip = $13, health_checked_at = $14, health_error = $15, dial_revision = $16,
-            updated_at = $17
-         where id = $1 returning *",
+            enabled = $8, note = $9, labels = $10, dial_revision = $11, revision = revision + 1,
+            updated_at = $12
+         where id = $1",
     )
     .bind(row.id)
     .bind(row.name)
@@ -185,16 +289,18 @@ pub(super) async fn update(
     .bind(row.enabled)
     .bind(row.note)
     .bind(row.labels)
-    .bind(row.health_status)
-    .bind(row.health_latency_ms)
-    .bind(row.health_exit_ip)
-    .bind(row.health_checked_at)
-    .bind(row.health_error)
     .bind(row.dial_revision)
     .bind(Text(now()))
-    .fetch_one(db)
+    .execute(&mut *db)
     .await?;
-    Ok(row.into())
+    tell(db, own, if redialled { News::Redialled(id) } else { News::Proxy(id) }).await?;
+    let now = live(db, own, id).await?;
+    let fields = before.changes(&now);
+    if !fields.is_empty() {
+        change(db, own, &now, Action::Updated, &fields).await?;
+    }
+    tell_health(db, own, &before, &now.health()).await?;
+    Ok(now.into())
 }
 
 /// Answers whether it is dialled in another way now, or again, so that its health is unknown.
@@ -218,23 +324,15 @@ fn patched(row: &mut Row, vault: &Vault, patch: ProxyPatch) -> Result<bool, Stor
     Ok(redial)
 }
 
-/// Answers whether it is another value.
-fn replace<T: PartialEq>(field: &mut T, given: Option<T>) -> bool {
-    match given {
-        Some(value) if value != *field => {
-            *field = value;
-            true
-        }
-        Some(_) | None => false,
-    }
-}
-
 pub(super) async fn remove(
     db: &mut Connection,
+    own: &str,
     id: ProxyId,
     cascade: bool,
-) -> Result<Vec<ClientId>, StoreError> {
-    live(db, id).await?;
+    if_revision: Option<i64>,
+) -> Result<Vec<Owner>, StoreError> {
+    let row = live(db, own, id).await?;
+    unchanged(if_revision, row.revision)?;
     let removed_at = Text(now());
     let open: i64 =
         sqlx::query_scalar("select count(*) from mappings where proxy_id = $1 and removed_at is null")
@@ -243,6 +341,9 @@ pub(super) async fn remove(
             .await?;
     if open > 0 && !cascade {
         return Err(StoreError::Conflict(Conflict::InUse { what: "proxy", mappings: open }));
+    }
+    for mapping in mappings::live_ids(db, None, Some(id)).await? {
+        mappings::tell_removal(db, own, mapping).await?;
     }
     sqlx::query("update mappings set removed_at = $2 where proxy_id = $1 and removed_at is null")
         .bind(id.0)
@@ -255,6 +356,12 @@ pub(super) async fn remove(
         .execute(&mut *db)
         .await?;
     let clients = mappings::clients_of_proxy(db, id).await?;
+    change(db, own, &row, Action::Deleted, &[]).await?;
+    let reason = format!("proxy {} was removed", row.name);
+    for owner in &clients {
+        tell(db, own, News::Client(owner.client)).await?;
+        exits::settle(db, own, owner.client, By::current().0, &reason).await?;
+    }
     sweep(db).await?;
     Ok(clients)
 }
@@ -272,12 +379,24 @@ pub(super) async fn sweep(db: &mut Connection) -> Result<(), StoreError> {
 
 /// A check may end after its proxy was removed, or after it was made to be dialled in another way;
 /// then there is nothing to write down.
-pub(super) async fn record_health(db: &mut Connection, found: &[HealthRecord]) -> Result<(), StoreError> {
+pub(super) async fn record_health(
+    db: &mut Connection,
+    own: &str,
+    found: &[HealthRecord],
+) -> Result<(), StoreError> {
     for HealthRecord { id, revision, health } in found {
+        let before = match live(db, own, *id).await {
+            Ok(before) if before.dial_revision == *revision => before,
+            Ok(_) | Err(StoreError::NotFound(_)) => continue,
+            Err(error) => return Err(error),
+        };
         sqlx::query(
-            "update proxies set health_status = $3, health_latency_ms = $4, health_exit_ip = $5,
-                health_checked_at = $6, health_error = $7
-             where id = $1 and dial_revision = $2 and removed_at is null",
+            "insert into proxy_health (gateway, proxy_id, status, latency_ms, exit_ip, checked_at, error)
+             select $8, id, $3, $4, $5, $6, $7 from proxies
+             where id = $1 and dial_revision = $2 and removed_at is null
+             on conflict (gateway, proxy_id) do update set status = excluded.status,
+                latency_ms = excluded.latency_ms, exit_ip = excluded.exit_ip,
+                checked_at = excluded.checked_at, error = excluded.error",
         )
         .bind(id.0)
         .bind(revision)
@@ -286,8 +405,18 @@ pub(super) async fn record_health(db: &mut Connection, found: &[HealthRecord]) -
         .bind(&health.exit_ip)
         .bind(health.checked_at.map(Text))
         .bind(&health.error)
+        .bind(own)
         .execute(&mut *db)
         .await?;
+        tell_health(db, own, &before, health).await?;
+        if before.health_exit_ip != health.exit_ip {
+            let reason = format!("proxy {} has another exit address", before.name);
+            for owner in mappings::clients_of_proxy(db, *id).await? {
+                if owner.gateway == own {
+                    exits::settle(db, own, owner.client, None, &reason).await?;
+                }
+            }
+        }
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The `Store` trait, by the tables' modules: every change is one transaction.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,16 +11,17 @@ use pgw_core::ports::PortRange;
 use pgw_core::proxy::Proxy;
 use pgw_core::state::Verdict;
 use sqlx::Pool;
-use sqlx::migrate::Migrator;
+use tokio::sync::watch;
 
-use super::db::Db;
+use super::db::{self, Db};
 use super::lent::{in_one_read, in_one_write, reading};
-use super::{clients, mappings, plans, ports, proxies, tokens};
-use crate::store::crypt::Vault;
+use super::{clients, gateways, mappings, plans, ports, proxies, tokens, vault};
+use crate::store::crypt::{KeyError, Vault};
 use crate::store::open::{OpenError, Opening, PATIENCES_FOR_WORK};
 use crate::store::{
-    ClientPatch, ClientPlan, HealthRecord, KnownAs, ListQuery, MappingPatch, NewClient, NewMapping, NewProxy,
-    NewToken, Page, ProxyDial, ProxyPatch, Store, StoreError, Token,
+    ClientPatch, ClientPlan, Gateway, Gateways, HealthRecord, KnownAs, ListQuery, MappingPatch, Neighbours,
+    NewClient, NewMapping, NewProxy, NewToken, Owner, Page, Presence, ProxyDial, ProxyPatch, Store,
+    StoreError, Token,
 };
 
 pub struct SqlStore {
@@ -27,74 +29,130 @@ pub struct SqlStore {
     pub(in crate::store) write: Pool<Db>,
     /// Cannot write.
     pub(in crate::store) read: Pool<Db>,
-    vault: Vault,
+    pub(super) gateway: String,
+    neighbours: Mutex<Option<Box<dyn Neighbours>>>,
+    pub(super) vault: Vault,
     /// For one piece of work, from its first word to the database until the last answer.
-    limit: Duration,
+    pub(super) limit: Duration,
+    /// Counts what was written.
+    pub(super) written: watch::Sender<u64>,
 }
 
 impl SqlStore {
-    /// With connections that work: brings the tables up to date, and reads the key of the secrets.
+    /// With connections that work and tables that are up to date.
     pub(in crate::store) async fn over(
-        write: Pool<Db>,
-        read: Pool<Db>,
-        tables: &Migrator,
-        database: &str,
+        (write, read): (Pool<Db>, Pool<Db>),
+        neighbours: Box<dyn Neighbours>,
         opening: &Opening,
     ) -> Result<Self, OpenError> {
-        tables.run(&write).await.map_err(|source| OpenError::migrating(database, source))?;
-        let in_use = sqlx::query_scalar("select exists (select 1 from proxies where password is not null)")
-            .fetch_one(&read)
-            .await
-            .map_err(|source| OpenError::Database { database: database.to_owned(), source })?;
-        let vault = Vault::load(&opening.key_file, in_use)?;
-        Ok(Self { write, read, vault, limit: opening.patience * PATIENCES_FOR_WORK })
+        let limit = opening.patience * PATIENCES_FOR_WORK;
+        let unopened = Unopened { write: &write, limit };
+        let vault = unopened.prepare(opening).await??;
+        let neighbours = Mutex::new(Some(neighbours));
+        let (gateway, written) = (opening.gateway.clone(), watch::Sender::default());
+        Ok(Self { gateway, write, read, vault, limit, neighbours, written })
+    }
+
+    pub(super) fn committed(&self) {
+        self.written.send_modify(|count| *count = count.wrapping_add(1));
+    }
+}
+
+impl SqlStore {
+    /// Returns when nothing of it is open any more.
+    pub async fn close(self) {
+        tokio::join!(self.write.close(), self.read.close());
+    }
+}
+
+/// Before the key of the secrets is there.
+struct Unopened<'a> {
+    write: &'a Pool<Db>,
+    limit: Duration,
+}
+
+impl Unopened<'_> {
+    /// Nobody listens yet.
+    fn committed(&self) {}
+
+    async fn prepare(&self, opening: &Opening) -> Result<Result<Vault, KeyError>, StoreError> {
+        in_one_write!(self, db => async {
+            if !db::SHARED {
+                gateways::take_over(db, &opening.gateway).await?;
+            }
+            vault::open(db, &opening.key_file).await
+        })
+    }
+}
+
+#[async_trait]
+impl Gateways for SqlStore {
+    fn gateway(&self) -> &str {
+        &self.gateway
+    }
+
+    async fn gateways(&self) -> Result<Vec<Gateway>, StoreError> {
+        in_one_read!(self, db => gateways::list(db))
+    }
+
+    async fn show_presence(&self, presence: &Presence) -> Result<(), StoreError> {
+        in_one_write!(self, db => gateways::show(db, &self.gateway, presence))
+    }
+
+    fn neighbours(&self) -> Option<Box<dyn Neighbours>> {
+        self.neighbours.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
 #[async_trait]
 impl Store for SqlStore {
     async fn create_proxy(&self, new: NewProxy) -> Result<Proxy, StoreError> {
-        in_one_write!(self, db => proxies::create(db, &self.vault, new))
+        in_one_write!(self, db => proxies::create(db, &self.gateway, &self.vault, new))
     }
 
     async fn proxies(&self, query: &ListQuery) -> Result<Page<Proxy>, StoreError> {
-        reading!(self, db => proxies::list(db, query))
+        reading!(self, db => proxies::list(db, &self.gateway, query))
     }
 
     async fn proxy(&self, id: ProxyId) -> Result<Proxy, StoreError> {
-        reading!(self, db => proxies::live(db, id)).map(Into::into)
+        reading!(self, db => proxies::live(db, &self.gateway, id)).map(Into::into)
     }
 
     async fn update_proxy(&self, id: ProxyId, patch: ProxyPatch) -> Result<Proxy, StoreError> {
-        in_one_write!(self, db => proxies::update(db, &self.vault, id, patch))
+        in_one_write!(self, db => proxies::update(db, &self.gateway, &self.vault, id, patch))
     }
 
-    async fn remove_proxy(&self, id: ProxyId, cascade: bool) -> Result<Vec<ClientId>, StoreError> {
-        in_one_write!(self, db => proxies::remove(db, id, cascade))
+    async fn remove_proxy(
+        &self,
+        id: ProxyId,
+        cascade: bool,
+        if_revision: Option<i64>,
+    ) -> Result<Vec<Owner>, StoreError> {
+        in_one_write!(self, db => proxies::remove(db, &self.gateway, id, cascade, if_revision))
     }
 
     async fn record_health(&self, found: &[HealthRecord]) -> Result<(), StoreError> {
-        in_one_write!(self, db => proxies::record_health(db, found))
+        in_one_write!(self, db => proxies::record_health(db, &self.gateway, found))
     }
 
     async fn upstreams(&self) -> Result<Vec<ProxyDial>, StoreError> {
-        reading!(self, db => proxies::upstreams(db, &self.vault))
+        reading!(self, db => proxies::upstreams(db, &self.gateway, &self.vault))
     }
 
     async fn upstream(&self, id: ProxyId) -> Result<ProxyDial, StoreError> {
-        reading!(self, db => proxies::live(db, id))?.dial(&self.vault)
+        reading!(self, db => proxies::live(db, &self.gateway, id))?.dial(&self.vault)
     }
 
-    async fn clients_of_proxy(&self, id: ProxyId) -> Result<Vec<ClientId>, StoreError> {
+    async fn clients_of_proxy(&self, id: ProxyId) -> Result<Vec<Owner>, StoreError> {
         reading!(self, db => mappings::clients_of_proxy(db, id))
     }
 
     async fn create_client(&self, new: NewClient) -> Result<Client, StoreError> {
-        in_one_write!(self, db => clients::create(db, new))
+        in_one_write!(self, db => clients::create(db, &self.gateway, new))
     }
 
     async fn clients_known_as(&self, known_as: &KnownAs) -> Result<Vec<ClientId>, StoreError> {
-        reading!(self, db => clients::known_as(db, known_as))
+        reading!(self, db => clients::known_as(db, &self.gateway, known_as))
     }
 
     async fn clients(&self, query: &ListQuery) -> Result<Page<Client>, StoreError> {
@@ -106,19 +164,24 @@ impl Store for SqlStore {
     }
 
     async fn update_client(&self, id: ClientId, patch: ClientPatch) -> Result<Client, StoreError> {
-        in_one_write!(self, db => clients::update(db, id, patch))
+        in_one_write!(self, db => clients::update(db, &self.gateway, id, patch))
     }
 
-    async fn remove_client(&self, id: ClientId, cascade: bool) -> Result<(), StoreError> {
-        in_one_write!(self, db => clients::remove(db, id, cascade))
+    async fn remove_client(
+        &self,
+        id: ClientId,
+        cascade: bool,
+        if_revision: Option<i64>,
+    ) -> Result<Owner, StoreError> {
+        in_one_write!(self, db => clients::remove(db, &self.gateway, id, cascade, if_revision))
     }
 
     async fn create_mapping(&self, new: NewMapping, ports: &PortRange) -> Result<Mapping, StoreError> {
-        in_one_write!(self, db => mappings::create(db, new, ports))
+        in_one_write!(self, db => mappings::create(db, &self.gateway, new, ports))
     }
 
     async fn keep_ports_within(&self, ports: &PortRange) -> Result<(), StoreError> {
-        in_one_write!(self, db => ports::keep_within(db, ports))
+        in_one_write!(self, db => ports::keep_within(db, &self.gateway, ports))
     }
 
     async fn mappings(&self, query: &ListQuery) -> Result<Page<Mapping>, StoreError> {
@@ -130,23 +193,23 @@ impl Store for SqlStore {
     }
 
     async fn update_mapping(&self, id: MappingId, patch: MappingPatch) -> Result<Mapping, StoreError> {
-        in_one_write!(self, db => mappings::update(db, id, patch))
+        in_one_write!(self, db => mappings::update(db, &self.gateway, id, patch))
     }
 
-    async fn remove_mapping(&self, id: MappingId) -> Result<ClientId, StoreError> {
-        in_one_write!(self, db => mappings::remove(db, id))
+    async fn remove_mapping(&self, id: MappingId, if_revision: Option<i64>) -> Result<Owner, StoreError> {
+        in_one_write!(self, db => mappings::remove(db, &self.gateway, id, if_revision))
     }
 
     async fn record_verdict(&self, id: MappingId, verdict: &Verdict) -> Result<(), StoreError> {
-        in_one_write!(self, db => mappings::record_verdict(db, id, verdict))
+        in_one_write!(self, db => mappings::record_verdict(db, &self.gateway, id, verdict))
     }
 
     async fn plans(&self) -> Result<Vec<ClientPlan>, StoreError> {
-        in_one_read!(self, db => plans::all(db, &self.vault))
+        in_one_read!(self, db => plans::all(db, &self.gateway, &self.vault))
     }
 
     async fn plan(&self, id: ClientId) -> Result<Option<ClientPlan>, StoreError> {
-        in_one_read!(self, db => plans::one(db, &self.vault, id))
+        in_one_read!(self, db => plans::one(db, &self.gateway, &self.vault, id))
     }
 
     async fn finish_removal(&self, client: ClientId, mappings: &[MappingId]) -> Result<(), StoreError> {
@@ -154,7 +217,7 @@ impl Store for SqlStore {
     }
 
     async fn create_token(&self, new: NewToken) -> Result<Token, StoreError> {
-        in_one_write!(self, db => tokens::create(db, new))
+        in_one_write!(self, db => tokens::create(db, &self.gateway, new))
     }
 
     async fn tokens(&self) -> Result<Vec<Token>, StoreError> {
@@ -162,7 +225,7 @@ impl Store for SqlStore {
     }
 
     async fn revoke_token(&self, id: TokenId) -> Result<(), StoreError> {
-        in_one_write!(self, db => tokens::revoke(db, id))
+        in_one_write!(self, db => tokens::revoke(db, &self.gateway, id))
     }
 
     async fn token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<Token>, StoreError> {

@@ -6,7 +6,9 @@ use sqlx::types::Text;
 use uuid::Uuid;
 
 use super::db::Connection;
+use super::events::changed;
 use super::values::{Word, now};
+use crate::events::{Action, Thing};
 use crate::store::{NewToken, Role, StoreError, Token};
 
 #[derive(sqlx::FromRow)]
@@ -30,7 +32,7 @@ impl From<Row> for Token {
     }
 }
 
-pub(super) async fn create(db: &mut Connection, new: NewToken) -> Result<Token, StoreError> {
+pub(super) async fn create(db: &mut Connection, own: &str, new: NewToken) -> Result<Token, StoreError> {
     let row: Row = sqlx::query_as(
         "insert into tokens (id, name, role, hash, created_at) values ($1, $2, $3, $4, $5) returning *",
     )
@@ -39,8 +41,9 @@ pub(super) async fn create(db: &mut Connection, new: NewToken) -> Result<Token, 
     .bind(Word(new.role))
     .bind(new.hash.as_slice())
     .bind(Text(now()))
-    .fetch_one(db)
+    .fetch_one(&mut *db)
     .await?;
+    changed(db, own, Thing::Token, Action::Created, &row.name, &[]).await?;
     Ok(row.into())
 }
 
@@ -51,14 +54,20 @@ pub(super) async fn list(db: &mut Connection) -> Result<Vec<Token>, StoreError> 
 }
 
 /// Revoking twice is fine, and keeps the first time.
-pub(super) async fn revoke(db: &mut Connection, id: TokenId) -> Result<(), StoreError> {
-    let known = sqlx::query("update tokens set revoked_at = coalesce(revoked_at, $2) where id = $1")
+pub(super) async fn revoke(db: &mut Connection, own: &str, id: TokenId) -> Result<(), StoreError> {
+    let row: Option<Row> =
+        sqlx::query_as("select * from tokens where id = $1").bind(id.0).fetch_optional(&mut *db).await?;
+    let row = row.ok_or(StoreError::NotFound("token"))?;
+    if row.revoked_at.is_some() {
+        return Ok(());
+    }
+    sqlx::query("update tokens set revoked_at = $2 where id = $1")
         .bind(id.0)
         .bind(Text(now()))
-        .execute(db)
-        .await?
-        .rows_affected();
-    if known == 0 { Err(StoreError::NotFound("token")) } else { Ok(()) }
+        .execute(&mut *db)
+        .await?;
+    changed(db, own, Thing::Token, Action::Revoked, &row.name, &[]).await?;
+    Ok(())
 }
 
 pub(super) async fn by_hash(db: &mut Connection, hash: &[u8; 32]) -> Result<Option<Token>, StoreError> {

@@ -7,10 +7,9 @@ use serde::de::{DeserializeOwned, IntoDeserializer};
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::{Database, Decode, Encode, Type};
-use uuid::Uuid;
 
 use super::db::Db;
-use crate::store::{ListQuery, Page};
+use crate::store::{ListQuery, StoreError};
 
 type ArgumentBuffer = <Db as Database>::ArgumentBuffer;
 type TypeInfo = <Db as Database>::TypeInfo;
@@ -82,6 +81,14 @@ pub(super) fn now() -> Timestamp {
     Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
 }
 
+/// A write that was meant for what somebody had seen is refused once it is something else.
+pub(super) fn unchanged(seen: Option<i64>, revision: i64) -> Result<(), StoreError> {
+    match seen {
+        Some(seen) if seen != revision => Err(StoreError::Stale { revision }),
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// For `lower(…) like … escape '\'`: anywhere in the text, with the operator's % and _ meant
 /// literally. Letters beyond ASCII are as they were written, in both databases.
 pub(super) fn pattern(query: &ListQuery) -> Option<String> {
@@ -97,15 +104,17 @@ pub(super) fn pattern(query: &ListQuery) -> Option<String> {
     Some(pattern)
 }
 
-/// One row more than the page holds is asked for: whether it comes says if there is a next page.
 pub(super) fn rows_wanted(query: &ListQuery) -> i64 {
     i64::from(query.limit) + 1
 }
 
-pub(super) fn page<R, T: From<R>>(mut rows: Vec<R>, query: &ListQuery, id: impl Fn(&R) -> Uuid) -> Page<T> {
-    let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
-    let more = rows.len() > limit;
-    rows.truncate(limit);
-    let next = if more { rows.last().map(id) } else { None };
-    Page { items: rows.into_iter().map(T::from).collect(), next }
+/// Answers whether it is another value.
+pub(super) fn replace<T: PartialEq>(field: &mut T, given: Option<T>) -> bool {
+    match given {
+        Some(value) if value != *field => {
+            *field = value;
+            true
+        }
+        Some(_) | None => false,
+    }
 }

@@ -2,6 +2,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pgw_core::health::{Health, HealthStatus};
+use pgw_core::mapping::Target;
+use pgw_core::ports::PortRange;
 use pgw_core::proxy::Scheme;
 use pgw_core::redact::Secret;
 use sqlx::SqliteConnection;
@@ -10,7 +13,7 @@ use super::*;
 use crate::store::crypt::KeyError;
 use crate::store::open::PATIENCE;
 use crate::store::suite::{Fresh, every_store_test, store_suite};
-use crate::store::{NewProxy, ProxyPatch, Store as _, StoreError};
+use crate::store::{NewClient, NewMapping, NewProxy, ProxyPatch, Store as _, StoreError};
 
 every_store_test!(super::fresh);
 
@@ -164,4 +167,60 @@ async fn a_sealed_password_moved_to_another_row_does_not_open() {
         .await
         .unwrap();
     assert!(matches!(store.upstream(other.id).await, Err(StoreError::Sealed { .. })));
+}
+
+#[tokio::test]
+async fn a_gateway_of_another_name_takes_the_file_over_with_all_that_is_in_it() {
+    let place = tempfile::tempdir().unwrap();
+    let made = {
+        let store = open(place.path(), PATIENCE).await.unwrap();
+        let made = store.create_proxy(proxy()).await.unwrap();
+        let found = store.upstream(made.id).await.unwrap();
+        let healthy = Health { status: HealthStatus::Ok, ..Health::default() };
+        store.record_health(&[found.found(healthy)]).await.unwrap();
+        let client = NewClient {
+            name: "tv".into(),
+            ip_cidr: "192.168.2.3".parse().unwrap(),
+            mac: None,
+            note: String::new(),
+            gateway: None,
+        };
+        let client_id = store.create_client(client).await.unwrap().id;
+        let mapping =
+            NewMapping { client_id, proxy_id: made.id, priority: 1, target: Target::Original, enabled: true };
+        store.create_mapping(mapping, &PortRange::spanning(15001, 15001)).await.unwrap();
+        store.proxy(made.id).await.unwrap()
+    };
+    let opening = Opening::new("gw9", &place.path().join("secret.key"));
+    let store = SqliteStore::open(&place.path().join("pgw.db"), &opening).await.unwrap();
+    let plans = store.plans().await.unwrap();
+    assert_eq!((plans[0].client.gateway.as_str(), plans[0].port), ("gw9", Some(15001)));
+    assert_eq!(store.proxy(made.id).await.unwrap(), made, "its health, too: a restart closes nobody");
+}
+
+#[tokio::test]
+async fn a_file_from_before_there_were_gateways_keeps_everything() {
+    let place = tempfile::tempdir().unwrap();
+    let mut db = SqliteConnection::connect(&format!("{}?mode=rwc", url(place.path()))).await.unwrap();
+    let early =
+        Migrator { migrations: TABLES.migrations.iter().take(2).cloned().collect(), ..Migrator::DEFAULT };
+    early.run(&mut db).await.unwrap();
+    for row in [
+        "insert into proxies values (zeroblob(16), 'de1', 'http', 'h', 1, null, null, 1, '', '{}', 4,
+            'OK', 20, '203.0.113.9', '2026-11-20T10:00:00Z', null, '2026-11-20T10:00:00Z', '2026-11-20T10:00:00Z', null)",
+        "insert into clients values (zeroblob(16), 'tv', '192.168.2.3/32', '', '2026-11-20T10:00:00Z',
+            '2026-11-20T10:00:00Z', null, null)",
+        "insert into ports values (15007, zeroblob(16))",
+        "insert into mappings values (zeroblob(16), zeroblob(16), zeroblob(16), 1, 'original', 1, 'APPLIED', 'open',
+            '2026-11-20T10:00:00Z', '2026-11-20T10:00:00Z', '2026-11-20T10:00:00Z', null)",
+    ] {
+        sqlx::query(row).execute(&mut db).await.unwrap();
+    }
+    db.close().await.unwrap();
+    let store = open(place.path(), PATIENCE).await.unwrap();
+    let plan = store.plans().await.unwrap().remove(0);
+    assert_eq!((plan.port, plan.client.gateway.as_str()), (Some(15007), "gw1"));
+    let route = &plan.routes[0];
+    assert_eq!((route.proxy.health.status, route.proxy.revision), (HealthStatus::Ok, 4));
+    assert_eq!(route.mapping.reason, "open");
 }

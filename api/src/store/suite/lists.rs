@@ -19,7 +19,7 @@ pub(crate) async fn pages_hold_everything_once_in_order(store: Arc<dyn Store>) {
             assert!(page.items.len() <= size as usize);
             seen.extend(page.items);
             query.after = page.next;
-            if page.next.is_none() {
+            if query.after.is_none() {
                 break;
             }
         }
@@ -39,7 +39,7 @@ pub(crate) async fn a_client_is_known_as_its_whole_name_or_its_address(store: Ar
     assert_eq!(known_as(KnownAs::Address(address)).await, ids[1..2]);
     assert_eq!(known_as(KnownAs::Name("twin".into())).await, ids[2..4], "two at the most");
     assert_eq!(known_as(KnownAs::Name(address.addr().to_string())).await, [], "an address is no name");
-    store.remove_client(ids[0], false).await.unwrap();
+    store.remove_client(ids[0], false, None).await.unwrap();
     assert_eq!(known_as(KnownAs::Name("tv".into())).await, [], "what is going is not there");
 }
 
@@ -89,5 +89,88 @@ pub(crate) async fn mappings_are_filtered_by_state_client_and_proxy(store: Arc<d
     assert_eq!(ids(ListQuery { client_id: Some(one.id), ..all.clone() }).await, [first.id]);
     assert_eq!(ids(ListQuery { proxy_id: Some(nl.id), ..all.clone() }).await, [second.id]);
     assert_eq!(ids(ListQuery { proxy_id: Some(nl.id), client_id: Some(one.id), ..all }).await, []);
-    assert_eq!(store.clients_of_proxy(de.id).await.unwrap(), [one.id]);
+    assert_eq!(clients(store.clients_of_proxy(de.id).await), [one.id]);
+}
+
+async fn all(store: &dyn Store, sort: Sort, size: u32) -> Vec<Client> {
+    let mut query = ListQuery { sort, ..limit(size) };
+    let mut seen = Vec::new();
+    loop {
+        let page = store.clients(&query).await.unwrap();
+        seen.extend(page.items);
+        query.after = page.next;
+        if query.after.is_none() {
+            return seen;
+        }
+    }
+}
+
+pub(crate) async fn a_list_is_sorted_by_what_is_asked_for_and_of_equals_by_age(store: Arc<dyn Store>) {
+    for (last, name) in [(9, "tv"), (10, "Phone"), (200, "tv"), (1, "alarm"), (30, "phone 2")] {
+        store.create_client(NewClient { name: name.into(), ..new_client(last) }).await.unwrap();
+    }
+    let want = |by| match by {
+        SortBy::Name => ["alarm 1", "Phone 10", "phone 2 30", "tv 9", "tv 200"],
+        SortBy::Address => ["alarm 1", "tv 9", "Phone 10", "phone 2 30", "tv 200"],
+        _ => ["tv 9", "Phone 10", "tv 200", "alarm 1", "phone 2 30"],
+    };
+    for by in [SortBy::Name, SortBy::Address, SortBy::Created] {
+        for (descending, size) in [(false, 1), (false, 2), (false, 9), (true, 1), (true, 2), (true, 9)] {
+            let clients = all(&*store, Sort { by, descending }, size).await;
+            let shown = |client: &Client| format!("{} {}", client.name, client.ip_cidr.addr().octets()[3]);
+            let mut found: Vec<String> = clients.iter().map(shown).collect();
+            if descending {
+                found.reverse();
+            }
+            assert_eq!(found, want(by), "{by:?} {descending} {size}");
+        }
+    }
+    let changed = all(&*store, Sort::default(), 9).await.remove(1);
+    store
+        .update_client(changed.id, ClientPatch { note: Some("x".into()), ..ClientPatch::default() })
+        .await
+        .unwrap();
+    let by_change = Sort { by: SortBy::Updated, descending: true };
+    assert_eq!(all(&*store, by_change, 2).await[0].id, changed.id);
+    let proxies = ["b", "a"].map(new_proxy);
+    for (proxy, host) in proxies.into_iter().zip(["1.example", "2.example"]) {
+        let proxy = store.create_proxy(NewProxy { host: host.parse().unwrap(), ..proxy }).await.unwrap();
+        store.create_mapping(between(&changed, &proxy), &ports()).await.unwrap();
+    }
+    for (by, want) in [(SortBy::Name, "a"), (SortBy::Host, "b"), (SortBy::Updated, "b")] {
+        let query = ListQuery { sort: Sort { by, descending: false }, ..limit(9) };
+        assert_eq!(store.proxies(&query).await.unwrap().items[0].name, want, "{by:?}");
+    }
+    for by in [
+        SortBy::Priority,
+        SortBy::State,
+        SortBy::Port,
+        SortBy::ClientName,
+        SortBy::ProxyName,
+        SortBy::Updated,
+        SortBy::Created,
+    ] {
+        let mut query = ListQuery { sort: Sort { by, descending: true }, ..limit(1) };
+        let first = store.mappings(&query).await.unwrap();
+        query.after = first.next;
+        let second = store.mappings(&query).await.unwrap();
+        assert_ne!(first.items[0].id, second.items[0].id, "{by:?}");
+        assert_eq!(second.next, None);
+    }
+}
+
+pub(crate) async fn a_page_goes_on_where_the_last_ended_whatever_came_or_went(store: Arc<dyn Store>) {
+    let named = |last: u8, name: &str| NewClient { name: name.into(), ..new_client(last) };
+    let mut made = Vec::new();
+    for (last, name) in [(1, "b"), (2, "d"), (3, "f")] {
+        made.push(store.create_client(named(last, name)).await.unwrap());
+    }
+    let mut query = ListQuery { sort: Sort { by: SortBy::Name, descending: false }, ..limit(2) };
+    query.after = store.clients(&query).await.unwrap().next;
+    store.remove_client(made[1].id, false, None).await.unwrap();
+    for (last, name) in [(4, "a"), (5, "c"), (6, "e")] {
+        store.create_client(named(last, name)).await.unwrap();
+    }
+    let names = |page: Page<Client>| page.items.into_iter().map(|client| client.name).collect::<Vec<_>>();
+    assert_eq!(names(store.clients(&query).await.unwrap()), ["e", "f"]);
 }

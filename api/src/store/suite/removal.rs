@@ -5,20 +5,20 @@ pub(crate) async fn a_thing_in_use_is_removed_only_with_cascade(store: Arc<dyn S
     let (one, mapping) = mapped(&*store, 1, &proxy).await;
     let (two, _) = mapped(&*store, 2, &proxy).await;
     let in_use = |what, mappings| Conflict::InUse { what, mappings };
-    assert_eq!(conflict(store.remove_proxy(proxy.id, false).await), in_use("proxy", 2));
-    assert_eq!(conflict(store.remove_client(one.id, false).await), in_use("client", 1));
+    assert_eq!(conflict(store.remove_proxy(proxy.id, false, None).await), in_use("proxy", 2));
+    assert_eq!(conflict(store.remove_client(one.id, false, None).await), in_use("client", 1));
     store.client(one.id).await.unwrap();
     store.mapping(mapping.id).await.unwrap();
 
-    assert_eq!(store.remove_proxy(proxy.id, true).await.unwrap(), [one.id, two.id]);
+    assert_eq!(clients(store.remove_proxy(proxy.id, true, None).await), [one.id, two.id]);
     not_found(store.proxy(proxy.id).await);
     not_found(store.upstream(proxy.id).await);
     not_found(store.mapping(mapping.id).await);
-    not_found(store.remove_proxy(proxy.id, true).await);
+    not_found(store.remove_proxy(proxy.id, true, None).await);
     assert!(store.upstreams().await.unwrap().is_empty());
-    store.remove_client(one.id, false).await.unwrap();
+    store.remove_client(one.id, false, None).await.unwrap();
     not_found(store.client(one.id).await);
-    not_found(store.remove_client(one.id, false).await);
+    not_found(store.remove_client(one.id, false, None).await);
     let all = ListQuery { limit: 10, ..ListQuery::default() };
     assert_eq!(store.clients(&all).await.unwrap().items.len(), 1);
     assert!(store.proxies(&all).await.unwrap().items.is_empty());
@@ -31,7 +31,7 @@ pub(crate) async fn a_going_mapping_keeps_its_port_until_its_removal_is_finished
     let (_, second) = mapped(&*store, 2, &proxy).await;
     assert_eq!((first.port, second.port), (15001, 15002));
 
-    assert_eq!(store.remove_mapping(first.id).await.unwrap(), one.id);
+    assert_eq!(store.remove_mapping(first.id, None).await.unwrap().client, one.id);
     let plan = store.plan(one.id).await.unwrap().unwrap();
     assert!(!plan.going && plan.port == Some(15001) && plan.routes[0].going);
     assert_eq!(mapped(&*store, 3, &proxy).await.1.port, 15003, "15001 still has a forwarder");
@@ -45,11 +45,11 @@ pub(crate) async fn a_going_mapping_keeps_its_port_until_its_removal_is_finished
 pub(crate) async fn a_name_and_an_address_can_be_used_again_at_once(store: Arc<dyn Store>) {
     let proxy = store.create_proxy(new_proxy("de1")).await.unwrap();
     let (old, mapping) = mapped(&*store, 3, &proxy).await;
-    store.remove_mapping(mapping.id).await.unwrap();
+    store.remove_mapping(mapping.id, None).await.unwrap();
     let again = store.create_mapping(between(&old, &proxy), &ports()).await.unwrap();
     assert_eq!(again.port, mapping.port);
-    store.remove_client(old.id, true).await.unwrap();
-    store.remove_proxy(proxy.id, true).await.unwrap();
+    store.remove_client(old.id, true, None).await.unwrap();
+    store.remove_proxy(proxy.id, true, None).await.unwrap();
     let proxy = store.create_proxy(new_proxy("de1")).await.unwrap();
     let (new, fresh) = mapped(&*store, 3, &proxy).await;
     assert_ne!(new.id, old.id);
@@ -64,7 +64,7 @@ pub(crate) async fn a_removal_that_is_finished_twice_or_for_others_touches_nothi
     let (one, first) = mapped(&*store, 1, &proxy).await;
     let (two, second) = mapped(&*store, 2, &proxy).await;
     let backup = store.create_mapping(between(&one, &other), &ports()).await.unwrap();
-    store.remove_mapping(first.id).await.unwrap();
+    store.remove_mapping(first.id, None).await.unwrap();
     for _ in 0..2 {
         // Not going, somebody else's, and going: only the last of them may go.
         store.finish_removal(one.id, &[backup.id, second.id, first.id]).await.unwrap();
@@ -80,11 +80,11 @@ pub(crate) async fn a_proxy_goes_when_its_last_client_is_done(store: Arc<dyn Sto
     let proxy = store.create_proxy(new_proxy("de1")).await.unwrap();
     let (one, first) = mapped(&*store, 1, &proxy).await;
     let (two, second) = mapped(&*store, 2, &proxy).await;
-    store.remove_proxy(proxy.id, true).await.unwrap();
-    store.remove_client(one.id, false).await.unwrap();
+    store.remove_proxy(proxy.id, true, None).await.unwrap();
+    store.remove_client(one.id, false, None).await.unwrap();
     store.finish_removal(one.id, &[first.id]).await.unwrap();
     assert!(store.plan(one.id).await.unwrap().is_none());
-    assert_eq!(store.clients_of_proxy(proxy.id).await.unwrap(), [two.id]);
+    assert_eq!(clients(store.clients_of_proxy(proxy.id).await), [two.id]);
     let plan = store.plan(two.id).await.unwrap().unwrap();
     assert_eq!(plan.routes[0].proxy.upstream.name, "de1", "what is going can still be read");
     store.finish_removal(two.id, &[second.id]).await.unwrap();
@@ -104,8 +104,8 @@ pub(crate) async fn plans_are_in_failover_order_and_hold_what_is_going(store: Ar
         mappings.push(store.create_mapping(new, &ports()).await.unwrap());
     }
     let unmapped = store.create_client(new_client(2)).await.unwrap();
-    store.remove_mapping(mappings[3].id).await.unwrap();
-    store.remove_client(unmapped.id, false).await.unwrap();
+    store.remove_mapping(mappings[3].id, None).await.unwrap();
+    store.remove_client(unmapped.id, false, None).await.unwrap();
 
     let plans = store.plans().await.unwrap();
     assert_eq!(plans.len(), 2);

@@ -20,7 +20,7 @@ pub(crate) async fn applied_at_is_there_exactly_while_a_mapping_is_applied(store
         let mapping = judged(&*store, mapping.id, closed, "because").await;
         assert_eq!((mapping.state, mapping.applied_at, mapping.reason.as_str()), (closed, None, "because"));
     }
-    store.remove_mapping(mapping.id).await.unwrap();
+    store.remove_mapping(mapping.id, None).await.unwrap();
     let late = Verdict { state: Applied, reason: "a verdict that comes late".into() };
     store.record_verdict(mapping.id, &late).await.unwrap();
 }
@@ -66,7 +66,7 @@ pub(crate) async fn health_is_remembered(store: Arc<dyn Store>) {
     store.record_health(std::slice::from_ref(&found)).await.unwrap();
     assert_eq!(store.proxy(proxy.id).await.unwrap().health, health);
     assert_eq!(store.upstream(proxy.id).await.unwrap().health, health);
-    store.remove_proxy(proxy.id, false).await.unwrap();
+    store.remove_proxy(proxy.id, false, None).await.unwrap();
     store.record_health(&[found]).await.unwrap();
 }
 

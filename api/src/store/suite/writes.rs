@@ -48,7 +48,7 @@ pub(crate) async fn what_is_written_is_read_back(store: Arc<dyn Store>) {
 
     not_found(store.proxy(ProxyId(Uuid::nil())).await);
     not_found(store.update_client(ClientId(Uuid::nil()), ClientPatch::default()).await);
-    not_found(store.remove_mapping(MappingId(Uuid::nil())).await);
+    not_found(store.remove_mapping(MappingId(Uuid::nil()), None).await);
     not_found(store.revoke_token(TokenId(Uuid::nil())).await);
     assert!(store.plan(ClientId(Uuid::nil())).await.unwrap().is_none());
     store.ping().await.unwrap();
@@ -117,6 +117,7 @@ pub(crate) async fn health_is_forgotten_when_a_proxy_is_dialled_in_another_way_o
         enabled: Some(false),
         note: Some("new".into()),
         labels: Some(BTreeMap::new()),
+        if_revision: None,
     };
     let other = ProxyPatch::default;
     for (what, patch, kept) in [
@@ -139,14 +140,14 @@ pub(crate) async fn a_mapping_needs_a_client_and_a_proxy_that_are_there(store: A
     let proxy = store.create_proxy(new_proxy("de1")).await.unwrap();
     let going_proxy = store.create_proxy(new_proxy("de2")).await.unwrap();
     let (client, mapping) = mapped(&*store, 3, &going_proxy).await;
-    store.remove_proxy(going_proxy.id, true).await.unwrap();
+    store.remove_proxy(going_proxy.id, true, None).await.unwrap();
     not_found(store.mapping(mapping.id).await);
     let gone = between(&client, &going_proxy);
     assert_eq!(conflict(store.create_mapping(gone, &ports()).await), Conflict::Missing("proxy"));
     let mapping = store.create_mapping(between(&client, &proxy), &ports()).await.unwrap();
     let patch = MappingPatch { proxy_id: Some(going_proxy.id), ..MappingPatch::default() };
     assert_eq!(conflict(store.update_mapping(mapping.id, patch).await), Conflict::Missing("proxy"));
-    store.remove_client(client.id, true).await.unwrap();
+    store.remove_client(client.id, true, None).await.unwrap();
     assert_eq!(
         conflict(store.create_mapping(between(&client, &proxy), &ports()).await),
         Conflict::Missing("client")

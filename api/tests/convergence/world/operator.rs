@@ -13,8 +13,13 @@ use super::{Process, World, found};
 
 impl World {
     pub(crate) async fn client(&self, name: &str, ip: &str) {
-        let new =
-            NewClient { name: name.into(), ip_cidr: ip.parse().unwrap(), mac: None, note: String::new() };
+        let new = NewClient {
+            name: name.into(),
+            ip_cidr: ip.parse().unwrap(),
+            mac: None,
+            note: String::new(),
+            gateway: None,
+        };
         self.store.create_client(new).await.unwrap();
     }
 
@@ -31,7 +36,7 @@ impl World {
 
     pub(crate) async fn unmap(&self, client: &str, proxy: &str) {
         let mapping = self.mapping(client, proxy).await.unwrap();
-        self.store.remove_mapping(mapping.id).await.unwrap();
+        self.store.remove_mapping(mapping.id, None).await.unwrap();
     }
 
     pub(crate) async fn enable(&self, client: &str, proxy: &str, enabled: bool) {
@@ -41,7 +46,7 @@ impl World {
     }
 
     pub(crate) async fn delete_client(&self, name: &str) {
-        self.store.remove_client(self.client_id(name).await, true).await.unwrap();
+        self.store.remove_client(self.client_id(name).await, true, None).await.unwrap();
     }
 
     pub(crate) async fn move_client(&self, name: &str, ip: &str) {

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use pgw_api::activate::{Activator, Ports};
+use pgw_api::activate::{Activator, Ports, Told};
 use pgw_api::active::Generations;
 use pgw_api::agent_client;
 use pgw_api::board::Board;
 use pgw_api::converge::{Converger, Look, Settled, Subject, Turn};
+use pgw_api::events::recorder::recorder;
 use pgw_api::flags::Flags;
 use pgw_core::redact::SniLog;
 use tokio_util::sync::CancellationToken;
@@ -34,7 +35,9 @@ impl Process {
             board: board.clone(),
             generations: Generations::new(Timestamp::now()),
         };
-        let (agent, task) = agent_client::connect(Arc::new(kernel), board.clone());
+        // Nobody reads along: what is told of forwarders changes nothing.
+        let (recorder, _unread) = recorder(Arc::new(Ledger(world.clone())));
+        let (agent, task) = agent_client::connect(Arc::new(kernel), board.clone(), recorder.clone());
         let stop = CancellationToken::new();
         tokio::spawn(task.run(stop.clone()));
         let activator = Arc::new(Activator {
@@ -44,6 +47,7 @@ impl Process {
             units: Arc::new(UnitsOf(world.clone())),
             agent,
             ports: Ports::default(),
+            told: Told::new(recorder),
             run_dir: world.dir.path().to_owned(),
             sni_log: SniLog::Redacted,
             dns: None,

@@ -1,0 +1,73 @@
+//! Takes back what nobody has confirmed in time, also what an API applied that died meanwhile.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use pgw_core::ports::PortRange;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::effect::bring_about;
+use crate::engine::Engine;
+use crate::store::applies::{ApplyRecord, ApplyState};
+use crate::store::{Store, StoreError};
+
+/// Until the database is asked again that could not be used.
+const RETRY: Duration = Duration::from_secs(5);
+
+pub struct Deadlines {
+    pub store: Arc<dyn Store>,
+    pub engine: Arc<dyn Engine>,
+    pub ports: PortRange,
+    /// There may be another deadline, or none any more.
+    pub news: Arc<Notify>,
+}
+
+impl Deadlines {
+    pub async fn run(self, stop: CancellationToken) {
+        let _stopped = stop.run_until_cancelled(self.keep()).await;
+    }
+
+    async fn keep(&self) {
+        loop {
+            let next = match self.store.last_apply().await {
+                Ok(last) => match last.filter(|last| last.state == ApplyState::Waiting) {
+                    Some(waiting) => self.wait_for(&waiting).await,
+                    None => {
+                        self.news.notified().await;
+                        Ok(())
+                    }
+                },
+                Err(error) => Err(error),
+            };
+            if let Err(error) = next {
+                tracing::warn!(error = %error, "whether a document was confirmed in time cannot be seen to now");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+
+    /// By the clock on the wall only from one start to the next: as long as this runs, setting the
+    /// clock makes nobody's time shorter.
+    async fn wait_for(&self, waiting: &ApplyRecord) -> Result<(), StoreError> {
+        let left = waiting.confirm_by.duration_since(Timestamp::now());
+        let left = Duration::try_from(left).unwrap_or(Duration::ZERO);
+        tokio::select! {
+            () = self.news.notified() => Ok(()),
+            () = tokio::time::sleep(left) => self.roll_back(waiting).await,
+        }
+    }
+
+    async fn roll_back(&self, waiting: &ApplyRecord) -> Result<(), StoreError> {
+        let Some(done) = self.store.roll_back(waiting.id, &self.ports).await? else { return Ok(()) };
+        tracing::warn!(
+            apply = %waiting.id,
+            by = waiting.by,
+            steps = done.plan.steps.len(),
+            "nobody confirmed what was applied; what it had touched is again what it was"
+        );
+        bring_about(self.engine.as_ref(), &done.touched).await;
+        Ok(())
+    }
+}

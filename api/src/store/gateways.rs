@@ -1,0 +1,117 @@
+//! Several gateways on one database: who they are, and what they tell each other.
+
+use std::fmt;
+use std::str::FromStr;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use pgw_core::ids::{ClientId, ProxyId};
+use pgw_core::ports::PortRange;
+use serde::Serialize;
+
+use super::StoreError;
+
+/// Other gateways' clients may be read and written by any of them; what becomes of it is done by
+/// the one whose they are.
+#[async_trait]
+pub trait Gateways: Send + Sync {
+    /// What this one is called.
+    fn gateway(&self) -> &str;
+    async fn gateways(&self) -> Result<Vec<Gateway>, StoreError>;
+    /// This one is there: said at the start and from then on every few seconds.
+    async fn show_presence(&self, presence: &Presence) -> Result<(), StoreError>;
+    /// What the others change, for whoever asks first; there is one to hear it.
+    fn neighbours(&self) -> Option<Box<dyn Neighbours>>;
+}
+
+#[async_trait]
+pub trait Neighbours: Send {
+    /// Waits for it; for ever where there is nobody else.
+    async fn next(&mut self) -> News;
+}
+
+/// What was written by another gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// Something about this client, its mappings included.
+    Client(ClientId),
+    /// Something about this proxy, but not how it is dialled.
+    Proxy(ProxyId),
+    /// It is new, or dialled in another way.
+    Redialled(ProxyId),
+    /// Something happened, and is in the log.
+    Events,
+    /// Nobody was listening for a while: it may have been anything.
+    Missed,
+    /// Another gateway that is running has this one's name.
+    Doubled,
+}
+
+/// Whose client it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    pub client: ClientId,
+    pub gateway: String,
+}
+
+#[derive(Debug, Clone)]
+pub struct Presence {
+    pub version: &'static str,
+    pub ports: PortRange,
+    pub started_at: Timestamp,
+}
+
+/// A gateway, as each of them sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Gateway {
+    pub name: String,
+    pub version: String,
+    /// It was seen within the last 30 seconds.
+    pub online: bool,
+    #[schema(value_type = String, format = DateTime)]
+    pub started_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    pub seen_at: Timestamp,
+    pub clients: u32,
+    /// Mappings in this state; so are the next two.
+    pub applied: u32,
+    pub pending: u32,
+    pub failed: u32,
+    pub ports_free: u32,
+}
+
+impl fmt::Display for News {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client(id) => write!(f, "client {id}"),
+            Self::Proxy(id) => write!(f, "proxy {id}"),
+            Self::Redialled(id) => write!(f, "redialled {id}"),
+            Self::Events => f.write_str("events"),
+            Self::Missed => f.write_str("missed"),
+            Self::Doubled => f.write_str("doubled"),
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("not a word that this version knows")]
+pub struct UnknownNews;
+
+/// Of what another gateway says; the last two are found out by oneself.
+impl FromStr for News {
+    type Err = UnknownNews;
+
+    fn from_str(text: &str) -> Result<Self, UnknownNews> {
+        if text == "events" {
+            return Ok(Self::Events);
+        }
+        let (word, id) = text.split_once(' ').ok_or(UnknownNews)?;
+        let id = id.parse().map_err(|_no_id: uuid::Error| UnknownNews)?;
+        match word {
+            "client" => Ok(Self::Client(ClientId(id))),
+            "proxy" => Ok(Self::Proxy(ProxyId(id))),
+            "redialled" => Ok(Self::Redialled(ProxyId(id))),
+            _ => Err(UnknownNews),
+        }
+    }
+}

@@ -1,0 +1,14 @@
+import { expect, it, vi } from "vitest";
+
+vi.stubGlobal("sessionStorage", { getItem: () => null });
+const { curl } = await import("./curl");
+const { address } = await import("../api/call");
+
+it("is the same call, with the shell's token and nobody's password", () => {
+  const text = curl("PATCH /v1/proxies/{id}", { path: { id: "a/b" }, query: { x: true, y: undefined }, body: { name: "it's", password: "secret" } }, "http://gw:8081");
+  expect(text).toBe(`curl -X PATCH 'http://gw:8081/api/v1/proxies/a%2Fb?x=true' \\\n  -H "Authorization: Bearer $TOKEN" \\\n  --json '{"name":"it'\\''s","password":"…"}'`);
+});
+
+it("leads to the service that answers it", () => {
+  expect([address("GET /agent/status"), address("GET /version"), address("GET /v1/clients", {}, { q: "a b&c" })]).toEqual(["/agent/status", "/api/version", "/api/v1/clients?q=a+b%26c"]);
+});

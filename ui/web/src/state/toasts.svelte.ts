@@ -1,0 +1,79 @@
+// What is said in passing: what was done, what could not be, and what will be done unless somebody
+// takes it back in time.
+
+import { asProblem } from "../api/problem";
+
+const SHOWN_MS = 5000;
+const UNDO_S = 6;
+
+export interface Toast {
+  id: number;
+  kind: "done" | "failed" | "undo";
+  text: string;
+  /** Of an undo: seconds that are left. */
+  left: number;
+  undo?: () => void;
+  now?: () => void;
+}
+
+class Toasts {
+  all = $state<Toast[]>([]);
+  /** What is about to be deleted, so that rows can show it. */
+  going = $state.raw<ReadonlySet<string>>(new Set());
+  #number = 0;
+  #flush = new Set<(closing: boolean) => void>();
+
+  constructor() {
+    // Whoever closes the page has not taken it back.
+    addEventListener("pagehide", () => this.#flush.forEach((flush) => flush(true)));
+  }
+
+  done(text: string): void {
+    this.#show({ kind: "done", text });
+  }
+
+  failed(error: unknown): void {
+    this.#show({ kind: "failed", text: asProblem(error).detail });
+  }
+
+  close(id: number): void {
+    this.all = this.all.filter((toast) => toast.id !== id);
+  }
+
+  /** Nothing is asked of the gateway until the time is over, so taking it back leaves no trace. */
+  soon(text: string, things: string[], act: (closing: boolean) => Promise<unknown>): void {
+    const id = (this.#number += 1);
+    const clear = (): void => {
+      clearInterval(timer);
+      this.close(id);
+      this.#flush.delete(flush);
+    };
+    const settle = (): void => {
+      this.going = new Set([...this.going].filter((thing) => !things.includes(thing)));
+    };
+    const flush = (closing: boolean): void => {
+      clear();
+      act(closing).catch((error: unknown) => this.failed(error)).finally(settle);
+    };
+    const undo = (): void => {
+      clear();
+      settle();
+    };
+    const timer = setInterval(() => {
+      const toast = this.all.find((one) => one.id === id);
+      if (toast) toast.left -= 1;
+      if (!toast || toast.left <= 0) flush(false);
+    }, 1000);
+    this.going = new Set([...this.going, ...things]);
+    this.#flush.add(flush);
+    this.all.push({ id, kind: "undo", text, left: UNDO_S, undo, now: () => flush(false) });
+  }
+
+  #show(toast: Pick<Toast, "kind" | "text">): void {
+    const id = (this.#number += 1);
+    this.all.push({ id, left: 0, ...toast });
+    if (toast.kind === "done") setTimeout(() => this.close(id), SHOWN_MS);
+  }
+}
+
+export const toasts = new Toasts();
