@@ -10,10 +10,9 @@ use std::time::Duration;
 use pgw_core::control::{Answer, Ask, HEARTBEAT};
 use pgw_core::flag::FlagFile;
 use pgw_core::service::Service;
-use rustix::process::geteuid;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Interest};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,7 +20,8 @@ use tokio_util::task::TaskTracker;
 use crate::experience::Experience;
 use crate::forwarder::{Heir, Stop};
 use crate::live::Live;
-use crate::succession::give;
+
+mod heir;
 
 const MAX_CLIENTS: usize = 32;
 const MAX_LINE: u64 = 4096;
@@ -219,31 +219,6 @@ impl Desk {
         }
     }
 
-    /// Gives the sockets to a forwarder of the same user.
-    async fn hand_over(&self, line: &UnixStream) -> io::Result<Waiting<'_>> {
-        let peer = line.peer_cred()?;
-        let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
-        let pid = pid.filter(|_pid| peer.uid() == geteuid().as_raw());
-        let pid = pid.ok_or_else(|| io::Error::other("sockets go to a forwarder of the same user only"))?;
-        let (heir, waiting) = oneshot::channel();
-        let stopping = |_gone| io::Error::other("it is stopping");
-        self.heirs
-            .try_send(heir)
-            .map_err(|_full| io::Error::other("it is stopping, or somebody was faster"))?;
-        let sockets = tokio::select! {
-            given = waiting => given.map_err(stopping)??,
-            () = self.live.is_draining() => return Err(io::Error::other("it is stopping")),
-        };
-        let watchdog_ms =
-            self.service.watchdog().map(|every| u64::try_from(every.as_millis()).unwrap_or(u64::MAX));
-        let mut answer = serde_json::to_vec(&Answer::HandedOver { watchdog_ms })?;
-        answer.push(b'\n');
-        let waiting = Waiting { desk: self, pid, took_over: false };
-        let sent =
-            timeout(ANSWER, line.async_io(Interest::WRITABLE, || give(line, &answer, &sockets))).await??;
-        if sent == answer.len() { Ok(waiting) } else { Err(io::ErrorKind::WriteZero.into()) }
-    }
-
     fn seen(&self) -> Answer {
         Answer::Seen { upstreams: self.experience.seen(&self.flag.borrow().clone()) }
     }
@@ -262,28 +237,6 @@ impl Desk {
                 () = self.live.is_draining() => return Ok(()),
                 heard = stream.fill_buf() => return heard.map(|_anything| ()),
             }
-        }
-    }
-}
-
-/// Somebody who holds our sockets, and has not taken over yet.
-struct Waiting<'a> {
-    desk: &'a Desk,
-    pid: u32,
-    took_over: bool,
-}
-
-impl Waiting<'_> {
-    fn takes_over(mut self) {
-        self.took_over = true;
-        self.desk.service.succeeded_by(self.pid);
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        if !self.took_over {
-            self.desk.left_alone.notify_one();
         }
     }
 }
