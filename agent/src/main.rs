@@ -10,6 +10,7 @@ use pgw_agent::nft::render;
 use pgw_agent::restore::load;
 use pgw_agent::saved::Saved;
 use pgw_core::active::ActiveSet;
+use pgw_core::service::exit_code;
 use pgw_core::settings::{AgentSettings, Environment, Mistakes, Source};
 
 mod on_demand;
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
     };
     done.unwrap_or_else(|error| {
         eprintln!("pgw-agent: {error:#}");
-        ExitCode::FAILURE
+        exit_code(error.as_ref())
     })
 }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 use anyhow::Context;
 use pgw_core::resources::raise_file_limit;
 use pgw_core::serve::serve;
+use pgw_core::service::Service;
 use pgw_core::settings::AgentSettings;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -69,15 +69,9 @@ pub(crate) async fn run(settings: &AgentSettings) -> anyhow::Result<()> {
     tasks.spawn(async move { drill.run(interval, stopped).await });
     tasks.spawn(serve(listener, http::router(agent), MAX_CONNECTIONS, tasks.clone(), stop.clone()));
     tracing::info!(listen = %settings.listen, version = env!("CARGO_PKG_VERSION"), "pgw-agent listens");
-    sd_notify::notify(&[sd_notify::NotifyState::Ready])?;
 
-    let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    Service::default().until_stopped().await?;
     tracing::info!("stopping; the rules stay in place");
-    sd_notify::notify(&[sd_notify::NotifyState::Stopping])?;
     stop.cancel();
     chronicle.close();
     tasks.close();

@@ -17,9 +17,9 @@ use pgw_api::{app, backup, credentials, gateway, sole};
 use pgw_core::hosts::AllowedHosts;
 use pgw_core::resources::{host_name, raise_file_limit};
 use pgw_core::serve::serve;
+use pgw_core::service::{Service, exit_code};
 use pgw_core::settings::{ApiSettings, Environment};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -71,7 +71,7 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("pgw-api: {error:#}");
-            ExitCode::FAILURE
+            exit_code(error.as_ref())
         }
     }
 }
@@ -139,16 +139,9 @@ async fn run(settings: ApiSettings) -> anyhow::Result<()> {
     parts.start(&tasks, &stop);
     tasks.spawn(deadlines.run(stop.clone()));
     tracing::info!(listen = %settings.listen, version = env!("CARGO_PKG_VERSION"), "pgw-api listens");
-    sd_notify::notify(&[sd_notify::NotifyState::Ready])?;
-
     tasks.spawn(serve(listener, http::router(Arc::new(api)), MAX_CONNECTIONS, tasks.clone(), stop.clone()));
-    let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    Service::default().until_stopped().await?;
     tracing::info!("stopping; rules and forwarders stay as they are");
-    sd_notify::notify(&[sd_notify::NotifyState::Stopping])?;
     stop.cancel();
     tasks.close();
     if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {

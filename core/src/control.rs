@@ -47,6 +47,10 @@ pub enum Ask {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         limit_s: Option<u64>,
     },
+    /// For the next forwarder of the port, of the same user: gives it the sockets that listen, as
+    /// file descriptors beside the answer. Nothing changes until `Drain` comes on the same
+    /// connection; if that ends without it, this forwarder takes its socket back and goes on.
+    HandOver,
     /// Answered by `Seen` now, soon after each trouble with an upstream, and every
     /// [`HEARTBEAT`], for as long as the asker says nothing more.
     Follow,
@@ -73,6 +77,12 @@ pub enum Answer {
     Draining {
         /// Still open.
         connections: u32,
+    },
+    /// The listening socket, then that for datagrams.
+    HandedOver {
+        /// How often the service manager wants to hear that the forwarder lives.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        watchdog_ms: Option<u64>,
     },
     Seen {
         /// Those with the latest trouble first; of very many, not all.

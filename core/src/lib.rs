@@ -1,5 +1,5 @@
 //! What pgw knows, as values and functions: no files, no clock, no environment, no sockets
-//! (but for `dial`, `files`, `resources` and `serve`, the impure rooms, each behind its feature).
+//! (but for `dial`, `files`, `resources`, `serve` and `service`, the impure rooms, each behind its feature).
 //!
 //! Read `state` to learn what decides a mapping's state, `health` for what opens a gate,
 //! `flag`, `active` and `control` for the documents that the programs exchange.
@@ -34,6 +34,8 @@ pub mod resources;
 pub mod seldom;
 #[cfg(feature = "serve")]
 pub mod serve;
+#[cfg(feature = "service")]
+pub mod service;
 pub mod settings;
 pub mod sni;
 pub mod state;

@@ -9,16 +9,19 @@ use std::time::Duration;
 
 use pgw_core::control::{Answer, Ask, HEARTBEAT};
 use pgw_core::flag::FlagFile;
+use pgw_core::service::Service;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::experience::Experience;
-use crate::forwarder::Stop;
+use crate::forwarder::{Heir, Stop};
 use crate::live::Live;
+
+mod heir;
 
 const MAX_CLIENTS: usize = 32;
 const MAX_LINE: u64 = 4096;
@@ -44,6 +47,10 @@ pub(crate) struct Desk {
     pub(crate) live: Arc<Live>,
     pub(crate) experience: Arc<Experience>,
     pub(crate) stop: mpsc::Sender<Stop>,
+    pub(crate) heirs: mpsc::Sender<Heir>,
+    pub(crate) service: Arc<Service>,
+    /// An heir has left without taking over: he may have put his socket in the place of ours.
+    pub(crate) left_alone: Arc<Notify>,
     pub(crate) last_words: LastWords,
 }
 
@@ -84,11 +91,30 @@ impl Control {
         Ok(Self { listener, path: path.to_owned(), inode })
     }
 
+    /// In its place, and not another forwarder's.
+    fn is_there(&self) -> bool {
+        inode(&self.path).is_ok_and(|found| found == self.inode)
+    }
+
     /// Answers, and does not return.
-    pub(crate) async fn serve(&self, desk: Desk) {
+    pub(crate) async fn serve(mut self, desk: Desk) {
         let room = Arc::new(Semaphore::new(MAX_CLIENTS));
         loop {
-            let Ok((stream, _)) = self.listener.accept().await else {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                () = desk.left_alone.notified() => {
+                    // Who waits to be accepted would be lost with the old one.
+                    if self.is_there() {
+                        continue;
+                    }
+                    match Self::bind(&self.path) {
+                        Ok(again) => self = again,
+                        Err(error) => tracing::error!(error = %error, "the control socket is lost"),
+                    }
+                    continue;
+                }
+            };
+            let Ok((stream, _)) = accepted else {
                 tokio::time::sleep(PAUSE).await;
                 continue;
             };
@@ -108,7 +134,7 @@ impl Control {
 impl Drop for Control {
     fn drop(&mut self) {
         // The next forwarder of this port may have put its own in this place.
-        if inode(&self.path).is_ok_and(|found| found == self.inode) {
+        if self.is_there() {
             let _gone = fs::remove_file(&self.path);
         }
     }
@@ -121,6 +147,7 @@ fn inode(path: &Path) -> io::Result<(u64, u64)> {
 async fn converse(stream: UnixStream, desk: &Desk) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut line = Vec::new();
+    let mut heir = None;
     let mut keeper = None;
     loop {
         line.clear();
@@ -139,6 +166,19 @@ async fn converse(stream: UnixStream, desk: &Desk) -> io::Result<()> {
         let answer = if whole {
             match serde_json::from_slice(&line) {
                 Ok(Ask::Follow) => return desk.tell(&mut stream).await,
+                Ok(Ask::HandOver) => match desk.hand_over(stream.get_ref()).await {
+                    Ok(to) => {
+                        heir = Some(to);
+                        continue;
+                    }
+                    Err(error) => Answer::Error { detail: error.to_string() },
+                },
+                Ok(ask @ Ask::Drain { .. }) => {
+                    if let Some(heir) = heir.take() {
+                        heir.takes_over();
+                    }
+                    desk.answer(ask).await
+                }
                 Ok(ask) => {
                     if matches!(ask, Ask::Traffic { .. }) && keeper.is_none() {
                         keeper = Some(desk.last_words.keepers.token());
@@ -174,6 +214,7 @@ impl Desk {
                 Answer::Draining { connections: self.live.open() }
             }
             Ask::Follow => self.seen(),
+            Ask::HandOver => Answer::Error { detail: "sockets go over a connection only".to_owned() },
             Ask::Traffic { names } => Answer::Traffic(self.live.traffic(&self.flag.borrow(), names, false)),
         }
     }
@@ -192,6 +233,8 @@ impl Desk {
             tokio::select! {
                 _trouble = troubles.changed() => {}
                 () = sleep(HEARTBEAT) => {}
+                // The next forwarder of the port is the one to follow.
+                () = self.live.is_draining() => return Ok(()),
                 heard = stream.fill_buf() => return heard.map(|_anything| ()),
             }
         }
@@ -239,11 +282,11 @@ mod tests {
     ) -> tokio::task::JoinHandle<()> {
         let control = Control::bind(path).unwrap();
         let (_flag, flag) = watch::channel(Arc::new(flag));
-        let (stop, _stopped) = mpsc::channel(1);
-        tokio::spawn(async move {
-            let (live, last_words) = (Arc::default(), LastWords::default());
-            control.serve(Desk { flag, live, experience, stop, last_words }).await
-        })
+        let ((stop, _stopped), (heirs, _waiting)) = (mpsc::channel(1), mpsc::channel(1));
+        let (live, service, left_alone) = (Arc::default(), Arc::default(), Arc::default());
+        let last_words = LastWords::default();
+        let desk = Desk { flag, live, experience, stop, heirs, service, left_alone, last_words };
+        tokio::spawn(async move { control.serve(desk).await })
     }
 
     #[tokio::test]

@@ -1,10 +1,11 @@
 //! A forwarder from its first connection to its last.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -14,6 +15,7 @@ use crate::dns::udp::Datagrams;
 use crate::dns::{tend, udp};
 use crate::listener::accept;
 use crate::serve::Shared;
+use crate::sockets::{self, Sockets};
 
 /// For connections that were told to end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -30,15 +32,20 @@ pub(crate) enum Stop {
     Drain(Option<Duration>),
 }
 
+/// Where somebody who is to take over waits for the sockets.
+pub(crate) type Heir = oneshot::Sender<io::Result<Sockets>>;
+
 /// Serves to the last connection, and keeps the house meanwhile.
 pub(crate) async fn run(
     listener: TcpListener,
     datagrams: Datagrams,
     shared: Arc<Shared>,
     stop: mpsc::Receiver<Stop>,
+    heirs: mpsc::Receiver<Heir>,
 ) {
     tokio::select! {
-        () = serve(listener, datagrams, &shared, stop) => {}
+        () = serve(listener, datagrams, &shared, stop, heirs) => {}
+        never = shared.service.live() => match never {},
         never = shared.pipes.tidy() => match never {},
         never = shared.live.watch_silence() => match never {},
         never = shared.asleep.watch(|sleeper| wake(&shared, sleeper)) => match never {},
@@ -51,6 +58,7 @@ async fn serve(
     datagrams: Datagrams,
     shared: &Arc<Shared>,
     mut stop: mpsc::Receiver<Stop>,
+    mut heirs: mpsc::Receiver<Heir>,
 ) {
     let tasks = &shared.tasks;
     let tended = shared.clone();
@@ -59,18 +67,22 @@ async fn serve(
         () = accept(&listener, shared) => None,
         () = udp::serve(&datagrams, shared) => None,
         () = tend(shared) => None,
+        () = bequeath(&listener, &datagrams, &mut heirs) => None,
         asked = stop.recv() => asked,
     };
     drop((listener, datagrams, preparing));
+    if let Some(Stop::Drain(_)) = asked {
+        sockets::let_go(&shared.service);
+    }
     shared.lines.close();
     shared.live.drain();
-    let _told = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    shared.service.stopping();
     let limit = limit(asked, shared);
     tracing::info!(connections = shared.live.open(), limit_s = limit.as_secs(), "stopping");
     tasks.close();
     tokio::select! {
         () = tasks.wait() => {}
-        () = time_is_over(limit, shared, &mut stop) => {}
+        () = time_is_over(asked, limit, shared, &mut stop) => {}
     }
     shared.live.end_all(End::Drain);
     let _done = timeout(LAST_WORDS, tasks.wait()).await;
@@ -85,15 +97,34 @@ fn limit(asked: Option<Stop>, shared: &Shared) -> Duration {
 }
 
 /// Whoever asks again can only make it sooner: somebody who asks every second gets his drain.
-async fn time_is_over(limit: Duration, shared: &Shared, stop: &mut mpsc::Receiver<Stop>) {
+async fn time_is_over(
+    mut asked: Option<Stop>,
+    limit: Duration,
+    shared: &Shared,
+    stop: &mut mpsc::Receiver<Stop>,
+) {
     let mut until = Instant::now() + limit;
     loop {
         tokio::select! {
             () = sleep_until(until) => return,
-            Some(asked) = stop.recv() => match asked {
-                Stop::Signal => return,
-                Stop::Drain(_) => until = until.min(Instant::now() + self::limit(Some(asked), shared)),
+            Some(again) = stop.recv() => {
+                if (asked, again) == (Some(Stop::Signal), Stop::Signal) {
+                    return;
+                }
+                until = until.min(Instant::now() + self::limit(Some(again), shared));
+                if again == Stop::Signal {
+                    asked = Some(again);
+                }
             }
         }
     }
+}
+
+/// Gives the sockets to whoever is to take over, as often as somebody wants to; does not return.
+async fn bequeath(listener: &TcpListener, datagrams: &Datagrams, heirs: &mut mpsc::Receiver<Heir>) {
+    while let Some(heir) = heirs.recv().await {
+        // It may have gone again.
+        let _gone = heir.send(Sockets::of(listener, datagrams));
+    }
+    std::future::pending().await
 }

@@ -36,6 +36,12 @@ pub(crate) fn bind(address: SocketAddrV4) -> Result<TcpListener, BindError> {
     listen(address).map_err(|error| BindError::of(port, error))
 }
 
+/// One that another process of this port has made.
+pub(crate) fn adopt(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
+}
+
 impl BindError {
     pub(crate) fn of(port: u16, error: io::Error) -> Self {
         match error.kind() {
@@ -54,8 +60,7 @@ fn listen(address: SocketAddrV4) -> io::Result<TcpListener> {
     socket.set_tcp_nodelay(true)?;
     keep_alive(&socket)?;
     socket.listen(BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    TcpListener::from_std(socket.into())
+    adopt(socket.into())
 }
 
 /// Accepts, and does not return.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use pgw_core::dial::Destination;
 use pgw_core::flag::{FlagFile, FlagUpstream};
+use pgw_core::service::Service;
 use rustix::net::sockopt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
     pub(crate) pipes: Pipes,
     pub(crate) dns: Dns,
     pub(crate) asleep: Asleep,
+    pub(crate) service: Arc<Service>,
     /// All connections that have a task, or sleep.
     pub(crate) tasks: TaskTracker,
 }

@@ -17,7 +17,7 @@ use crate::listener::BindError;
 /// Why a forwarder does not start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    #[error("usage: pgw-fwd --port 15001")]
+    #[error("usage: pgw-fwd --port 15001 [--hand-over]")]
     Usage,
     #[error(transparent)]
     Settings(#[from] Mistakes),
@@ -27,30 +27,63 @@ pub(crate) enum Failure {
     Bind(#[from] BindError),
     #[error("cannot make the control socket {path}: {error}", path = .0.display(), error = .1)]
     Control(PathBuf, #[source] io::Error),
+    #[error("the forwarder that serves port {0} cannot be relieved, and goes on: {1}")]
+    Relieve(u16, #[source] io::Error),
+    #[error("the next forwarder of port {0} did not take over; the one that serves it goes on")]
+    NotRelieved(u16),
+    #[error("setsid (Debian package util-linux) cannot start the next forwarder: {0}")]
+    Successor(#[source] io::Error),
     #[error("cannot start: {0}")]
     Runtime(#[source] io::Error),
 }
 
 impl Failure {
-    /// As sysexits.h has them: 64 is a mistake in the call, 78 in the configuration.
+    /// As sysexits.h has them: 64 is a mistake in the call, 69 a port that is taken, 78 a
+    /// mistake in the configuration.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Usage | Self::Settings(_) => ExitCode::from(64),
             Self::Flag(..) => ExitCode::from(78),
-            Self::Bind(_) | Self::Control(..) | Self::Runtime(_) => ExitCode::FAILURE,
+            Self::Bind(BindError::Taken(_)) => ExitCode::from(69),
+            Self::Bind(BindError::Other(..))
+            | Self::Control(..)
+            | Self::Relieve(..)
+            | Self::NotRelieved(_)
+            | Self::Successor(_)
+            | Self::Runtime(_) => ExitCode::FAILURE,
         }
     }
 }
 
-/// `--port 15001` or `--port=15001`, and nothing else.
-pub(crate) fn port(arguments: impl Iterator<Item = OsString>) -> Result<u16, Failure> {
-    let arguments: Vec<OsString> = arguments.take(3).collect();
+/// What the process is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// The port, which nobody serves.
+    Serve,
+    /// The port, in place of the forwarder that serves it now.
+    TakeOver,
+    /// To start one that takes over, and to wait for it.
+    HandOver,
+}
+
+/// `--port 15001` or `--port=15001`, and perhaps `--hand-over` or `--take-over`.
+pub(crate) fn call(arguments: impl Iterator<Item = OsString>) -> Result<(u16, Task), Failure> {
+    let mut arguments: Vec<OsString> = arguments.take(4).collect();
+    let task = match arguments.last() {
+        Some(last) if last == "--hand-over" => Task::HandOver,
+        Some(last) if last == "--take-over" => Task::TakeOver,
+        _ => Task::Serve,
+    };
+    if task != Task::Serve {
+        arguments.pop();
+    }
     let value = match arguments.as_slice() {
         [name, value] if name == "--port" => value.to_str(),
         [both] => both.to_str().and_then(|both| both.strip_prefix("--port=")),
         _ => None,
     };
-    value.and_then(|value| value.parse().ok()).filter(|port| *port > 0).ok_or(Failure::Usage)
+    let port = value.and_then(|value| value.parse().ok()).filter(|port| *port > 0);
+    port.map(|port| (port, task)).ok_or(Failure::Usage)
 }
 
 /// SIGTERM and SIGINT as messages, SIGHUP as a wish to look at the flag file.
@@ -81,10 +114,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_port_is_said_in_one_of_two_ways() {
+    fn the_port_is_said_in_one_of_two_ways_and_the_task_behind_it() {
         for (arguments, want) in [
-            (vec!["--port", "15001"], Some(15001)),
-            (vec!["--port=15001"], Some(15001)),
+            (vec!["--port", "15001"], Some((15001, Task::Serve))),
+            (vec!["--port=15001"], Some((15001, Task::Serve))),
+            (vec!["--port", "15001", "--hand-over"], Some((15001, Task::HandOver))),
+            (vec!["--port=15001", "--take-over"], Some((15001, Task::TakeOver))),
+            (vec!["--hand-over"], None),
             (vec![], None),
             (vec!["--port"], None),
             (vec!["--port", "0"], None),
@@ -92,7 +128,7 @@ mod tests {
             (vec!["--port", "15001", "more"], None),
             (vec!["15001"], None),
         ] {
-            let got = port(arguments.iter().map(OsString::from)).ok();
+            let got = call(arguments.iter().map(OsString::from)).ok();
             assert_eq!(got, want, "{arguments:?}");
         }
     }

@@ -36,8 +36,16 @@ pub fn bare(program: &str) -> Command {
 
 /// Runs to its end, whatever end that is.
 pub async fn finish(ns: &str, words: &[&str], input: &str) -> Result<Finished> {
-    let asked = || format!("[{ns}] {}", words.join(" "));
-    let mut command = program(ns, words);
+    let inside = format!("--net={}", netns::path(ns));
+    finish_within(LIMIT, &[&["nsenter", &inside, "--"], words].concat(), input).await
+}
+
+/// The same with a limit of its own, for whatever is called.
+pub async fn finish_within(limit: Duration, words: &[&str], input: &str) -> Result<Finished> {
+    let asked = || words.join(" ");
+    let (name, rest) = words.split_first().context("an empty command")?;
+    let mut command = bare(name);
+    command.args(rest);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn().with_context(asked)?;
     let mut stdin = child.stdin.take();
@@ -49,9 +57,9 @@ pub async fn finish(ns: &str, words: &[&str], input: &str) -> Result<Finished> {
         drop(stdin);
         child.wait_with_output().await
     };
-    let output = tokio::time::timeout(LIMIT, talk)
+    let output = tokio::time::timeout(limit, talk)
         .await
-        .with_context(|| format!("{} did not end within {LIMIT:?}", asked()))?
+        .with_context(|| format!("{} did not end within {limit:?}", asked()))?
         .with_context(asked)?;
     Ok(Finished {
         status: output.status,

@@ -16,6 +16,7 @@ pub mod far;
 pub mod gateway;
 pub mod lab;
 pub mod leaks;
+pub mod machine;
 pub mod matrix;
 pub mod names;
 pub mod net;

@@ -131,7 +131,7 @@ pub(crate) async fn private_files(hosts: &str) -> Result<()> {
     cover("/etc/resolv.conf", "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n").await
 }
 
-fn hosts() -> String {
+pub(crate) fn hosts() -> String {
     let local = format!("127.0.0.1 localhost\n::1 localhost\n{ORIGIN} origin\n{ORIGIN6} origin6\n");
     let others = WAN_HOSTS.iter().filter(|(name, _)| *name != "origin");
     others.fold(local, |lines, (name, last)| lines + &format!("{} {name}\n", wan(*last)))
@@ -203,14 +203,31 @@ async fn gateway() -> Result<()> {
         .await?;
     netns::sysctl(GATEWAY, "net/ipv4/ip_forward", "1")?;
     netns::sysctl(GATEWAY, "net/ipv6/conf/all/forwarding", "1")?;
-    let mut nat =
-        String::from("table ip lab {\n chain out {\n  type nat hook postrouting priority srcnat;\n");
-    for Device { ip, direct, .. } in DEVICES {
+    for Device { direct, .. } in DEVICES {
         // The address must answer on the WAN, or nothing comes back and a leak looks closed.
         batch(GATEWAY, &format!("addr add {direct}/32 dev eth0\n")).await?;
-        writeln!(nat, "  oifname \"eth0\" ip saddr {ip} snat to {direct}")?;
     }
-    nat.push_str(" }\n}\n");
-    command::ok_with(GATEWAY, &["nft", "-f", "-"], &nat).await?;
+    command::ok_with(GATEWAY, &["nft", "-f", "-"], &nat()).await?;
+    Ok(())
+}
+
+/// The operator's own rules: whoever goes out directly gets a WAN address of his own.
+pub(crate) fn nat() -> String {
+    let rules = DEVICES
+        .iter()
+        .map(|Device { ip, direct, .. }| format!("  oifname \"eth0\" ip saddr {ip} snat to {direct}\n"));
+    let rules: String = rules.collect();
+    format!("table ip lab {{\n chain out {{\n  type nat hook postrouting priority srcnat;\n{rules} }}\n}}\n")
+}
+
+/// The two cables of whoever is the gateway now, plugged in at both ends.
+pub(crate) async fn gateway_cables(ns: &str) -> Result<()> {
+    for (link, switch) in [("ens19", "lan"), ("eth0", "wan")] {
+        let line = format!("link add name {link} netns {ns} type veth peer name gw netns {switch}\n");
+        batch(GATEWAY, &line).await?;
+    }
+    for switch in ["lan", "wan"] {
+        batch(switch, "link set gw master br0 up\n").await?;
+    }
     Ok(())
 }

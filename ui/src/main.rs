@@ -15,10 +15,9 @@ use std::time::Duration;
 
 use pgw_core::resources::raise_file_limit;
 use pgw_core::serve::serve;
+use pgw_core::service::{Service, exit_code};
 use pgw_core::settings::{Environment, UiSettings};
-use sd_notify::NotifyState;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -61,7 +60,7 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("pgw-ui: {error}");
-            ExitCode::FAILURE
+            exit_code(&error)
         }
     }
 }
@@ -83,18 +82,12 @@ async fn run(settings: &UiSettings) -> Result<(), StartError> {
     let router = app::router(settings)?;
     let listen = settings.listen;
     let listener = TcpListener::bind(listen).await.map_err(|source| StartError::Listen { listen, source })?;
-    let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     tasks.spawn(serve(listener, router, MAX_CONNECTIONS, tasks.clone(), stop.clone()));
     tracing::info!(%listen, version = env!("CARGO_PKG_VERSION"), "pgw-ui listens");
-    sd_notify::notify(&[NotifyState::Ready])?;
 
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    Service::default().until_stopped().await?;
     tracing::info!("stopping; no device notices");
-    sd_notify::notify(&[NotifyState::Stopping])?;
     stop.cancel();
     tasks.close();
     if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::install::Package;
-use crate::run::{Failed, judge, step};
+use crate::run::{Failed, cannot, judge, step};
 
 pub(crate) const COMPILER: &[Package] = &[Package { name: "g++", why: "the fuzzer is written in C++" }];
 
@@ -104,8 +104,4 @@ fn command(arguments: &[&str]) -> Command {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir("fuzz").args(arguments).env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
     cargo
-}
-
-fn cannot(what: &str) -> impl Fn(std::io::Error) -> Failed + '_ {
-    move |error| Failed(format!("{what}: {error}"))
 }

@@ -3,10 +3,12 @@
 #![expect(clippy::print_stdout, reason = "it talks to the person who called it")]
 
 mod contract;
+mod deb;
 mod fuzz;
 #[cfg(test)]
 mod guarantees;
 mod install;
+mod rootfs;
 mod run;
 mod tools;
 mod web;
@@ -37,6 +39,11 @@ cargo xtask <command>
            is not the whole of it goes to target/bench/ instead
            agent: the same for the agent's rules, at 1 to 10,000 clients; about five minutes
            api: the same for the control plane with 1,000 devices; about ten minutes
+  deb      [--arch arm64]: builds the Debian package, target/deb/pgw_<version>_<architecture>.deb,
+           and shows it to lintian
+  lifecycle
+           installs that package in a Debian that systemd boots in the lab, and lives through what happens to
+           a gateway: power cuts, upgrades, faults, removal; about ten minutes
 ";
 
 /// Seconds for a fuzz target, unless it is told otherwise.
@@ -85,6 +92,8 @@ fn main() -> ExitCode {
         [contract::INSIDE] => contract::inside(),
         ["matrix", rest @ ..] => matrix(rest),
         ["bench", rest @ ..] => bench(rest),
+        ["deb", rest @ ..] => deb::run(rest),
+        ["lifecycle", rest @ ..] => lifecycle(rest),
         ["help" | "--help" | "-h"] | [] => {
             println!("{HELP}");
             Ok(())
@@ -123,6 +132,16 @@ fn test() -> Result<(), Failed> {
     contract::run()?;
     step("tests: unit and end to end", || cargo(&["test", "--workspace", "--no-fail-fast"]))?;
     fuzz::run(None, fuzz::SHORT)
+}
+
+/// The package's life in a real systemd; `rest` names some of its tests.
+fn lifecycle(rest: &[&str]) -> Result<(), Failed> {
+    install::missing(LAB)?;
+    build()?;
+    deb::for_tests()?;
+    rootfs::make()?;
+    let test = ["test", "--package", "pgw-lab", "--test", "lifecycle", "--"];
+    step("life cycle", || cargo(&[&test, rest].concat()))
 }
 
 fn fuzz(rest: &[&str]) -> Result<(), Failed> {

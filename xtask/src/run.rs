@@ -73,6 +73,11 @@ fn there(path: PathBuf) -> Result<OsString, Failed> {
     if path.exists() { Ok(path.into()) } else { Err(Failed(format!("{} was not built", path.display()))) }
 }
 
+/// For errors of files: what could not be done with which.
+pub(crate) fn cannot(what: &str) -> impl Fn(std::io::Error) -> Failed + '_ {
+    move |error| Failed(format!("{what}: {error}"))
+}
+
 pub(crate) fn judge(command: &mut Command, name: &str, arguments: &[&str]) -> Result<(), Failed> {
     match command.status() {
         Ok(status) if status.success() => Ok(()),

@@ -3,7 +3,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -43,11 +43,22 @@ struct Datagram {
     local: in_addr,
 }
 
+impl AsFd for Datagrams {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
 impl Datagrams {
     pub(crate) fn bind(address: SocketAddrV4) -> Result<Self, BindError> {
         let port = address.port();
-        let socket = listen(address).map_err(|error| BindError::of(port, error))?;
-        Ok(Self { socket, seen_as: std::convert::identity })
+        listen(address).and_then(Self::adopt).map_err(|error| BindError::of(port, error))
+    }
+
+    /// One that another process of this port has made.
+    pub(crate) fn adopt(socket: std::net::UdpSocket) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket: UdpSocket::from_std(socket)?, seen_as: std::convert::identity })
     }
 
     #[cfg(test)]
@@ -75,13 +86,12 @@ impl Datagrams {
     }
 }
 
-fn listen(address: SocketAddrV4) -> io::Result<UdpSocket> {
+fn listen(address: SocketAddrV4) -> io::Result<std::net::UdpSocket> {
     // No SO_REUSEADDR: for datagrams it would let two forwarders have one port.
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
     setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
     socket.bind(&address.into())?;
-    socket.set_nonblocking(true)?;
-    UdpSocket::from_std(socket.into())
+    Ok(socket.into())
 }
 
 fn receive(socket: &UdpSocket) -> io::Result<Option<Datagram>> {

@@ -16,9 +16,20 @@ const REQUEST: &[u8] = b"GET /secret HTTP/1.1\r\nHost: mail.alice.example.co.uk\
 
 impl Gateway {
     pub(super) async fn ask(&self, ask: Ask) -> Answer {
-        let (live, experience) = (self.live.clone(), self.shared.experience.clone());
-        let (flag, stop, last_words) = (self.flag.subscribe(), self.stop.clone(), LastWords::default());
-        Desk { flag, live, experience, stop, last_words }.answer(ask).await
+        self.desk().answer(ask).await
+    }
+
+    pub(super) fn desk(&self) -> Desk {
+        Desk {
+            flag: self.flag.subscribe(),
+            live: self.live.clone(),
+            experience: self.shared.experience.clone(),
+            stop: self.stop.clone(),
+            heirs: self.heirs.clone(),
+            service: self.shared.service.clone(),
+            left_alone: Arc::default(),
+            last_words: LastWords::default(),
+        }
     }
 
     pub(super) async fn page(&self, after: Option<u64>, limit: Option<u32>) -> ConnectionsPage {

@@ -21,7 +21,7 @@ use crate::asleep::Asleep;
 use crate::current::Current;
 use crate::dns::Dns;
 use crate::dns::udp::Datagrams;
-use crate::forwarder::Stop;
+use crate::forwarder::{Heir, Stop};
 use crate::lines::Lines;
 use crate::listener;
 use crate::live::Live;
@@ -42,6 +42,7 @@ mod scripted;
 mod setup;
 mod sleep;
 mod stop;
+mod succession;
 mod through;
 mod tls;
 mod traffic;
@@ -86,6 +87,7 @@ struct Gateway {
     datagrams: SocketAddr,
     flag: Current,
     stop: mpsc::Sender<Stop>,
+    heirs: mpsc::Sender<Heir>,
     live: Arc<Live>,
     shared: Arc<Shared>,
     running: JoinHandle<()>,
@@ -119,11 +121,14 @@ impl Gateway {
             pipes: Pipes::new(pipes),
             dns: Dns::default(),
             asleep: Asleep::new(live.clone()).unwrap(),
+            service: Arc::default(),
             tasks: TaskTracker::new(),
         });
         let (stop, stopped) = mpsc::channel(2);
-        let running = tokio::spawn(crate::forwarder::run(listener, datagrams, shared.clone(), stopped));
-        Self { address, datagrams: datagrams_at, flag, stop, live, shared, running }
+        let (heirs, waiting) = mpsc::channel(1);
+        let running =
+            tokio::spawn(crate::forwarder::run(listener, datagrams, shared.clone(), stopped, waiting));
+        Self { address, datagrams: datagrams_at, flag, stop, heirs, live, shared, running }
     }
 
     async fn connect(&self) -> TcpStream {

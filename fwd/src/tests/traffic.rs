@@ -87,14 +87,8 @@ async fn who_adds_it_up_hears_of_the_last_byte_when_the_forwarder_ends() {
     let path = pgw_core::control::socket_path(dir.path(), 15001);
     let gateway = echoing().await;
     let control = Control::bind(&path).unwrap();
-    let (live, last_words) = (gateway.live.clone(), LastWords::default());
-    let desk = Desk {
-        flag: gateway.flag.subscribe(),
-        live,
-        experience: Arc::default(),
-        stop: gateway.stop.clone(),
-        last_words: last_words.clone(),
-    };
+    let last_words = LastWords::default();
+    let desk = Desk { last_words: last_words.clone(), ..gateway.desk() };
     let serving = tokio::spawn(async move { control.serve(desk).await });
     let mut keeper = BufReader::new(UnixStream::connect(&path).await.unwrap());
     let mut heard = async |ask: Option<Ask>| {

@@ -1,0 +1,74 @@
+//! From `apt install` to a device that is open, and what the units are.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use pgw_lab::Lab;
+use pgw_lab::machine::package;
+use pgw_lab::net::C1;
+use pgw_lab::rest::{Rest, UI};
+
+use crate::harness::MEASURED;
+use crate::setup::{DECIDERS, FORWARDER, first_run, is_open, on_a_machine, open};
+
+crate::tests![the_package_is_installed_and_serves_and_a_device_is_opened];
+
+/// From the start of `apt install` to services that answer.
+const INSTALLED_WITHIN: Duration = Duration::from_secs(30);
+const LARGEST_KIB: u64 = 40 * 1024;
+
+async fn the_package_is_installed_and_serves_and_a_device_is_opened(mut lab: Lab) -> Result<()> {
+    on_a_machine(async |machine| {
+        machine.boot().await?;
+        let began = Instant::now();
+        let told = machine.install(&package(false)?).await?;
+        machine.lend(&[8081]).await?;
+        for unit in DECIDERS {
+            ensure!(machine.is("active", unit).await?, "{unit} does not run after the installation: {told}");
+        }
+        let status = Rest::status(&format!("{UI}/healthz")).await?;
+        ensure!(status == 200, "{UI}/healthz is answered {status}");
+        let took = began.elapsed();
+        ensure!(took < INSTALLED_WITHIN, "it took {took:?} from apt install to an answer");
+        let size = machine.run(&["dpkg-query", "--show", "--showformat=${Installed-Size}", "pgw"]).await?;
+        let size: u64 = size.trim().parse()?;
+        ensure!(size < LARGEST_KIB, "{size} KiB are installed");
+        eprintln!("{MEASURED} apt install to an answer: {} ms; installed: {size} KiB", took.as_millis());
+
+        // Debconf's guess, with nobody to ask.
+        let guessed = machine.shell("cat /etc/pgw/interfaces.env").await?;
+        ensure!(guessed.contains("PGW_LAN_IF=ens19\nPGW_WAN_IF=eth0"), "guessed: {guessed}");
+
+        for unit in ["pgw-api", "pgw-agent", "pgw-ui", "pgw-boot", "pgw-fwd@"] {
+            let path = format!("/usr/lib/systemd/system/{unit}.service");
+            let verified = machine.run(&["systemd-analyze", "verify", "--man=no", &path]).await?;
+            ensure!(verified.trim().is_empty(), "{unit}: {verified}");
+            // In tenths: 2.0. Whoever is above ends with an error.
+            machine
+                .run(&["systemd-analyze", "security", "--offline=yes", "--threshold=20", "--no-pager", &path])
+                .await?;
+        }
+
+        let rest = first_run(machine).await?;
+        open(&mut lab, &rest, C1).await?;
+
+        // By hand, as an operator does it.
+        machine.run(&["systemctl", "stop", FORWARDER]).await?;
+        machine.run(&["systemctl", "start", FORWARDER]).await?;
+        machine.wait(FORWARDER, "active").await?;
+        is_open(&lab, C1).await?;
+        let refused = machine.finish(&["systemctl", "start", "pgw-fwd@15002"]).await?;
+        ensure!(!refused.status.success(), "a forwarder without a flag file runs");
+        let said = machine.journal("pgw-fwd@15002").await?;
+        let lines: Vec<&str> = said.lines().filter(|line| line.contains("pgw-fwd: ")).collect();
+        ensure!(
+            lines.len() == 1
+                && lines
+                    .iter()
+                    .all(|line| line.contains("the flag file /var/lib/pgw/ports/15002 cannot be read")),
+            "it said {said}"
+        );
+        Ok(())
+    })
+    .await
+}
