@@ -49,7 +49,7 @@ pub fn keep(name: &str, state_dir: &Path) -> Result<(), GatewayError> {
     }
     let file = file(state_dir);
     let text = format!("{name}\n");
-    files::replace(&file, 0o644, text.as_bytes()).map_err(|source| GatewayError::File { file, source })
+    files::replace(&file, 0o600, text.as_bytes()).map_err(|source| GatewayError::File { file, source })
 }
 
 fn kept(state_dir: &Path) -> Result<Option<String>, GatewayError> {

@@ -75,6 +75,9 @@ async fn what_happens_is_told_once_in_order_also_over_a_restart_and_is_in_the_jo
         before.elapsed()
     );
 
+    let stopped = |told: &Told| told.data.pointer("/data/state") == Some(&json!("stopped"));
+    stream.until("forwarder", stopped).await?;
+
     // While nobody watches, the upstream comes back.
     ready.gateway.kill(Program::Api).await?;
     while stream.next().await?.is_some() {}

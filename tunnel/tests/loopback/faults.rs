@@ -160,6 +160,7 @@ async fn one_address_does_not_take_all_places() {
     assert_eq!(ask_echo(world.public(port), vec![1]).await, [1]);
 }
 
+/// G33.
 #[tokio::test]
 async fn a_target_outside_what_the_client_agrees_to_is_not_reached() {
     let mut world = World::new().await;

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::world::{Machine, PATIENCE, World, ask_echo, asks, echo, hash, udp_echo};
 
+/// G30.
 #[tokio::test]
 async fn a_closed_tunnel_leaves_its_ports_at_once_and_a_new_listener_has_them() {
     let mut world = World::new().await;
@@ -35,6 +36,7 @@ async fn a_closed_tunnel_leaves_its_ports_at_once_and_a_new_listener_has_them() 
     assert!(cut.is_err());
 }
 
+/// G30.
 #[tokio::test]
 async fn a_lost_client_closes_its_ports_and_has_them_again_when_it_comes_back() {
     let mut world = World::new().await;
@@ -98,6 +100,7 @@ async fn a_newer_session_replaces_the_older() {
     assert_eq!(world.until_active(1).await[0].public_port, Some(port));
 }
 
+/// G31.
 #[tokio::test]
 async fn a_gateway_that_was_stopped_or_killed_opens_again_what_it_had_without_the_api() {
     let mut world = World::new().await;
@@ -140,6 +143,7 @@ async fn a_drain_lets_open_connections_finish_and_lets_nobody_in() {
     assert!(start.elapsed() < Duration::from_secs(25), "it waits for nobody who has left");
 }
 
+/// G32.
 #[tokio::test]
 async fn enrolling_makes_a_token_known_once_and_the_code_is_of_no_use_to_a_thief() {
     let mut world = World::new().await;
@@ -176,6 +180,7 @@ async fn enrolling_makes_a_token_known_once_and_the_code_is_of_no_use_to_a_thief
     world.until_online("pi", true).await;
 }
 
+/// G30.
 #[tokio::test]
 async fn each_conflict_of_ports_is_told_with_its_code_and_what_is_free_again_is_opened() {
     let mut world = World::new().await;

@@ -69,6 +69,7 @@ async fn a_server_that_speaks_first_is_heard() {
     assert_eq!(&got, b"220 hello");
 }
 
+/// G34.
 #[tokio::test]
 async fn datagrams_keep_their_borders_up_to_the_longest_there_is() {
     let mut world = World::new().await;
@@ -139,6 +140,7 @@ async fn compressed_and_not_is_the_same_to_visitors_and_the_target_may_be_told_w
     }
 }
 
+/// G34.
 #[tokio::test]
 async fn a_hundred_stalled_visitors_stall_nobody_else() {
     let mut world = World::new().await;
