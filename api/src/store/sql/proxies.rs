@@ -1,14 +1,10 @@
 //! The table `proxies`.
 
+mod row;
 mod told;
 
-use std::collections::BTreeMap;
-
-use jiff::Timestamp;
-use pgw_core::health::{Health, HealthStatus};
 use pgw_core::ids::{ClientId, ProxyId};
-use pgw_core::proxy::{Credentials, Host, Proxy, Scheme, Upstream};
-use pgw_core::redact::Secret;
+use pgw_core::proxy::Proxy;
 use sqlx::types::{Json, Text};
 use uuid::Uuid;
 
@@ -17,112 +13,15 @@ use super::gateways::tell;
 use super::lists::{Column, Listing};
 use super::values::{Number, Word, now, pattern, replace, unchanged};
 use super::{exits, mappings};
-use crate::declarative::document::{Password, ProxyEntry};
+use crate::declarative::document::ProxyEntry;
 use crate::events::Action;
 use crate::store::crypt::Vault;
 use crate::store::{
     By, Conflict, HealthRecord, ListQuery, NewProxy, News, Owner, Page, ProxyDial, ProxyPatch, SortBy,
     StoreError,
 };
+pub(super) use row::Row;
 use told::{change, tell_health};
-
-#[derive(Clone, sqlx::FromRow)]
-pub(super) struct Row {
-    pub(super) id: Uuid,
-    name: String,
-    scheme: Word<Scheme>,
-    host: Text<Host>,
-    port: Number<u16>,
-    username: Option<String>,
-    password: Option<Vec<u8>>,
-    enabled: bool,
-    note: String,
-    labels: Json<BTreeMap<String, String>>,
-    dial_revision: i64,
-    revision: i64,
-    /// None: this gateway has found nothing yet.
-    health_status: Option<Word<HealthStatus>>,
-    health_latency_ms: Option<Number<u32>>,
-    health_exit_ip: Option<String>,
-    health_checked_at: Option<Text<Timestamp>>,
-    health_error: Option<String>,
-    created_at: Text<Timestamp>,
-    updated_at: Text<Timestamp>,
-}
-
-impl Row {
-    fn id(&self) -> ProxyId {
-        ProxyId(self.id)
-    }
-
-    fn health(&self) -> Health {
-        Health {
-            status: self.health_status.map_or_else(HealthStatus::default, |status| status.0),
-            latency_ms: self.health_latency_ms.map(|ms| ms.0),
-            exit_ip: self.health_exit_ip.clone(),
-            checked_at: self.health_checked_at.map(|Text(at)| at),
-            error: self.health_error.clone(),
-        }
-    }
-
-    fn open_password(&self, vault: &Vault) -> Result<Option<Secret>, StoreError> {
-        self.password.as_deref().map(|sealed| vault.open(self.id(), sealed)).transpose()
-    }
-
-    fn entry(self, vault: &Vault) -> ProxyEntry {
-        let password = match self.open_password(vault) {
-            Ok(password) => password.map_or(Password::None, Password::Is),
-            Err(_sealed) => Password::Untold,
-        };
-        ProxyEntry {
-            name: self.name,
-            scheme: self.scheme.0,
-            host: self.host.0,
-            port: self.port.0,
-            username: self.username,
-            password,
-            enabled: self.enabled,
-            note: self.note,
-            labels: self.labels.0,
-        }
-    }
-
-    /// With the password in clear: for those who dial.
-    pub(super) fn dial(&self, vault: &Vault) -> Result<ProxyDial, StoreError> {
-        let password = self.open_password(vault)?.unwrap_or_else(|| Secret::new(""));
-        let credentials = self.username.clone().map(|username| Credentials { username, password });
-        let upstream = Upstream {
-            name: self.name.clone(),
-            scheme: self.scheme.0,
-            host: self.host.0.clone(),
-            port: self.port.0,
-            credentials,
-        };
-        let (id, revision) = (self.id(), self.dial_revision);
-        Ok(ProxyDial { id, revision, enabled: self.enabled, health: self.health(), upstream })
-    }
-}
-
-impl From<Row> for Proxy {
-    fn from(row: Row) -> Self {
-        Self {
-            id: row.id(),
-            health: row.health(),
-            name: row.name,
-            scheme: row.scheme.0,
-            host: row.host.0,
-            port: row.port.0,
-            username: row.username,
-            has_password: row.password.is_some(),
-            enabled: row.enabled,
-            note: row.note,
-            labels: row.labels.0,
-            revision: row.revision,
-            created_at: row.created_at.0,
-            updated_at: row.updated_at.0,
-        }
-    }
-}
 
 macro_rules! columns {
     () => {
