@@ -68,6 +68,8 @@ export function sentenceOf({ kind, data, by }: Happening): Sentence {
       return say("journal.forwarder", of("state"), of("detail"));
     case "agent":
       return say("journal.agent", of("state"), of("detail"));
+    case "gateway":
+      return say("journal.gateway", of("state"), "");
     case "drift":
       return { ...say("journal.drift", "warns", of("detail")) };
     case "drill":
