@@ -1,6 +1,8 @@
 //! Files that are there whole or not at all, also when the power fails. Behind the feature
 //! `files`: like `dial`, an impure room, for the programs that keep state.
 
+pub mod socket;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;

@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use pgw_core::control::{Answer, Ask, HEARTBEAT};
+use pgw_core::files::socket::{self, Place};
 use pgw_core::flag::FlagFile;
 use pgw_core::service::Service;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -37,7 +37,7 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 pub(crate) struct Control {
     listener: UnixListener,
     path: PathBuf,
-    inode: (u64, u64),
+    place: Place,
 }
 
 /// Where questions are answered.
@@ -75,25 +75,14 @@ impl Control {
     /// Makes the socket, in place of one that a dead forwarder left: who holds the port has
     /// the right to the socket.
     pub(crate) fn bind(path: &Path) -> io::Result<Self> {
-        if let Some(dir) = path.parent() {
-            fs::create_dir_all(dir)?;
-        }
-        // Nobody finds it before it has its mode, and the old one is there until the new is.
-        let new = path.with_extension("sock.new");
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        let listener = UnixListener::bind(&new)?;
-        fs::set_permissions(&new, fs::Permissions::from_mode(0o660))?;
-        let inode = inode(&new)?;
-        fs::rename(&new, path)?;
-        Ok(Self { listener, path: path.to_owned(), inode })
+        let (listener, place) = socket::listen(path)?;
+        let listener = UnixListener::from_std(listener)?;
+        Ok(Self { listener, path: path.to_owned(), place })
     }
 
     /// In its place, and not another forwarder's.
     fn is_there(&self) -> bool {
-        inode(&self.path).is_ok_and(|found| found == self.inode)
+        Place::of(&self.path).is_ok_and(|found| found == self.place)
     }
 
     /// Answers, and does not return.
@@ -138,10 +127,6 @@ impl Drop for Control {
             let _gone = fs::remove_file(&self.path);
         }
     }
-}
-
-fn inode(path: &Path) -> io::Result<(u64, u64)> {
-    fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino()))
 }
 
 async fn converse(stream: UnixStream, desk: &Desk) -> io::Result<()> {
@@ -252,6 +237,7 @@ mod tests {
     use pgw_core::control::Seen;
     use pgw_core::dial::DialError;
     use pgw_core::health::CheckFailure;
+    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
     use crate::tests::{flag, upstream};

@@ -156,6 +156,21 @@ fn new_proxy(name: &str) -> NewProxy {
     }
 }
 
+/// For the tests that only one of the databases has.
+pub(super) fn proxy() -> NewProxy {
+    NewProxy {
+        name: "de1".into(),
+        scheme: Scheme::Http,
+        host: "proxy.example".parse().unwrap(),
+        port: 3128,
+        username: Some("bob".into()),
+        password: Some(Secret::new("correct horse")),
+        enabled: true,
+        note: String::new(),
+        labels: Default::default(),
+    }
+}
+
 fn new_client(last: u8) -> NewClient {
     NewClient {
         name: format!("phone {last}"),

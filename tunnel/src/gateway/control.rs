@@ -1,12 +1,11 @@
 //! The unix socket by which the API says what shall be, and hears what is.
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pgw_core::files::socket;
 use pgw_core::tunnel::{Answer, Ask};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -23,21 +22,10 @@ const MAX_LINE: u64 = 32 * 1024 * 1024;
 const ANSWER: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Makes the socket, in place of one that a dead process left: who holds the port has the right to it.
+/// Whoever holds the port has the right to the socket.
 pub(super) fn bind(path: &Path) -> io::Result<UnixListener> {
-    if let Some(dir) = path.parent() {
-        fs::create_dir_all(dir)?;
-    }
-    // Nobody finds it before it has its mode, and the old one is there until the new is.
-    let new = path.with_extension("sock.new");
-    match fs::remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    let listener = UnixListener::bind(&new)?;
-    fs::set_permissions(&new, fs::Permissions::from_mode(0o660))?;
-    fs::rename(&new, path)?;
-    Ok(listener)
+    let (listener, _place) = socket::listen(path)?;
+    UnixListener::from_std(listener)
 }
 
 /// Answers, and does not return.

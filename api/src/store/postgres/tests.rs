@@ -2,15 +2,14 @@ mod several;
 
 use std::sync::{Arc, LazyLock};
 
-use pgw_core::proxy::Scheme;
 use pgw_lab::postgres::{Database, Postgres};
 use sqlx::{Connection as _, PgConnection};
 
 use super::*;
 use crate::store::crypt::KeyError;
 use crate::store::open::PATIENCE;
-use crate::store::suite::{Fresh, every_store_test, store_suite};
-use crate::store::{NewProxy, ProxyPatch, Store as _, StoreError};
+use crate::store::suite::{Fresh, every_store_test, proxy, store_suite};
+use crate::store::{ProxyPatch, Store as _, StoreError};
 
 every_store_test!(super::fresh);
 
@@ -44,20 +43,6 @@ impl Place {
 async fn fresh() -> Fresh {
     let place = Place::new();
     Fresh { store: Arc::new(place.open(PATIENCE).await.unwrap()), _place: Box::new(place) }
-}
-
-fn proxy() -> NewProxy {
-    NewProxy {
-        name: "de1".into(),
-        scheme: Scheme::Http,
-        host: "proxy.example".parse().unwrap(),
-        port: 3128,
-        username: Some("bob".into()),
-        password: Some(Secret::new("correct horse")),
-        enabled: true,
-        note: String::new(),
-        labels: Default::default(),
-    }
 }
 
 #[tokio::test]

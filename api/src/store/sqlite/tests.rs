@@ -5,14 +5,12 @@ use std::time::Duration;
 use pgw_core::health::{Health, HealthStatus};
 use pgw_core::mapping::Target;
 use pgw_core::ports::PortRange;
-use pgw_core::proxy::Scheme;
-use pgw_core::redact::Secret;
 use sqlx::SqliteConnection;
 
 use super::*;
 use crate::store::crypt::KeyError;
 use crate::store::open::PATIENCE;
-use crate::store::suite::{Fresh, every_store_test, store_suite};
+use crate::store::suite::{Fresh, every_store_test, proxy, store_suite};
 use crate::store::{NewClient, NewMapping, NewProxy, ProxyPatch, Store as _, StoreError};
 
 every_store_test!(super::fresh);
@@ -33,20 +31,6 @@ async fn open(place: &Path, patience: Duration) -> Result<SqliteStore, OpenError
 
 async fn raw(place: &Path) -> SqliteConnection {
     SqliteConnection::connect(&url(place)).await.unwrap()
-}
-
-fn proxy() -> NewProxy {
-    NewProxy {
-        name: "de1".into(),
-        scheme: Scheme::Http,
-        host: "proxy.example".parse().unwrap(),
-        port: 3128,
-        username: Some("bob".into()),
-        password: Some(Secret::new("correct horse")),
-        enabled: true,
-        note: String::new(),
-        labels: Default::default(),
-    }
 }
 
 #[tokio::test]
