@@ -58,6 +58,7 @@ pub struct Machinery {
     converger: Converger,
     health: HealthChecks,
     generations: Generations,
+    tunnels: Arc<Link>,
     units: Arc<dyn Units>,
     run_dir: PathBuf,
     dns: DnsChoice,
@@ -201,6 +202,7 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         converger,
         health,
         generations,
+        tunnels: tunnels.clone(),
         units,
         run_dir: settings.run_dir.clone(),
         dns: settings.dns,
@@ -277,7 +279,7 @@ impl Engine for Machinery {
 
     async fn active_set(&self) -> Result<ActiveSet, StoreError> {
         let plans = self.store.plans().await?;
-        Ok(self.generations.active_set(&plans, &self.board))
+        Ok(self.generations.active_set(&plans, &self.board, self.tunnels.active()))
     }
 
     async fn known(&self, client: ClientId) -> Result<Option<Known>, StoreError> {

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use crate::board::Board;
 use crate::converge::Converger;
 use crate::health::checks::HealthChecks;
-use crate::tunnels::Link;
 use crate::store::{News, Presence, Store, StoreError};
+use crate::tunnels::Link;
 
 const EVERY: Duration = Duration::from_secs(10);
 

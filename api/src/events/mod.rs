@@ -20,8 +20,8 @@ use serde_json::Value;
 
 pub use bus::{Bus, Full, MOST_READERS};
 pub use facts::{Action, AgentState, Exit, ForwarderState, HealthChange, StateChange, Thing};
-pub use tunnels::{TunnelChange, TunnelClientChange};
 pub use pump::Pump;
+pub use tunnels::{TunnelChange, TunnelClientChange};
 
 /// As it is streamed, listed and sent to webhooks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -106,8 +106,7 @@ impl Kind {
         Self::Change,
         Self::Gateway,
     ];
-    pub const ALLOWED: &str =
-        "mapping.state, client.exit, proxy.health, forwarder, agent, drift, drill, tunnel.state, tunnel.client, change, gateway";
+    pub const ALLOWED: &str = "mapping.state, client.exit, proxy.health, forwarder, agent, drift, drill, tunnel.state, tunnel.client, change, gateway";
 
     pub fn as_str(self) -> &'static str {
         match self {

@@ -113,8 +113,11 @@ impl From<StoreError> for Error {
             StoreError::NotFound(what) => Self::NotFound(what),
             StoreError::Conflict(Conflict::Missing(what)) => {
                 let detail = Conflict::Missing(what).to_string();
-                let field =
-                    if what == "gateway" { what.to_owned() } else { format!("{}_id", what.replace(' ', "_")) };
+                let field = if what == "gateway" {
+                    what.to_owned()
+                } else {
+                    format!("{}_id", what.replace(' ', "_"))
+                };
                 Self::Validation(vec![FieldError::new(&field, detail)])
             }
             StoreError::Conflict(Conflict::PasswordAlone) => {

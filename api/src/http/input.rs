@@ -5,7 +5,9 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use pgw_core::ids::{ApplyId, ClientId, MappingId, ProxyId, TokenId, TunnelClientId, TunnelId, UserId, WebhookId};
+use pgw_core::ids::{
+    ApplyId, ClientId, MappingId, ProxyId, TokenId, TunnelClientId, TunnelId, UserId, WebhookId,
+};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 

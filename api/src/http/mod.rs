@@ -151,7 +151,10 @@ fn guarded() -> OpenApiRouter<Arc<Api>> {
 
 /// What needs neither.
 fn open() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().merge(service::open_router()).merge(login::open_router()).merge(verify::open_router())
+    OpenApiRouter::new()
+        .merge(service::open_router())
+        .merge(login::open_router())
+        .merge(verify::open_router())
 }
 
 impl<T> List<T> {

@@ -174,7 +174,18 @@ impl Gateway {
             deadlines: deadlines.clone(),
             database,
         };
-        Self { router: router(Arc::new(api)), engine, watch, board, bus, post, tunnels, store, deadlines, place }
+        Self {
+            router: router(Arc::new(api)),
+            engine,
+            watch,
+            board,
+            bus,
+            post,
+            tunnels,
+            store,
+            deadlines,
+            place,
+        }
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {

@@ -38,7 +38,10 @@ pub(super) fn router() -> OpenApiRouter<Arc<Api>> {
 
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "the shape as documented; `new_client` reads it and tells every mistake at once")]
+#[expect(
+    dead_code,
+    reason = "the shape as documented; `new_client` reads it and tells every mistake at once"
+)]
 struct TunnelClientCreate {
     #[schema(min_length = 1, max_length = 100)]
     name: String,
@@ -134,10 +137,7 @@ async fn create(State(api): State<Arc<Api>>, Body(fields): Body) -> Result<impl 
 
 #[utoipa::path(get, path = "/v1/tunnel-clients/{id}", tag = "tunnel_clients",
     params(("id" = TunnelClientId, Path)), responses((status = 200, body = TunnelClient)))]
-async fn get(
-    State(api): State<Arc<Api>>,
-    Id(id): Id<TunnelClientId>,
-) -> Result<Tagged<TunnelClient>, Error> {
+async fn get(State(api): State<Arc<Api>>, Id(id): Id<TunnelClientId>) -> Result<Tagged<TunnelClient>, Error> {
     let client = api.store.tunnel_client(id).await?;
     Ok(Tagged(client.revision, client))
 }
@@ -190,10 +190,7 @@ async fn rotate(
 /// Ends its session. It may come back.
 #[utoipa::path(post, path = "/v1/tunnel-clients/{id}/disconnect", tag = "tunnel_clients",
     params(("id" = TunnelClientId, Path)), responses((status = 204)))]
-async fn disconnect(
-    State(api): State<Arc<Api>>,
-    Id(id): Id<TunnelClientId>,
-) -> Result<StatusCode, Error> {
+async fn disconnect(State(api): State<Arc<Api>>, Id(id): Id<TunnelClientId>) -> Result<StatusCode, Error> {
     let client = api.store.tunnel_client(id).await?;
     of_this_gateway(&api, &client.gateway)?;
     if !api.tunnels.disconnect(id).await? {

@@ -147,7 +147,8 @@ mod tests {
     fn ports_networks_and_logins_are_read_whole_or_refused() {
         let read = spans(&json!([12000, "12010-12020"])).unwrap();
         assert_eq!(read.iter().map(ToString::to_string).collect::<Vec<_>>(), ["12000", "12010-12020"]);
-        for wrong in [json!([0]), json!(["9-8"]), json!([1.5]), json!([null]), json!("12000"), json!([70000])] {
+        for wrong in [json!([0]), json!(["9-8"]), json!([1.5]), json!([null]), json!("12000"), json!([70000])]
+        {
             assert!(spans(&wrong).is_err(), "{wrong}");
         }
         let read = nets(&json!(["203.0.113.7/24", "2001:db8::1"])).unwrap();

@@ -55,7 +55,10 @@ struct TunnelLoginWritten {
 
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "the shape as documented; `new_tunnel` reads it and tells every mistake at once")]
+#[expect(
+    dead_code,
+    reason = "the shape as documented; `new_tunnel` reads it and tells every mistake at once"
+)]
 struct TunnelCreate {
     tunnel_client_id: TunnelClientId,
     #[schema(min_length = 1, max_length = 100)]

@@ -153,11 +153,7 @@ async fn confirm(
 }
 
 /// As many attempts as to log in: each code is one of its own, and each address may try but a few.
-async fn find(
-    api: &Api,
-    code: &Secret,
-    address: Option<IpAddr>,
-) -> Result<(Tunnel, Timestamp), Error> {
+async fn find(api: &Api, code: &Secret, address: Option<IpAddr>) -> Result<(Tunnel, Timestamp), Error> {
     if code.expose().len() > LONGEST_CODE {
         return Err(Error::UnknownCode);
     }

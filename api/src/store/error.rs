@@ -16,7 +16,11 @@ const UNIQUE: &[(&str, &str, Conflict)] = &[
     ("clients_ip", "clients.gateway, clients.ip", Conflict::AddressTaken),
     ("users_name", "users.name", Conflict::NameTaken("user")),
     ("webhooks_name", "webhooks.name", Conflict::NameTaken("webhook")),
-    ("tunnel_clients_name", "tunnel_clients.gateway, tunnel_clients.name", Conflict::NameTaken("tunnel client")),
+    (
+        "tunnel_clients_name",
+        "tunnel_clients.gateway, tunnel_clients.name",
+        Conflict::NameTaken("tunnel client"),
+    ),
     ("tunnels_name", "tunnels.tunnel_client_id, tunnels.name", Conflict::NameTaken("tunnel")),
     ("tunnels_tcp", "tunnels.gateway, tunnels.public_port", Conflict::Port(PortConflict::PortInUse)),
     ("tunnels_udp", "tunnels.gateway, tunnels.public_port", Conflict::Port(PortConflict::PortInUse)),

@@ -60,7 +60,9 @@ pub use users::{KnownUser, NewUser, Session, User, UserPatch, Users};
 pub use webhooks::{Addressee, Delivery, NewWebhook, Webhook, WebhookPatch, WebhookStatus, Webhooks};
 
 #[async_trait]
-pub trait Store: Gateways + Users + Replies + Events + Webhooks + Traffic + Applies + Tunnels + 'static {
+pub trait Store:
+    Gateways + Users + Replies + Events + Webhooks + Traffic + Applies + Tunnels + 'static
+{
     async fn create_proxy(&self, new: NewProxy) -> Result<Proxy, StoreError>;
     async fn proxies(&self, query: &ListQuery) -> Result<Page<Proxy>, StoreError>;
     async fn proxy(&self, id: ProxyId) -> Result<Proxy, StoreError>;
@@ -178,9 +180,13 @@ pub enum Conflict {
     Port(PortConflict),
     #[error("another http tunnel has this host, path and header")]
     RouteTaken,
-    #[error("the tunnel client still has tunnels ({tunnels} of them); delete them first, or use ?cascade=true")]
+    #[error(
+        "the tunnel client still has tunnels ({tunnels} of them); delete them first, or use ?cascade=true"
+    )]
     HasTunnels { tunnels: usize },
-    #[error("a client asked for this tunnel: it can be closed, and is changed where the client is configured")]
+    #[error(
+        "a client asked for this tunnel: it can be closed, and is changed where the client is configured"
+    )]
     TunnelOfClient,
     #[error("this tunnel is verified already")]
     Verified,

@@ -235,7 +235,8 @@ mod tests {
 
     #[test]
     fn windows_is_told_in_its_own_lines() {
-        let program = Program { arch: "x86_64", file: "pgw-connect-windows-x86_64.exe".into(), sha256: "ab".into() };
+        let program =
+            Program { arch: "x86_64", file: "pgw-connect-windows-x86_64.exe".into(), sha256: "ab".into() };
         let script = invitation().script(System::Windows, &[program]);
         assert!(script.lines().count() > 20 && !script.replace("\r\n", "").contains('\n'));
         assert!(script.contains("/download/pgw-connect-windows-x86_64.exe") && script.contains("\"ab\""));

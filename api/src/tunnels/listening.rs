@@ -40,8 +40,7 @@ mod tests {
 
     #[test]
     fn who_listens_is_seen_and_who_is_connected_is_not() {
-        let (v4, v6) =
-            (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("[::1]:0").unwrap());
+        let (v4, v6) = (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("[::1]:0").unwrap());
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
         let connected = std::net::TcpStream::connect(v4.local_addr().unwrap()).unwrap();
         let found = look();

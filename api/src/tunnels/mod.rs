@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use pgw_core::active::ActiveTunnels;
 use pgw_core::ids::{TunnelClientId, TunnelId};
 use pgw_core::ports::PortRange;
 use pgw_core::settings::TunnelDoor;
@@ -112,6 +113,17 @@ impl Link {
         self.last.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// What the agent opens; none while nobody knows.
+    pub fn active(&self) -> Option<ActiveTunnels> {
+        let status = self.last()?;
+        let (mut tcp, mut udp) = open_ports(&status);
+        // One outside of the range, which somebody has changed, would make the agent refuse all.
+        for ports in [&mut tcp, &mut udp] {
+            ports.retain(|port| self.door.ports.contains(*port));
+        }
+        Some(ActiveTunnels { range: [self.door.ports.base(), self.door.ports.max()], tcp, udp })
+    }
+
     pub async fn visitors(&self, tunnel: TunnelId) -> Result<Vec<VisitorRow>, Silent> {
         match Line::open(&self.socket).await?.ask(&Ask::Visitors { tunnel }).await? {
             Answer::Visitors { visitors } => Ok(visitors),
@@ -161,7 +173,8 @@ impl Link {
             self.write_down(status).await?;
         }
         let status = told?;
-        if desired.enrolments.iter().any(|code| status.enrolled.iter().any(|used| used.enrolment == code.id)) {
+        if desired.enrolments.iter().any(|code| status.enrolled.iter().any(|used| used.enrolment == code.id))
+        {
             // Its machine's token stands in the next document.
             self.wake();
         }
@@ -211,7 +224,7 @@ impl Link {
 }
 
 /// By TCP, and by UDP.
-pub fn open_ports(status: &Status) -> (BTreeSet<u16>, BTreeSet<u16>) {
+fn open_ports(status: &Status) -> (BTreeSet<u16>, BTreeSet<u16>) {
     let (mut tcp, mut udp) = (BTreeSet::new(), BTreeSet::new());
     for tunnel in status.tunnels.iter().filter(|tunnel| tunnel.state == State::Active) {
         tcp.extend(tunnel.public_port.filter(|_| tunnel.protocol.has_tcp()));

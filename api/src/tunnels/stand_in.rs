@@ -100,11 +100,7 @@ impl StandIn {
     }
 }
 
-async fn converse(
-    stream: UnixStream,
-    inside: Arc<Mutex<Inside>>,
-    mut events: broadcast::Receiver<Event>,
-) {
+async fn converse(stream: UnixStream, inside: Arc<Mutex<Inside>>, mut events: broadcast::Receiver<Event>) {
     let mut stream = BufReader::new(stream);
     let mut line = String::new();
     while stream.read_line(&mut line).await.is_ok_and(|length| length > 0) {

@@ -128,7 +128,8 @@ impl Gateway {
         for (id, session) in &house.sessions {
             let by_code = enrolled.iter().any(|one| one.client == *id && one.token == session.token);
             let client = house.desired.client(*id);
-            let code = match client.filter(|client| by_code || client.token.as_ref() == Some(&session.token)) {
+            let code = match client.filter(|client| by_code || client.token.as_ref() == Some(&session.token))
+            {
                 None => RefusalCode::WrongToken,
                 Some(client) if !client.enabled => RefusalCode::Disabled,
                 Some(_) => continue,

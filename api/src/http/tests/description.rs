@@ -24,8 +24,15 @@ async fn every_call_is_described() {
     }
     found.sort();
     let mut want: Vec<String> = Vec::new();
-    for list in ["/v1/proxies", "/v1/clients", "/v1/mappings", "/v1/users", "/v1/webhooks", "/v1/tunnel-clients", "/v1/tunnels"]
-    {
+    for list in [
+        "/v1/proxies",
+        "/v1/clients",
+        "/v1/mappings",
+        "/v1/users",
+        "/v1/webhooks",
+        "/v1/tunnel-clients",
+        "/v1/tunnels",
+    ] {
         want.extend(["get", "post"].map(|method| format!("{method} {list}")));
         want.extend(["get", "patch", "delete"].map(|method| format!("{method} {list}/{{id}}")));
     }

@@ -195,10 +195,7 @@ async fn an_http_tunnel_has_a_route_of_its_own_and_keeps_passwords_to_itself() {
     gateway.patch(&path, json!({"basic_auth": [{"username": "eve"}]})).await.invalid_at(&["/basic_auth"]);
     gateway.patch(&path, json!({"public_port": 12000})).await.invalid_at(&["/public_port"]);
     gateway.patch(&path, json!({"host": null})).await.invalid_at(&["/host"]);
-    gateway
-        .post("/v1/tunnels", http("x", json!({"protocol": "tcp"})))
-        .await
-        .invalid_at(&["/host"]);
+    gateway.post("/v1/tunnels", http("x", json!({"protocol": "tcp"}))).await.invalid_at(&["/host"]);
 }
 
 #[tokio::test]
@@ -235,10 +232,7 @@ async fn what_a_client_asked_for_is_listed_and_can_be_closed_but_not_changed() {
         let found = gateway.get(&format!("/v1/tunnels?{filter}")).await.json();
         assert_eq!(found["items"].as_array().unwrap().len(), want, "{filter}");
     }
-    gateway
-        .delete(&format!("/v1/tunnel-clients/{client}"))
-        .await
-        .refused(409, "in_use");
+    gateway.delete(&format!("/v1/tunnel-clients/{client}")).await.refused(409, "in_use");
     assert_eq!(gateway.delete(&format!("/v1/tunnel-clients/{client}?cascade=true")).await.status, 204);
     gateway.get(&format!("/v1/tunnels/{id}")).await.refused(404, "not_found");
 }
@@ -286,4 +280,155 @@ async fn only_an_admin_opens_what_nobody_verifies() {
     let made = gateway.call(OPERATOR, Method::POST, "/v1/tunnels", Some(body(true))).await;
     assert_eq!(made.status, 201, "{}", made.text);
     assert_eq!([&made.json()["verified"], &made.json()["state"]], [&json!(false), &json!("PENDING")]);
+}
+
+#[tokio::test]
+async fn a_code_verifies_a_tunnel_once_by_a_button_and_never_by_a_look() {
+    let gateway = Gateway::new().await;
+    let daemon = StandIn::start(gateway.place.path());
+    let client = gateway.make_tunnel_client("pi").await;
+    let body = json!({
+        "tunnel_client_id": client, "name": "ssh", "protocol": "tcp", "local_host": "127.0.0.1", "local_port": 22,
+    });
+    let made = gateway.call(OPERATOR, Method::POST, "/v1/tunnels", Some(body)).await.json();
+    let (id, code) = (made["id"].as_str().unwrap(), made["verification"]["code"].as_str().unwrap());
+    assert_eq!(made["verification"]["url"], format!("/verify/{code}"));
+    assert!(daemon.inside(|inside| inside.desired.tunnels.is_empty()));
+    let page = format!("/v1/verify/{code}");
+    let openly = async |method: Method, path: &str| {
+        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+        gateway.send(request).await
+    };
+    let shown = openly(Method::GET, &page).await;
+    assert_eq!(shown.status, 200, "{}", shown.text);
+    assert_eq!([&shown.json()["tunnel"], &shown.json()["target"]], [&json!("ssh"), &json!("127.0.0.1:22")]);
+    assert_eq!(gateway.get(&format!("/v1/tunnels/{id}")).await.json()["verified"], false);
+    let foreign = Request::post(&page).header("origin", "http://evil.example").header("host", "gw");
+    gateway.send(foreign.body(Body::empty()).unwrap()).await.refused(403, "foreign_origin");
+
+    let pressed = openly(Method::POST, &page).await;
+    assert_eq!(
+        (pressed.status.as_u16(), &pressed.json()["verified"]),
+        (200, &json!(true)),
+        "{}",
+        pressed.text
+    );
+    assert_eq!(daemon.inside(|inside| inside.desired.tunnels.len()), 1);
+    for method in [Method::GET, Method::POST] {
+        openly(method, &page).await.refused(404, "verification_unknown");
+    }
+    gateway
+        .call(OPERATOR, Method::POST, &format!("/v1/tunnels/{id}/verify"), None)
+        .await
+        .refused(409, "tunnel_verified");
+}
+
+#[tokio::test]
+async fn a_code_is_renewed_wrong_ones_are_counted_and_guessing_is_slow() {
+    let gateway = Gateway::new().await;
+    let _daemon = StandIn::start(gateway.place.path());
+    let client = gateway.make_tunnel_client("pi").await;
+    let id = gateway.make_tunnel(&client, json!({"verify": true})).await;
+    let path = format!("/v1/tunnels/{id}/verify");
+    let renew = async || {
+        let renewed = gateway.call(OPERATOR, Method::POST, &path, None).await;
+        assert_eq!(renewed.status, 200, "{}", renewed.text);
+        renewed.json()["code"].as_str().unwrap().to_owned()
+    };
+    let first = renew().await;
+    let code = renew().await;
+    assert_ne!(first, code);
+    gateway.post(&path, json!({"code": first})).await.refused(422, "verification_wrong");
+    for _ in 0..4 {
+        gateway.post(&path, json!({"code": "wrong"})).await.refused(422, "verification_wrong");
+    }
+    gateway.post(&path, json!({"code": code})).await.refused(410, "verification_spent");
+    let code = renew().await;
+    let verified = gateway.post(&path, json!({"code": code})).await;
+    assert_eq!((verified.status.as_u16(), &verified.json()["verified"]), (200, &json!(true)));
+    let mut last = 0;
+    for n in 0..12 {
+        let request = Request::get(format!("/v1/verify/{n}")).body(Body::empty()).unwrap();
+        last = gateway.send(request).await.status.as_u16();
+    }
+    assert_eq!(last, 429);
+}
+
+#[tokio::test]
+async fn an_invitation_holds_a_code_and_never_the_token() {
+    let gateway = Gateway::new().await;
+    let path = gateway.place.path().join("downloads");
+    let client = gateway.make_tunnel_client("office pc").await;
+    let id = gateway.make_tunnel(&client, json!({})).await;
+    let ask = async |method: Method, path: String| {
+        let request = Request::builder().method(method).uri(path).header(header::HOST, "gw:8080");
+        let request = request.header(header::AUTHORIZATION, format!("Bearer {OPERATOR}"));
+        gateway.send(request.body(Body::empty()).unwrap()).await
+    };
+    let enrolment = format!("/v1/tunnel-clients/{client}/enrolment");
+    ask(Method::POST, enrolment.clone()).await.refused(503, "tunnel_daemon_silent");
+    let daemon = StandIn::start(gateway.place.path());
+    let made = ask(Method::POST, enrolment).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    let told = made.json();
+    assert_eq!(told["server"], "gw:8443");
+    let command = told["command"].as_str().unwrap();
+    for part in ["--server gw:8443", "--ca sha256:dd", &format!("--id {client}"), "--enroll "] {
+        assert!(command.contains(part), "{command}");
+    }
+    let file = format!("/v1/tunnels/{id}/client-file?os=linux");
+    ask(Method::GET, file.clone()).await.refused(404, "client_binary_missing");
+    ask(Method::GET, format!("/v1/tunnels/{id}/client-file?os=dos")).await.invalid_at(&["/os"]);
+    std::fs::create_dir(&path).unwrap();
+    std::fs::write(path.join("pgw-connect-linux-x86_64"), "program").unwrap();
+    let script = ask(Method::GET, file).await;
+    assert_eq!(script.header("content-disposition"), format!("attachment; filename=\"pgw-{client}.sh\""));
+    let codes = daemon.inside(|inside| inside.desired.enrolments.clone());
+    assert_eq!(codes.len(), 2);
+    let code = script.text.split("--enroll ").nth(1).unwrap().split(' ').next().unwrap();
+    assert_eq!(codes[1].code, crate::credentials::hashed(&Secret::new(code)));
+
+    let used = pgw_core::tunnel::Enrolled {
+        enrolment: codes[1].id,
+        client: client_id(&client),
+        token: crate::credentials::hashed(&Secret::new("its own")),
+    };
+    daemon.inside(|inside| inside.enrolled.push(used.clone()));
+    gateway.tunnels.settle().await;
+    gateway.tunnels.settle().await;
+    let now = daemon.inside(|inside| inside.desired.clone());
+    assert_eq!((now.clients[0].token.as_ref(), now.enrolments.len()), (Some(&used.token), 0));
+    assert_eq!(gateway.get(&format!("/v1/tunnel-clients/{client}")).await.json()["enrolled"], true);
+}
+
+#[tokio::test]
+async fn stats_tell_who_is_on_a_tunnel_now() {
+    let gateway = Gateway::new().await;
+    let daemon = StandIn::start(gateway.place.path());
+    let client = gateway.make_tunnel_client("pi").await;
+    let id = gateway.make_tunnel(&client, json!({})).await;
+    daemon.inside(|inside| {
+        inside.bytes_in = 9;
+        inside.visitors.push(pgw_core::tunnel::VisitorRow {
+            address: "203.0.113.9".parse().unwrap(),
+            connections: 2,
+            since_ms: 500,
+            bytes_in: 1,
+            bytes_out: 2,
+        });
+    });
+    let stats = gateway.call(VIEWER, Method::GET, &format!("/v1/tunnels/{id}/stats"), None).await;
+    assert_eq!(stats.status, 200, "{}", stats.text);
+    let stats = stats.json();
+    assert_eq!([&stats["bytes_in"], &stats["visitors"][0]["address"]], [&json!(9), &json!("203.0.113.9")]);
+    let page = gateway.get("/metrics").await;
+    for line in [
+        "pgw_tunnel_clients{status=\"offline\"} 1",
+        "pgw_tunnels{state=\"offline\"} 1",
+        "tunnel=\"ssh\",direction=\"in\"} 9",
+    ] {
+        assert!(page.text.contains(line), "{line}: {}", page.text);
+    }
+    let sessions = gateway.get(&format!("/v1/tunnels/{id}/sessions")).await;
+    assert_eq!(sessions.json()["items"], json!([]));
 }

@@ -165,10 +165,14 @@ pub(super) async fn live(db: &mut Connection, id: TunnelClientId) -> Result<Row,
 }
 
 pub(super) async fn of_gateway(db: &mut Connection, gateway: &str) -> Result<Vec<Row>, StoreError> {
-    Ok(sqlx::query_as(concat!("select ", columns!(), " from tunnel_clients c where c.gateway = $1 order by c.id"))
-        .bind(gateway)
-        .fetch_all(db)
-        .await?)
+    Ok(sqlx::query_as(concat!(
+        "select ",
+        columns!(),
+        " from tunnel_clients c where c.gateway = $1 order by c.id"
+    ))
+    .bind(gateway)
+    .fetch_all(db)
+    .await?)
 }
 
 pub(super) async fn update(
@@ -325,14 +329,12 @@ pub(super) async fn enrolments(db: &mut Connection, own: &str) -> Result<Vec<Enr
     .bind(sortable(now()))
     .fetch_all(db)
     .await?;
-    let enrolment = |(id, client, code, expires_at): (Uuid, Uuid, Word<TokenHash>, Text<Timestamp>)| {
-        Enrolment {
+    let enrolment =
+        |(id, client, code, expires_at): (Uuid, Uuid, Word<TokenHash>, Text<Timestamp>)| Enrolment {
             id: EnrolmentId(id),
             client_id: TunnelClientId(client),
             code: code.0,
             expires_at: expires_at.0,
-        }
-    };
+        };
     Ok(rows.into_iter().map(enrolment).collect())
 }
-

@@ -131,10 +131,12 @@ async fn forget_oldest(db: &mut Connection, client: TunnelClientId) -> Result<()
 
 /// Those of this gateway that last, as far as is known.
 pub(super) async fn open(db: &mut Connection, own: &str) -> Result<Vec<(Uuid, Uuid)>, StoreError> {
-    Ok(sqlx::query_as("select id, tunnel_client_id from tunnel_sessions where gateway = $1 and ended_at is null")
-        .bind(own)
-        .fetch_all(db)
-        .await?)
+    Ok(sqlx::query_as(
+        "select id, tunnel_client_id from tunnel_sessions where gateway = $1 and ended_at is null",
+    )
+    .bind(own)
+    .fetch_all(db)
+    .await?)
 }
 
 /// Nobody saw it end.

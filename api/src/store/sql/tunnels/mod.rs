@@ -82,9 +82,8 @@ async fn of_gateway(db: &mut Connection, gateway: &str) -> Result<Vec<Row>, Stor
 
 pub(super) async fn census(db: &mut Connection) -> Result<TunnelCensus, StoreError> {
     type Counted = (Uuid, String, Number<u64>, Number<u64>, Number<u64>, Number<u32>);
-    let (all, online): (i64, i64) = sqlx::query_as("select count(*), count(session_id) from tunnel_clients")
-        .fetch_one(&mut *db)
-        .await?;
+    let (all, online): (i64, i64) =
+        sqlx::query_as("select count(*), count(session_id) from tunnel_clients").fetch_one(&mut *db).await?;
     let states: Vec<(Word<pgw_core::tunnel::State>, i64)> =
         sqlx::query_as("select state, count(*) from tunnels group by state").fetch_all(&mut *db).await?;
     let tunnels: Vec<Counted> = sqlx::query_as(

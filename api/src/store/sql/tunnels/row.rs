@@ -3,9 +3,7 @@
 use jiff::Timestamp;
 use pgw_core::ids::{TunnelClientId, TunnelId};
 use pgw_core::redact::Secret;
-use pgw_core::tunnel::{
-    BasicAuth, Limits, Origin, Protocol, Route, State, Target, TokenHash, TunnelSpec,
-};
+use pgw_core::tunnel::{BasicAuth, Limits, Origin, Protocol, Route, State, Target, TokenHash, TunnelSpec};
 use sqlx::types::Text;
 use uuid::Uuid;
 

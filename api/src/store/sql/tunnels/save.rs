@@ -21,12 +21,7 @@ pub(super) async fn insert(db: &mut Connection, row: &Row) -> Result<(), StoreEr
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
             $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $28)",
     );
-    filled(insert, row)
-        .bind(row.tunnel_client_id)
-        .bind(&row.gateway)
-        .bind(row.origin)
-        .execute(db)
-        .await?;
+    filled(insert, row).bind(row.tunnel_client_id).bind(&row.gateway).bind(row.origin).execute(db).await?;
     Ok(())
 }
 

@@ -8,8 +8,8 @@ use sqlx::types::Text;
 use uuid::Uuid;
 
 use super::super::db::Connection;
-use super::super::values::{Number, Word, now};
 use super::super::events::{self, changed};
+use super::super::values::{Number, Word, now};
 use super::super::{tunnel_clients, tunnel_sessions};
 use super::row::Row;
 use super::write::tell_state;
@@ -22,11 +22,7 @@ use crate::tunnels::verdict::{Facts, SILENT, verdict};
 const SEEN_EVERY: i64 = 60;
 const LONGEST_NAME: usize = 100;
 
-pub(in super::super) async fn record(
-    db: &mut Connection,
-    own: &str,
-    seen: &Seen,
-) -> Result<(), StoreError> {
+pub(in super::super) async fn record(db: &mut Connection, own: &str, seen: &Seen) -> Result<(), StoreError> {
     let clients = tunnel_clients::of_gateway(db, own).await?;
     let known: BTreeSet<Uuid> = clients.iter().map(|client| client.id).collect();
     for news in seen.sessions.iter().filter(|news| known.contains(&news.client.0)) {
@@ -179,7 +175,9 @@ async fn see_tunnels(
         let facts = Facts {
             enabled: before.enabled,
             verified: before.verified,
-            client_enabled: clients.iter().any(|client| client.id == before.tunnel_client_id && client.enabled),
+            client_enabled: clients
+                .iter()
+                .any(|client| client.id == before.tunnel_client_id && client.enabled),
             now: (before.state.0, before.reason.as_deref()),
         };
         let (state, reason) = verdict(&facts, now_told, seen.status.is_some());

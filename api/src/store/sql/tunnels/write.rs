@@ -16,9 +16,7 @@ use super::row::Row;
 use super::{live, save};
 use crate::events::{Action, NewEvent, Thing, TunnelChange};
 use crate::store::crypt::Vault;
-use crate::store::{
-    By, Conflict, Ground, NewLogin, NewTunnel, News, StoreError, Tunnel, TunnelPatch,
-};
+use crate::store::{By, Conflict, Ground, NewLogin, NewTunnel, News, StoreError, Tunnel, TunnelPatch};
 use crate::tunnels::verdict::{OPENING, UNVERIFIED, closed_by};
 use crate::tunnels::wish;
 
@@ -81,8 +79,12 @@ pub(in super::super) async fn update(
     let wanted = port.unwrap_or(had);
     if wanted != had || (wanted == 0) || wish.protocol != before.protocol.0 {
         let client = tunnel_clients::live(db, TunnelClientId(row.tunnel_client_id)).await?;
-        let asked =
-            Asked { tunnel: Some(id), protocol: wish.protocol, port: wanted, keeps: wanted == had && had > 0 };
+        let asked = Asked {
+            tunnel: Some(id),
+            protocol: wish.protocol,
+            port: wanted,
+            keeps: wanted == had && had > 0,
+        };
         row.public_port = give(db, own, &client, &asked, ground).await?.map(Number);
     }
     if new_logins {
