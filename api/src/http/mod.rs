@@ -35,6 +35,7 @@ mod removal;
 mod service;
 mod sessions;
 mod sort;
+mod strict_json;
 mod suggest;
 mod telemetry;
 #[cfg(test)]

@@ -16,15 +16,20 @@ pub(super) fn proxy(place: &str, value: Value, mistakes: &mut Vec<FieldError>) -
     let scheme = fields.required("scheme", values::scheme);
     let host = fields.required("host", values::host);
     let port = fields.required("port", values::port);
-    let username = fields.nullable("username", values::username).flatten();
+    let said = fields.has("username");
+    let username = fields.nullable("username", values::username);
+    let nameless = !said || matches!(username, Some(None));
+    let username = username.flatten();
     let password = match fields.nullable("password", values::password) {
         None => Password::Untold,
         Some(None) => Password::None,
         Some(Some(secret)) => Password::Is(secret),
     };
-    if matches!(password, Password::Is(_)) && username.is_none() {
+    let secret = if let Password::Is(secret) = &password { Some(secret) } else { None };
+    if secret.is_some() && nameless {
         fields.wrong("password", "needs a user name");
     }
+    values::carried(&mut fields, scheme, username.as_deref(), secret);
     let enabled = fields.optional("enabled", values::boolean);
     let note = fields.optional("note", values::note);
     let labels = values::labels(&mut fields);

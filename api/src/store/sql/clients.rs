@@ -12,7 +12,7 @@ use super::db::Connection;
 use super::events::{self, changes};
 use super::gateways::{self, tell};
 use super::lists::{Column, Listing};
-use super::values::{now, pattern, unchanged};
+use super::values::{Word, now, pattern, unchanged};
 use super::{exits, mappings};
 use crate::events::{Action, NewEvent, Thing};
 use crate::store::{
@@ -97,10 +97,18 @@ pub(super) async fn list(db: &mut Connection, query: &ListQuery) -> Result<Page<
         r"clients where removed_at is null
             and ($1 is null or gateway = $1)
             and ($2 is null or lower(name) like $2 escape '\' or ip like $2 escape '\'
-                 or mac like $2 escape '\' or lower(note) like $2 escape '\')",
-        2,
+                 or mac like $2 escape '\' or lower(note) like $2 escape '\')
+            and ($3 is null or exists (select 1 from mappings m
+                 where m.client_id = clients.id and m.removed_at is null and m.state = $3))
+            and not ($4 and exists (select 1 from mappings m
+                 where m.client_id = clients.id and m.removed_at is null and m.state = 'APPLIED'))",
+        4,
     );
-    let filled = sqlx::query(statement).bind(query.gateway.clone()).bind(pattern(query));
+    let filled = sqlx::query(statement)
+        .bind(query.gateway.clone())
+        .bind(pattern(query))
+        .bind(query.state.map(Word))
+        .bind(query.closed);
     listing.page(db, filled, |row: &Row| row.id).await
 }
 

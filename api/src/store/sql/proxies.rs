@@ -111,11 +111,13 @@ pub(super) async fn list(
             tables!(),
             r" where p.removed_at is null
                 and ($2 is null or lower(p.name) like $2 escape '\' or lower(p.host) like $2 escape '\'
-                     or lower(p.note) like $2 escape '\')"
+                     or lower(p.note) like $2 escape '\')
+                and ($3 is null or coalesce(h.status, 'UNKNOWN') = $3)"
         ),
-        2,
+        3,
     );
-    let filled = sqlx::query(statement).bind(own.to_owned()).bind(pattern(query));
+    let filled =
+        sqlx::query(statement).bind(own.to_owned()).bind(pattern(query)).bind(query.health.map(Word));
     listing.page(db, filled, |row: &Row| row.id).await
 }
 
