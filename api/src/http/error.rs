@@ -280,7 +280,8 @@ fn conflict_code(conflict: &Conflict) -> Code {
         Conflict::AddressTaken => Code::AddressTaken,
         Conflict::PairTaken => Code::PairTaken,
         Conflict::PortsExhausted { .. } => Code::PortsExhausted,
-        Conflict::InUse { .. } => Code::InUse,
+        Conflict::InUse { .. } | Conflict::HasClients { .. } => Code::InUse,
+        Conflict::Online { .. } => Code::GatewayOnline,
         Conflict::LastAdmin => Code::LastAdmin,
         Conflict::TooMany { .. } => Code::TooMany,
         Conflict::SetUp => Code::SetupClosed,
@@ -298,6 +299,8 @@ fn conflict_field(conflict: &Conflict) -> Vec<FieldError> {
         Conflict::PairTaken => "proxy_id",
         Conflict::PortsExhausted { .. }
         | Conflict::InUse { .. }
+        | Conflict::HasClients { .. }
+        | Conflict::Online { .. }
         | Conflict::ApplyPending { .. }
         | Conflict::RolledBack
         | Conflict::LastAdmin

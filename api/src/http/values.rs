@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use pgw_core::country::Country;
+use pgw_core::exit::{ExitNet, Expect};
 use pgw_core::ids::ClientIp;
 use pgw_core::mac::Mac;
 use pgw_core::proxy::{Credentials, Host, ProxyError, Scheme};
@@ -138,6 +140,23 @@ pub(super) fn carried(
         let field = if error == ProxyError::LongPassword { "password" } else { "username" };
         fields.wrong(field, error.to_string());
     }
+}
+
+/// What is left out may be anything.
+pub(super) fn expect(fields: &mut Fields) -> Expect {
+    Expect {
+        exit_ip: fields.optional("exit_ip", exit_net),
+        country: fields.optional("country", country),
+        stable: fields.optional("stable", boolean).unwrap_or(false),
+    }
+}
+
+fn exit_net(value: &Value) -> Read<ExitNet> {
+    text(value)?.parse().map_err(|error: pgw_core::exit::ExitNetError| error.to_string())
+}
+
+fn country(value: &Value) -> Read<Country> {
+    text(value)?.parse().map_err(|error: pgw_core::country::CountryError| error.to_string())
 }
 
 /// The rules for both are core's; each is asked with a harmless other.

@@ -1,6 +1,7 @@
 //! One proxy, one client, one mapping of a document. What is left out is what it is without an
 //! operator's word; but a password that is left out stays.
 
+use pgw_core::exit::Expect;
 use pgw_core::mapping::DEFAULT_PRIORITY;
 use serde_json::Value;
 
@@ -75,6 +76,11 @@ fn mapping(place: &str, value: Value, mistakes: &mut Vec<FieldError>) -> Option<
     let priority = fields.optional("priority", values::priority);
     let target = fields.optional("target", values::word("original, hostname"));
     let enabled = fields.optional("enabled", values::boolean);
+    let expect = match fields.take("expect") {
+        None => Some(Expect::default()),
+        Some(given) => expect(&format!("{place}/expect"), given, mistakes),
+    };
+    let exclusive = fields.optional("exclusive", values::boolean);
     if !all_well(fields, mistakes) {
         return None;
     }
@@ -83,7 +89,15 @@ fn mapping(place: &str, value: Value, mistakes: &mut Vec<FieldError>) -> Option<
         priority: priority.unwrap_or(DEFAULT_PRIORITY),
         target: target.unwrap_or_default(),
         enabled: enabled.unwrap_or(true),
+        expect: expect?,
+        exclusive: exclusive.unwrap_or(false),
     })
+}
+
+fn expect(place: &str, value: Value, mistakes: &mut Vec<FieldError>) -> Option<Expect> {
+    let mut fields = object(place, value, mistakes)?;
+    let expect = values::expect(&mut fields);
+    all_well(fields, mistakes).then_some(expect)
 }
 
 fn object(place: &str, value: Value, mistakes: &mut Vec<FieldError>) -> Option<Fields> {

@@ -68,8 +68,7 @@ pub(super) async fn create(db: &mut Connection, own: &str, new: NewClient) -> Re
     .await?;
     tell(db, own, News::Client(ClientId(row.id))).await?;
     change(db, own, &row, Action::Created, &[]).await?;
-    exits::settle(db, own, ClientId(row.id), By::current().0, "it is registered, and has no mapping yet")
-        .await?;
+    exits::settle(db, ClientId(row.id), By::current().0, "it is registered, and has no mapping yet").await?;
     Ok(row.into())
 }
 
@@ -209,7 +208,7 @@ async fn close_mappings(db: &mut Connection, own: &str, id: ClientId) -> Result<
     .bind(reason)
     .execute(&mut *db)
     .await?;
-    exits::settle(db, own, id, By::current().0, reason).await
+    exits::settle(db, id, By::current().0, reason).await
 }
 
 pub(super) async fn remove(
@@ -242,6 +241,6 @@ pub(super) async fn remove(
     tell(db, own, News::Client(id)).await?;
     change(db, own, &row, Action::Deleted, &[]).await?;
     let reason = "it is no longer registered: its traffic is left alone";
-    exits::settle(db, own, id, By::current().0, reason).await?;
+    exits::settle(db, id, By::current().0, reason).await?;
     Ok(Owner { client: id, gateway: row.gateway })
 }
