@@ -23,11 +23,8 @@ const LIST: &[Column] = &[
 /// Each may do what those before it may.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Role {
-    /// Reads
     Viewer,
-    /// Changes clients and mappings, too
     Operator,
-    /// Everything
     Admin,
 }
 
@@ -40,6 +37,7 @@ pub(crate) enum Token {
     Add {
         /// Whose it is
         name: String,
+        /// viewer reads, operator changes clients and mappings as well, admin does everything
         #[arg(long, value_enum, default_value = "viewer")]
         role: Role,
     },

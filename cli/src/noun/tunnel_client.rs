@@ -112,6 +112,7 @@ pub(crate) struct About {
     /// A public port that it may have, or several as 12010-12020; may be said several times
     #[arg(long = "allow", value_name = "PORTS")]
     allowed: Vec<String>,
+    /// A word about it
     #[arg(long)]
     note: Option<String>,
     /// Tunnels at most
