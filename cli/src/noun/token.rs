@@ -62,7 +62,7 @@ impl Role {
 impl Token {
     pub(crate) async fn run(self, gateway: &Gateway, desk: &mut Desk) -> Result<(), Error> {
         match self {
-            Self::List => desk.list(gateway.all(TOKEN.path, &[], usize::MAX).await?, LIST),
+            Self::List => desk.list(gateway.whole(TOKEN.path).await?, LIST),
             Self::Add { name, role } => {
                 let made = gateway.post(TOKEN.path, &json!({"name": name, "role": role.word()})).await?;
                 tell_once(

@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::token::tell_once;
-use super::{Fields, ListArgs, Switch};
+use super::{Fields, ListArgs, Switch, bound};
 use crate::desk::Desk;
 use crate::error::Error;
 use crate::gateway::{Gateway, field};
@@ -121,9 +121,9 @@ pub(crate) struct About {
     /// Connections at most
     #[arg(long, value_name = "COUNT")]
     max_connections: Option<u32>,
-    /// Bytes per second at most
-    #[arg(long, value_name = "BYTES")]
-    bandwidth: Option<u64>,
+    /// Bytes per second at most, or none
+    #[arg(long, value_name = "BYTES", value_parser = bound)]
+    bandwidth: Option<Value>,
 }
 
 impl About {
