@@ -1,5 +1,7 @@
 //! `pgw` against a whole gateway: one line does what it says, and says what it did.
 
+use std::process::Stdio;
+
 use anyhow::{Context as _, Result, ensure};
 use pgw_lab::command::{self, Finished};
 use pgw_lab::gateway::{self, STATE, path};
@@ -14,6 +16,7 @@ crate::tests![
     what_was_exported_changes_nothing_when_it_is_applied_and_what_is_not_confirmed_is_undone,
     a_backup_is_made_while_the_gateway_works_and_replaces_no_file,
     doctor_finds_nothing_wrong_with_a_gateway_and_tells_a_wrong_lan_without_one,
+    a_tunnel_is_made_verified_and_removed_while_its_client_is_away,
 ];
 
 /// As root types it on the gateway.
@@ -172,5 +175,38 @@ async fn doctor_finds_nothing_wrong_with_a_gateway_and_tells_a_wrong_lan_without
     let running = doctor(&[]).await?;
     let bad = found(&running)?;
     ensure!(bad.is_empty() && running.status.success(), "{bad:?}");
+    Ok(())
+}
+
+async fn a_tunnel_is_made_verified_and_removed_while_its_client_is_away(lab: Lab) -> Result<()> {
+    let _ready = lab.gateway().await?;
+    let daemon = path("pgw-tunneld")?;
+    let mut daemon = command::program(GATEWAY, &[daemon.to_str().context("a path that is no text")?]);
+    let _daemon = daemon.envs(gateway::settings()).stderr(Stdio::null()).kill_on_drop(true).spawn()?;
+    let token = well("tunnel-client add nas --allow 12000 --allow 12010-12020").await?;
+    ensure!(token.trim().len() == 64, "not a token alone: {token}");
+    let command = eventually("the tunnel daemon is there", async || {
+        let done = pgw("tunnel-client enrol nas").await?;
+        ensure!(done.status.success() || done.status.code() == Some(6), "{}", done.stderr);
+        Ok(done.status.success().then_some(done.stdout))
+    })
+    .await?;
+    ensure!(command.contains("pgw-connect") && command.trim().lines().count() == 1, "{command}");
+    let made = data("tunnel add web nas tcp --to 80 --port 12000").await?;
+    let code = made.pointer("/verification/code").and_then(Value::as_str).context("no code")?;
+    fails("tunnel add other nas tcp --to 81 --port 12000", 4, "port_in_use").await?;
+    fails("tunnel add other nas tcp --to 81 --port 13000", 4, "port_not_allowed").await?;
+    fails("tunnel verify web wrong", 2, "verification_wrong").await?;
+    well(&format!("tunnel verify web {code}")).await?;
+    let shown = data("tunnel show 12000").await?;
+    ensure!(shown.get("verified") == Some(&Value::Bool(true)), "{shown}");
+    well("tunnel edit web --max-connections 5").await?;
+    well("tunnel edit web --max-connections none").await?;
+    ensure!(well("tunnel list --client nas").await?.contains("12000"), "it is not in the list");
+    fails("tunnel-client disconnect nas", 4, "tunnel_client_offline").await?;
+    fails("tunnel-client rm nas", 4, "").await?;
+    well("tunnel close web").await?;
+    well("tunnel rm web").await?;
+    well("tunnel-client rm nas").await?;
     Ok(())
 }
