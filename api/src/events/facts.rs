@@ -91,6 +91,8 @@ pub enum Thing {
     Token,
     User,
     Webhook,
+    TunnelClient,
+    Tunnel,
     Config,
 }
 
@@ -106,7 +108,7 @@ pub enum Action {
 }
 
 impl NewEvent {
-    fn new(kind: Kind, data: Value) -> Self {
+    pub(super) fn new(kind: Kind, data: Value) -> Self {
         let at = Timestamp::now();
         Self { at, kind, client_id: None, mapping_id: None, proxy_id: None, by: None, data }
     }

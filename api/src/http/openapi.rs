@@ -166,6 +166,7 @@ fn idempotency_key() -> Parameter {
 /// The document must say it of each answer, and it is the same everywhere.
 fn meaning(status: &str) -> &'static str {
     match status {
+        "101" => "From here on it is a WebSocket",
         "201" => "Made; Location tells where",
         "202" => "No longer listed; what is left of it goes by itself",
         "204" => "Gone, or done",
@@ -173,6 +174,7 @@ fn meaning(status: &str) -> &'static str {
         "401" => "Nobody was recognised",
         "403" => "Not with this role, or not from this page",
         "404" => "There is none",
+        "410" => "Too late, or tried too often; code tells which",
         "409" => "Something stands in the way; code tells what",
         "412" => "It was changed meanwhile",
         "413" => "Larger than a megabyte",

@@ -7,6 +7,7 @@
 mod agent;
 mod alone;
 mod closed;
+mod command_line;
 mod crashes;
 mod crowds;
 mod database;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         interfaces::TESTS,
         removal::TESTS,
         documents::TESTS,
+        command_line::TESTS,
         silence::TESTS,
         rules::TESTS,
         ways::TESTS,
