@@ -12,6 +12,7 @@ pub mod bench;
 pub mod canary;
 pub mod command;
 pub mod demo;
+pub mod example;
 pub mod far;
 pub mod gateway;
 pub mod lab;

@@ -4,6 +4,8 @@
 
 mod contract;
 mod deb;
+#[cfg(test)]
+mod documents;
 mod fuzz;
 #[cfg(test)]
 mod guarantees;
@@ -55,6 +57,7 @@ const LAB: &[Package] = &[
     Package { name: "nftables", why: "the firewall" },
     Package { name: "openssl", why: "hashed passwords for the upstreams" },
     Package { name: "curl", why: "requests as a device makes them" },
+    Package { name: "jq", why: "the examples in docs/rest.md" },
     Package { name: "squid", why: "an upstream that speaks HTTP CONNECT with a password" },
     Package { name: "tinyproxy-bin", why: "the HTTP upstream behind TLS" },
     Package { name: "stunnel4", why: "TLS in front of it" },

@@ -10,6 +10,7 @@ mod closed;
 mod crashes;
 mod crowds;
 mod database;
+mod documented;
 mod documents;
 mod drift;
 mod drill;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         interfaces::TESTS,
         removal::TESTS,
         documents::TESTS,
+        documented::TESTS,
         silence::TESTS,
         rules::TESTS,
         ways::TESTS,
