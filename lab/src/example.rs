@@ -9,7 +9,7 @@
 //!
 //! `…` stands for whatever differs from one time to the next.
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use serde_json::Value;
 
 const ANYTHING: char = '…';
@@ -69,7 +69,7 @@ impl Example {
         let checked = match &self.answer {
             None => Ok(()),
             Some(Answer::Text(text)) if fits(text, said) => Ok(()),
-            Some(Answer::Text(text)) => bail!("the document says\n{text}and the answer was\n{said}"),
+            Some(Answer::Text(text)) => Err(anyhow!("the document says\n{text}and the answer was\n{said}")),
             Some(Answer::Json(part)) => serde_json::from_str(said)
                 .with_context(|| format!("the answer is no JSON: {said}"))
                 .and_then(|whole| is_part(part, &whole, "").with_context(|| format!("of {said}"))),
@@ -146,6 +146,16 @@ mod tests {
             (json!({"reason": "closed …"}), false),
         ] {
             assert_eq!(is_part(&part, &whole, "").is_ok(), fits, "{part}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_hold_is_told_with_its_place_and_both_sides() {
+        for (kind, said) in [("json", "{\"x\": 2}"), ("json", "<html>"), ("text", "b\n")] {
+            let page = format!("```sh\nls\n```\n```{kind}\n{{\"x\": 1}}\n```\n");
+            let told = examples(&page).unwrap()[0].holds(said).unwrap_err();
+            let told = format!("{told:#}");
+            assert!(["line 2", "ls", said].iter().all(|part| told.contains(part)), "{told}");
         }
     }
 
