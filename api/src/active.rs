@@ -59,7 +59,14 @@ impl Generations {
             items.extend(open);
         }
         let count = by_address.len();
-        self.number(ActiveSet { version: ACTIVE_VERSION, generation: Generation(0), count, items, closed })
+        self.number(ActiveSet {
+            version: ACTIVE_VERSION,
+            generation: Generation(0),
+            count,
+            items,
+            closed,
+            tunnels: None,
+        })
     }
 }
 

@@ -20,6 +20,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::first::{self, Carrier, Upgraded};
 use super::{Gateway, http};
+use crate::carrier::Io;
 use crate::carrier::ahead::Ahead;
 use crate::carrier::quic;
 use crate::wire::{ALPN, SERVER_NAME};
@@ -116,10 +117,7 @@ async fn greet(
     match timeout(HELLO, stream.peek(&mut byte)).await {
         // A TLS handshake begins with this, and no HTTP does.
         Ok(Ok(1)) if byte == [0x16] => {}
-        Ok(Ok(1)) => {
-            drop(place);
-            return http::serve(stream, peer, false, gateway).await;
-        }
+        Ok(Ok(1)) => return visit(stream, peer, false, gateway, place).await,
         _ => return,
     }
     let stream = match timeout(HELLO, acceptor.accept(Ahead::new(stream))).await {
@@ -136,9 +134,21 @@ async fn greet(
     } else if session.server_name() == Some(SERVER_NAME) {
         websocket(gateway, stream, peer, place).await;
     } else {
-        drop(place);
-        http::serve(stream, peer, true, gateway).await;
+        visit(stream, peer, true, gateway, place).await;
     }
+}
+
+/// A visitor of http tunnels, who leaves his place among the strangers to the next one.
+async fn visit(
+    stream: impl Io + 'static,
+    peer: SocketAddr,
+    tls: bool,
+    gateway: Arc<Gateway>,
+    place: tokio::sync::OwnedSemaphorePermit,
+) {
+    let Ok(_seat) = gateway.crowd.clone().try_acquire_owned() else { return };
+    drop(place);
+    http::serve(stream, peer, tls, gateway).await;
 }
 
 /// One request, which asks for a WebSocket; what comes behind it is a client's connection.
