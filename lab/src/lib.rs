@@ -14,6 +14,7 @@ pub mod command;
 pub mod demo;
 pub mod far;
 pub mod gateway;
+pub mod home;
 pub mod lab;
 pub mod leaks;
 pub mod machine;

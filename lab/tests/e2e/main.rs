@@ -33,6 +33,7 @@ mod silence;
 mod sources;
 mod telemetry;
 mod through;
+mod tunnels;
 mod upstreams;
 mod ways;
 
@@ -69,5 +70,6 @@ fn main() -> ExitCode {
         faults_at_random::TESTS,
         faults::TESTS,
         crowds::TESTS,
+        tunnels::TESTS,
     ])
 }
