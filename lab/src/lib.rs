@@ -15,6 +15,7 @@ pub mod demo;
 pub mod example;
 pub mod far;
 pub mod gateway;
+pub mod home;
 pub mod lab;
 pub mod leaks;
 pub mod machine;

@@ -34,6 +34,7 @@ mod silence;
 mod sources;
 mod telemetry;
 mod through;
+mod tunnels;
 mod upstreams;
 mod ways;
 
@@ -71,5 +72,6 @@ fn main() -> ExitCode {
         faults_at_random::TESTS,
         faults::TESTS,
         crowds::TESTS,
+        tunnels::TESTS,
     ])
 }

@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
 
 use super::first::{self, Carrier, Upgraded};
 use super::{Gateway, http};
@@ -132,7 +133,7 @@ async fn greet(
             first::meet(gateway, stream, peer, Carrier::Tls, place).await;
         }
     } else if session.server_name() == Some(SERVER_NAME) {
-        websocket(gateway, stream, peer, place).await;
+        as_browser(gateway, stream, peer, place).await;
     } else {
         visit(stream, peer, true, gateway, place).await;
     }
@@ -151,8 +152,9 @@ async fn visit(
     http::serve(stream, peer, tls, gateway).await;
 }
 
-/// One request, which asks for a WebSocket; what comes behind it is a client's connection.
-async fn websocket(
+/// One request, which asks for a WebSocket; what comes behind it is a client's connection. Or for the
+/// program, by a machine that has yet to become a client.
+async fn as_browser(
     gateway: Arc<Gateway>,
     stream: TlsStream<Ahead<TcpStream>>,
     peer: SocketAddr,
@@ -160,16 +162,36 @@ async fn websocket(
 ) {
     let (given, upgraded) = tokio::sync::oneshot::channel::<Upgraded>();
     let given = Arc::new(std::sync::Mutex::new(Some(given)));
+    let (downloading, late) = (CancellationToken::new(), CancellationToken::new());
+    let in_time = async {
+        tokio::select! {
+            () = tokio::time::sleep(HELLO) => {}
+            () = downloading.cancelled() => late.cancelled().await,
+        }
+    };
+    let (house, begins, ends) = (gateway.clone(), downloading.clone(), late.clone());
     let service = service_fn(move |request| {
-        let given = given.clone();
-        async move { Ok::<_, std::convert::Infallible>(first::upgrade(request, &given)) }
+        let (given, gateway) = (given.clone(), house.clone());
+        let (begins, ends) = (begins.clone(), ends.clone());
+        async move {
+            Ok::<_, std::convert::Infallible>(if http::downloads::is_asked(&request) {
+                begins.cancel();
+                http::own(&request, &gateway, &ends).await
+            } else {
+                first::upgrade(request, &given)
+            })
+        }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HELLO)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
-    if timeout(HELLO, served).await.is_ok_and(|served| served.is_ok())
+    let served = tokio::select! {
+        served = served => served.is_ok(),
+        () = in_time => false,
+    };
+    if served
         && let Ok(upgraded) = upgraded.await
         && let Ok(Ok(io)) = timeout(HELLO, upgraded.websocket()).await
     {

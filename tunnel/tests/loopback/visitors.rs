@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pgw_core::tunnel::{Protocol, Route};
+use pgw_tunnel::wire::SERVER_NAME;
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -86,8 +87,12 @@ async fn a_machine_that_has_nothing_yet_downloads_the_program_whole() {
     std::fs::create_dir(world.downloads()).unwrap();
     std::fs::write(world.downloads().join(PROGRAM), &program).unwrap();
     std::fs::write(world.downloads().join("secret"), "secret").unwrap();
-    // Without a certificate of the operator's there is the gateway's own, which is for no address: a
-    // script that knows the program's digest need not believe it.
+    // By the name in the gateway's own certificate, as whoever was given its authority asks.
+    let got = ask(&world, &own, SERVER_NAME, &download(SERVER_NAME, PROGRAM)).await.unwrap();
+    assert!(got.ends_with(&program), "{}", got.len());
+    let got = ask(&world, &own, SERVER_NAME, &download(SERVER_NAME, "secret")).await.unwrap();
+    assert_eq!(status(&got), "404");
+    // Any other visitor is shown it as well if there is none of the operator's, and may not believe it.
     let error = ask(&world, &own, "127.0.0.1", &download("127.0.0.1", PROGRAM)).await.unwrap_err();
     assert!(error.to_string().contains("not valid for name"), "{error}");
     let files = certificate(&world);

@@ -40,7 +40,7 @@ pub(in crate::gateway) struct Pieces {
     _limit: AbortOnDropHandle<()>,
 }
 
-pub(super) fn is_asked<B>(request: &Request<B>) -> bool {
+pub(in crate::gateway) fn is_asked<B>(request: &Request<B>) -> bool {
     request.uri().path().starts_with(ABOVE)
 }
 

@@ -82,10 +82,16 @@ impl Gateway {
     }
 }
 
-async fn own(request: &Request<Incoming>, gateway: &Gateway, late: &CancellationToken) -> Response<Body> {
+/// What is asked of the gateway itself.
+pub(super) async fn own(
+    request: &Request<Incoming>,
+    gateway: &Gateway,
+    late: &CancellationToken,
+) -> Response<Body> {
     match gateway.downloads.answer(request, late).await {
-        Ok(answer) => answer
-            .map(|pieces| Either::Right(pieces.map_or_else(|| Either::Left(Full::default()), Either::Right))),
+        Ok(answer) => {
+            answer.map(|pieces| pieces.map_or_else(nothing, |pieces| Either::Right(Either::Right(pieces))))
+        }
         Err(status) => page(status),
     }
 }
@@ -131,6 +137,10 @@ fn lost_page(lost: Lost, tunnel: &Tunnel) -> Response<Body> {
         Lost::Target(Some(Why::TargetTimeout)) => page(StatusCode::GATEWAY_TIMEOUT),
         Lost::Target(_) => page(StatusCode::BAD_GATEWAY),
     }
+}
+
+pub(super) fn nothing() -> Body {
+    Either::Right(Either::Left(Full::default()))
 }
 
 fn page(status: StatusCode) -> Response<Body> {
