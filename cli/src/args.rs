@@ -56,7 +56,7 @@ pub(crate) struct Global {
     /// A file with a token, before PGW_TOKEN, ~/.config/pgw/token and the gateway's own admin.token
     #[arg(long, global = true, value_name = "FILE", help_heading = "Gateway")]
     pub(crate) token_file: Option<PathBuf>,
-    /// As a table for people, or as data for scripts
+    /// As a table for people, or as data for scripts: what the API says, a list as an array
     #[arg(short, long, global = true, value_enum, default_value = "table", help_heading = "Gateway")]
     pub(crate) output: Format,
 }
@@ -211,6 +211,11 @@ mod tests {
 
     fn check(command: &clap::Command, path: &str) {
         assert!(command.get_about().is_some() || command.is_hide_set(), "{path} says nothing of itself");
+        for argument in command.get_arguments() {
+            // What a command is about is said by its name.
+            let is_said = argument.is_positional() || argument.get_help().is_some();
+            assert!(is_said, "{path}: {} says nothing of itself", argument.get_id());
+        }
         for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
             check(below, &format!("{path} {}", below.get_name()));
         }
@@ -226,6 +231,9 @@ mod tests {
             ("pgw map rm tv de1", true),
             ("pgw map tv", false),
             ("pgw map", false),
+            ("pgw tunnel add web nas tcp --to 80", true),
+            ("pgw tunnel add web nas tcp", false),
+            ("pgw tunnel edit web --port 12001", true),
             ("pgw connections", true),
             ("pgw connections close 15001-7", true),
             ("pgw connections close", false),

@@ -15,10 +15,9 @@ const LARGEST_INPUT: u64 = 16 << 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum Format {
-    /// For people.
+    // No lines of help: with them, the help of every command is told at length.
     #[default]
     Table,
-    /// As the API says it; a list is an array.
     Json,
     Yaml,
 }

@@ -95,6 +95,15 @@ impl Gateway {
         call.flag("cascade", cascade).value().await
     }
 
+    /// A list that is short enough for the API to tell it whole.
+    pub(crate) async fn whole(&self, path: &str) -> Result<Vec<Value>, Error> {
+        let mut answer = self.get(path).await?;
+        match answer.get_mut("items").map(Value::take) {
+            Some(Value::Array(items)) => Ok(items),
+            Some(_) | None => Ok(Vec::new()),
+        }
+    }
+
     /// All pages of a list, up to so many things.
     pub(crate) async fn all(
         &self,

@@ -11,7 +11,7 @@ use crate::words::plain;
 pub(crate) struct Noun {
     pub(crate) word: &'static str,
     pub(crate) path: &'static str,
-    /// The list takes `?q=`.
+    /// The list has pages and takes `?q=`.
     pub(crate) searched: bool,
     /// One can be asked for by its id.
     pub(crate) single: bool,
@@ -38,8 +38,12 @@ impl Noun {
                 found => found,
             };
         }
-        let q = self.searched.then(|| word.strip_suffix("/32").unwrap_or(word).to_owned());
-        let candidates = gateway.all(self.path, &[("q", q)], usize::MAX).await?;
+        let candidates = if self.searched {
+            let q = word.strip_suffix("/32").unwrap_or(word).to_owned();
+            gateway.all(self.path, &[("q", Some(q))], usize::MAX).await?
+        } else {
+            gateway.whole(self.path).await?
+        };
         self.choose(candidates, word)
     }
 

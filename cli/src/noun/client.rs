@@ -76,6 +76,7 @@ pub(crate) struct Add {
     /// The one hardware that may use this address
     #[arg(long)]
     mac: Option<String>,
+    /// A word about it
     #[arg(long)]
     note: Option<String>,
     /// The gateway to which it is connected, if it is another one
@@ -98,6 +99,7 @@ pub(crate) struct Edit {
     /// Any hardware may use this address
     #[arg(long, conflicts_with = "mac")]
     no_mac: bool,
+    /// A word about it
     #[arg(long)]
     note: Option<String>,
 }

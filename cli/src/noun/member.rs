@@ -29,7 +29,7 @@ pub(crate) enum Member {
 impl Member {
     pub(crate) async fn run(self, gateway: &Gateway, desk: &mut Desk) -> Result<(), Error> {
         match self {
-            Self::List => desk.list(gateway.all("/v1/gateways", &[], usize::MAX).await?, LIST),
+            Self::List => desk.list(gateway.whole("/v1/gateways").await?, LIST),
         }
     }
 }

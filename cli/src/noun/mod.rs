@@ -59,6 +59,14 @@ pub(crate) struct PasswordArgs {
     password_file: Option<PathBuf>,
 }
 
+/// A bound, or `none`.
+pub(crate) fn bound(text: &str) -> Result<Value, String> {
+    if text == "none" {
+        return Ok(Value::Null);
+    }
+    text.parse::<u64>().map(Value::from).map_err(|_no_number| "a number, or none".to_owned())
+}
+
 /// What is sent: only what was said.
 #[derive(Default)]
 pub(crate) struct Fields(Map<String, Value>);

@@ -98,6 +98,7 @@ pub(crate) struct Add {
     scheme: String,
     #[command(flatten)]
     password: PasswordArgs,
+    /// A word about it
     #[arg(long)]
     note: Option<String>,
     /// Such as country=de; may be said several times
@@ -117,10 +118,13 @@ pub(crate) struct Edit {
     /// http, https or socks5
     #[arg(long)]
     scheme: Option<String>,
+    /// Another name or address of the proxy itself
     #[arg(long)]
     host: Option<String>,
+    /// Another port of it
     #[arg(long)]
     port: Option<u16>,
+    /// Under which it is logged in to
     #[arg(long)]
     username: Option<String>,
     #[command(flatten)]
@@ -128,6 +132,7 @@ pub(crate) struct Edit {
     /// Without user name and password from now on
     #[arg(long, conflicts_with_all = ["username", "password", "password_file"])]
     no_login: bool,
+    /// A word about it
     #[arg(long)]
     note: Option<String>,
     /// These labels instead of those that it has; may be said several times

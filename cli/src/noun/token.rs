@@ -23,11 +23,8 @@ const LIST: &[Column] = &[
 /// Each may do what those before it may.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Role {
-    /// Reads
     Viewer,
-    /// Changes clients and mappings, too
     Operator,
-    /// Everything
     Admin,
 }
 
@@ -40,6 +37,7 @@ pub(crate) enum Token {
     Add {
         /// Whose it is
         name: String,
+        /// viewer reads, operator changes clients and mappings as well, admin does everything
         #[arg(long, value_enum, default_value = "viewer")]
         role: Role,
     },
@@ -64,7 +62,7 @@ impl Role {
 impl Token {
     pub(crate) async fn run(self, gateway: &Gateway, desk: &mut Desk) -> Result<(), Error> {
         match self {
-            Self::List => desk.list(gateway.all(TOKEN.path, &[], usize::MAX).await?, LIST),
+            Self::List => desk.list(gateway.whole(TOKEN.path).await?, LIST),
             Self::Add { name, role } => {
                 let made = gateway.post(TOKEN.path, &json!({"name": name, "role": role.word()})).await?;
                 tell_once(

@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::token::tell_once;
-use super::{Fields, ListArgs, Switch};
+use super::{Fields, ListArgs, Switch, bound};
 use crate::desk::Desk;
 use crate::error::Error;
 use crate::gateway::{Gateway, field};
@@ -112,6 +112,7 @@ pub(crate) struct About {
     /// A public port that it may have, or several as 12010-12020; may be said several times
     #[arg(long = "allow", value_name = "PORTS")]
     allowed: Vec<String>,
+    /// A word about it
     #[arg(long)]
     note: Option<String>,
     /// Tunnels at most
@@ -120,9 +121,9 @@ pub(crate) struct About {
     /// Connections at most
     #[arg(long, value_name = "COUNT")]
     max_connections: Option<u32>,
-    /// Bytes per second at most
-    #[arg(long, value_name = "BYTES")]
-    bandwidth: Option<u64>,
+    /// Bytes per second at most, or none
+    #[arg(long, value_name = "BYTES", value_parser = bound)]
+    bandwidth: Option<Value>,
 }
 
 impl About {

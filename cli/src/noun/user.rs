@@ -29,6 +29,7 @@ pub(crate) enum User {
     /// Adds one; the password is asked for, or read from standard input
     Add {
         name: String,
+        /// viewer reads, operator changes clients and mappings as well, admin does everything
         #[arg(long, value_enum, default_value = "viewer")]
         role: Role,
     },
@@ -47,6 +48,7 @@ pub(crate) struct Edit {
     /// Another name
     #[arg(long)]
     name: Option<String>,
+    /// Another role
     #[arg(long, value_enum)]
     role: Option<Role>,
     /// Asks for another password, or reads it from standard input

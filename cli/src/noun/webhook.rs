@@ -93,7 +93,7 @@ pub(crate) struct Edit {
 impl Webhook {
     pub(crate) async fn run(self, gateway: &Gateway, desk: &mut Desk) -> Result<(), Error> {
         match self {
-            Self::List => desk.list(gateway.all(WEBHOOK.path, &[], usize::MAX).await?, LIST),
+            Self::List => desk.list(gateway.whole(WEBHOOK.path).await?, LIST),
             Self::Show { webhook } => WEBHOOK.show(gateway, desk, &webhook, SHEET).await,
             Self::Add { name, url, kinds } => {
                 let mut fields = Fields::default();

@@ -16,6 +16,7 @@ use clap::Parser as _;
 use serde_json::Value;
 use tokio::net::TcpListener;
 
+use super::described::mistake;
 use crate::args::Arguments;
 use crate::desk::Desk;
 use crate::error::Error;
@@ -25,6 +26,8 @@ use crate::error::Error;
 pub(super) struct Fake {
     answers: HashMap<String, VecDeque<(u16, String)>>,
     asked: Vec<Asked>,
+    /// Calls that no gateway would understand.
+    mistakes: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -93,6 +96,7 @@ async fn answer(
         |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let body = serde_json::from_slice(&body).unwrap_or_else(|_| String::from_utf8_lossy(&body).into());
     let mut fake = fake.lock().unwrap();
+    fake.mistakes.extend(mistake(method.as_str(), uri.path(), uri.query().unwrap_or_default(), &body));
     fake.asked.push(Asked {
         line: format!("{method} {uri}"),
         token: header(header::AUTHORIZATION),
@@ -106,6 +110,14 @@ async fn answer(
     let (status, text) =
         if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() }.unwrap();
     (StatusCode::from_u16(status).unwrap(), text).into_response()
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert_eq!(self.fake.lock().unwrap().mistakes, Vec::<String>::new());
+        }
+    }
 }
 
 impl Gateway {

@@ -1,5 +1,6 @@
 //! The command line as it is typed, against a gateway that answers what it was told to.
 
+mod described;
 mod fake;
 mod lists;
 mod maps;

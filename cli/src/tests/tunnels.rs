@@ -60,7 +60,7 @@ async fn a_tunnel_is_added_verified_shown_and_closed() {
         .await;
     let told = gateway
         .pgw_with(
-            "tunnel add web nas tcp nas.lan:80 --port 12000 --visitor 203.0.113.0/24 --login bob",
+            "tunnel add web nas tcp --to nas.lan:80 --bandwidth none --port 12000 --visitor 203.0.113.0/24 --login bob",
             "pw\n",
         )
         .await;
@@ -69,7 +69,7 @@ async fn a_tunnel_is_added_verified_shown_and_closed() {
     assert_eq!(
         gateway.writes()[0].body,
         json!({"name": "web", "tunnel_client_id": "tc-1", "protocol": "tcp", "local_host": "nas.lan", "local_port": 80,
-            "public_port": 12000, "visitor_allow": ["203.0.113.0/24"], "basic_auth": [{"username": "bob", "password": "pw"}]})
+            "bandwidth": null, "public_port": 12000, "visitor_allow": ["203.0.113.0/24"], "basic_auth": [{"username": "bob", "password": "pw"}]})
     );
     assert_eq!(gateway.pgw("tunnel verify web 123456").await.out, "tunnel web is verified\n");
     assert_eq!(gateway.writes()[1].body, json!({"code": "123456"}));

@@ -77,7 +77,7 @@ fn pages() -> io::Result<Vec<(String, Vec<u8>)>> {
 }
 
 fn below(command: &clap::Command, name: &str, pages: &mut Vec<(String, Vec<u8>)>) -> io::Result<()> {
-    let page = Page::new(command.clone()).manual("pgw").source("").date("");
+    let page = Page::new(command.clone().after_help(None)).manual("pgw").source("").date("");
     let mut text = Vec::new();
     page.render(&mut text)?;
     if name == "pgw" {

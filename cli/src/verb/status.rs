@@ -29,7 +29,7 @@ pub(crate) async fn run(gateway: &Gateway, desk: &mut Desk) -> Result<(), Error>
         _ => return Err(refused(status, &body)),
     };
     let version = gateway.get("/version").await?;
-    let gateways = gateway.all("/v1/gateways", &[], usize::MAX).await?;
+    let gateways = gateway.whole("/v1/gateways").await?;
     let proxies = gateway.all("/v1/proxies", &[("sort", Some("health".to_owned()))], usize::MAX).await?;
     let applies = gateway.get("/v1/apply").await?;
     let is_ready = ready.get("ready") == Some(&Value::Bool(true));

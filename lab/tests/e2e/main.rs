@@ -7,6 +7,7 @@
 mod agent;
 mod alone;
 mod closed;
+mod command_line;
 mod crashes;
 mod crowds;
 mod database;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         removal::TESTS,
         documents::TESTS,
         documented::TESTS,
+        command_line::TESTS,
         silence::TESTS,
         rules::TESTS,
         ways::TESTS,

@@ -66,13 +66,13 @@ impl Bring {
                 priority = priority.saturating_add(STEP);
             }
         }
-        // The others go last: meanwhile the device has more ways out of its own, never another's.
-        for other in
-            before.iter().filter(|way| self.only && !wanted.iter().any(|id| id == field(way, "proxy_id")))
-        {
+        let mut ways = self.settled(gateway, desk, &client, &meant).await?;
+        // The others go last: until then the device has more ways out of its own.
+        let is_other = |way: &&Value| !wanted.iter().any(|id| id == field(way, "proxy_id"));
+        for other in before.iter().filter(|_| self.only).filter(is_other) {
             gateway.remove(PATH, other, false).await?;
+            ways.retain(|way| id(way) != id(other));
         }
-        let ways = self.settled(gateway, desk, &client, &meant).await?;
         tell(desk, &client, &ways, &meant, !self.wait.is_zero())
     }
 

@@ -7,11 +7,14 @@ use serde_json::{Value, json};
 
 use crate::desk::Desk;
 use crate::error::Error;
-use crate::noun::Fields;
+use crate::noun::{Fields, bound};
 use crate::secret;
 
 #[derive(Args)]
 pub(crate) struct About {
+    /// What is offered, as the client sees it: host:port, or a port of its own
+    #[arg(long, value_name = "TARGET")]
+    to: Option<String>,
     /// The public port; without it, the next free one
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
@@ -24,18 +27,18 @@ pub(crate) struct About {
     /// Of http: the header that a request must have
     #[arg(long, value_name = "NAME=VALUE")]
     header: Option<String>,
-    /// Bytes per second at most
-    #[arg(long, value_name = "BYTES")]
-    bandwidth: Option<u64>,
-    /// Connections at most
-    #[arg(long, value_name = "COUNT")]
-    max_connections: Option<u32>,
-    /// Connections of one visitor at most
-    #[arg(long, value_name = "COUNT")]
-    max_per_visitor: Option<u32>,
-    /// Of http: requests of one visitor a minute at most
-    #[arg(long, value_name = "COUNT")]
-    requests_per_minute: Option<u32>,
+    /// Bytes per second at most, or none
+    #[arg(long, value_name = "BYTES", value_parser = bound)]
+    bandwidth: Option<Value>,
+    /// Connections at most, or none
+    #[arg(long, value_name = "COUNT", value_parser = bound)]
+    max_connections: Option<Value>,
+    /// Connections of one visitor at most, or none
+    #[arg(long, value_name = "COUNT", value_parser = bound)]
+    max_per_visitor: Option<Value>,
+    /// Of http: requests of one visitor a minute at most, or none
+    #[arg(long, value_name = "COUNT", value_parser = bound)]
+    requests_per_minute: Option<Value>,
     /// Only visitors from there, such as 203.0.113.0/24; may be said several times
     #[arg(long = "visitor", value_name = "CIDR")]
     visitors: Vec<String>,
@@ -68,8 +71,11 @@ impl About {
             let password = secret::ask(desk, "password", self.login_password_file.as_deref())?;
             Ok::<_, Error>(json!([{"username": name, "password": password.expose()}]))
         });
+        let to = self.to.as_deref().map(target).transpose()?;
         let mut fields = Fields::default();
         fields
+            .set("local_host", to.as_ref().map(|(host, _)| host.clone()))
+            .set("local_port", to.map(|(_, port)| port))
             .set("public_port", self.port)
             .set("host", self.host)
             .set("path", self.path)
@@ -88,7 +94,7 @@ impl About {
 }
 
 /// `host:port`, or a port of the client's own machine.
-pub(super) fn target(text: &str) -> Result<(String, u16), Error> {
+fn target(text: &str) -> Result<(String, u16), Error> {
     let (host, port) = text.rsplit_once(':').unwrap_or(("127.0.0.1", text));
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     match port.parse::<u16>() {

@@ -146,16 +146,15 @@ pub(crate) enum Tunnel {
 }
 
 #[derive(Args)]
+#[command(mut_arg("to", |to| to.required(true)))]
 pub(crate) struct Add {
     /// What it is to be called
     name: String,
-    /// The tunnel client that offers it
+    /// The tunnel client that offers it; --to says what
     client: String,
     /// tcp, udp, both or http
     #[arg(value_parser = ["tcp", "udp", "both", "http"])]
     protocol: String,
-    /// What is offered, as the client sees it: host:port, or a port of its own
-    target: String,
     #[command(flatten)]
     about: About,
     /// Opens it without verification; for admins
@@ -201,15 +200,12 @@ impl Tunnel {
 
 impl Add {
     async fn run(self, gateway: &Gateway, desk: &mut Desk) -> Result<(), Error> {
-        let (host, port) = about::target(&self.target)?;
         let client = TUNNEL_CLIENT.find(gateway, &self.client).await?;
         let mut fields = self.about.fields(desk)?;
         fields
             .set("name", Some(self.name))
             .set("tunnel_client_id", Some(field(&client, "id")))
             .set("protocol", Some(self.protocol))
-            .set("local_host", Some(host))
-            .set("local_port", Some(port))
             .set("verify", self.no_verify.then_some(false));
         let made = gateway.post(TUNNEL.path, &fields.into_new()).await?;
         let port = made.get("public_port").filter(|port| !port.is_null());
