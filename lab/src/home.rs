@@ -49,7 +49,7 @@ impl Home {
         );
         batch(HOME, &lines).await?;
         netns::sysctl(ROUTER, "net/ipv4/ip_forward", "1")?;
-        let rules = "table ip home { chain out { type nat hook postrouting priority srcnat; ip saddr 172.31.0.0/24 masquerade } }\n";
+        let rules = "table ip home { chain out { type nat hook postrouting priority srcnat; ip saddr 172.31.0.0/24 masquerade\n }\n}\n";
         command::ok_with(ROUTER, &["nft", "-f", "-"], rules).await?;
         fs::create_dir_all(STATE)?;
         serve().await?;
