@@ -194,12 +194,8 @@ async fn a_machine_becomes_a_client_by_its_file_once(lab: Lab) -> Result<()> {
     state(&ready.rest, &tunnel, "ACTIVE").await?;
     answered(PORT).await?;
     // The same file on another machine: its code is used up.
-    let stolen = command::finish(
-        home::HOME,
-        &["env", "PGW_CONNECT_DIR=/run/lab/thief", "timeout", "8", "sh", script],
-        "",
-    );
-    let said = stolen.await?;
+    let words = ["env", "PGW_CONNECT_DIR=/run/lab/thief", "timeout", "8", "sh", script];
+    let said = command::finish(home::HOME, &words, "").await?;
     ensure!(said.stderr.contains("enrol") || said.stdout.contains("enrol"), "{said:?}");
     home::is_answered(PORT).await.context("the one that came first")?;
     Ok(())
