@@ -49,7 +49,8 @@ impl Home {
         );
         batch(HOME, &lines).await?;
         netns::sysctl(ROUTER, "net/ipv4/ip_forward", "1")?;
-        let rules = "table ip home { chain out { type nat hook postrouting priority srcnat; ip saddr 172.31.0.0/24 masquerade\n }\n}\n";
+        let rules = "table ip home {\n chain out {\n type nat hook postrouting priority srcnat;\n \
+                     ip saddr 172.31.0.0/24 masquerade\n }\n}\n";
         command::ok_with(ROUTER, &["nft", "-f", "-"], rules).await?;
         fs::create_dir_all(STATE)?;
         serve().await?;
@@ -89,7 +90,8 @@ impl Home {
 
     /// Nothing comes through any more, and nobody is told.
     pub async fn pull_cable(&self) -> Result<()> {
-        let rules = "table ip pulled { chain cut { type filter hook forward priority -10; drop } }\n";
+        let rules =
+            "table ip pulled {\n chain cut {\n type filter hook forward priority -10;\n drop\n }\n}\n";
         command::ok_with(ROUTER, &["nft", "-f", "-"], rules).await.map(drop)
     }
 
