@@ -46,7 +46,11 @@ pub fn main() -> ExitCode {
     let mut desk = Desk::of_this_process(arguments.global.output, &Environment);
     match runtime.block_on(arguments.run(&Environment, &mut desk)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => told(&error),
+        Err(error) => {
+            // Whatever was under way stands on the line on which this is told.
+            desk.progress("");
+            told(&error)
+        }
     }
 }
 

@@ -55,7 +55,8 @@ impl fmt::Display for Problem {
         if !self.code.is_empty() {
             write!(f, " ({})", plain(&self.code))?;
         }
-        for FieldError { pointer, detail } in &self.errors {
+        // With one field only, its mistake is mostly told already.
+        for FieldError { pointer, detail } in self.errors.iter().filter(|one| !words.contains(&one.detail)) {
             let field = pointer.trim_start_matches('/').replace("~1", "/").replace("~0", "~");
             write!(f, "\n  {}: {}", plain(&field), plain(detail))?;
         }
@@ -82,6 +83,16 @@ mod tests {
         assert_eq!(
             told,
             "2 fields are wrong (validation_failed)\n  ip_cidr: is no address\n  a/b: is \u{fffd}[31mred"
+        );
+    }
+
+    #[test]
+    fn a_field_that_the_detail_tells_of_is_not_told_twice() {
+        let body = br#"{"title":"t","code":"name_taken","detail":"a proxy with this name exists already",
+            "errors":[{"pointer":"/name","detail":"a proxy with this name exists already"}]}"#;
+        assert_eq!(
+            Problem::read(409, body).to_string(),
+            "a proxy with this name exists already (name_taken)"
         );
     }
 

@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 
 use super::machine::Interface;
 use super::*;
+use crate::tests::fake::{Fake, page};
 
 const ROUTES: &str = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\n\
     eth0\t00000000\t010200C0\t0003\t0\t0\t100\t00000000\n\
@@ -245,4 +246,49 @@ fn a_clock_that_is_years_off_is_told() {
     let machine = Machine { root: "/nowhere".into(), ..machine };
     let told = clock::judged(&machine, "2030-01-02T00:00:00Z".parse().unwrap());
     assert_eq!(told[0].verdict, Verdict::Warn);
+}
+
+/// What the programs and upstreams say of themselves, a line for each that is wrong.
+async fn services(fake: Fake) -> Vec<String> {
+    let gateway = fake.start().await;
+    let url = Some(gateway.url.clone());
+    let global = Global { url: url.clone(), agent_url: url, ..Global::default() };
+    let environment = BTreeMap::from([("PGW_TOKEN", "t0ken")]);
+    let installed = Installed::read(Path::new("/nowhere"), &environment);
+    let found = services::look(&global, &environment, &installed).await;
+    let wrong = found.into_iter().filter(|finding| finding.verdict != Verdict::Ok);
+    wrong.map(|finding| format!("{} {}", finding.verdict.word(), finding.what)).collect()
+}
+
+#[tokio::test]
+async fn what_the_gateway_says_of_itself_and_of_its_upstreams_is_told() {
+    let ready =
+        |well: bool| json!({"ready": well, "checks": [{"name": "agent", "ok": well, "detail": "no answer"}]});
+    let proxy = |name: &str, status: &str| json!({"name": name, "enabled": true, "health": {"status": status, "error": "refused"}});
+    let well = Fake::default()
+        .on("GET /readyz", 200, ready(true))
+        .on("GET /agent/status", 200, json!({"warnings": [], "drift": {"fighting": false}}))
+        .on("GET /v1/proxies", 200, page(json!([proxy("de1", "OK")])));
+    assert_eq!(services(well).await, Vec::<String>::new());
+    let ill = Fake::default()
+        .on("GET /readyz", 503, ready(false))
+        .on(
+            "GET /agent/status",
+            200,
+            json!({"warnings": ["it is not saved"], "drift": {"fighting": true, "last_by": "x"}}),
+        )
+        .on("GET /v1/proxies", 200, page(json!([proxy("de1", "DOWN")])));
+    let want = [
+        "bad agent: no answer",
+        "warn the agent warns: it is not saved",
+        "bad x changes pgw's tables again and again",
+        "bad proxy de1 is down: refused",
+    ];
+    assert_eq!(services(ill).await, want);
+    let foreign = services(Fake::default().on("GET /readyz", 200, json!("hello"))).await;
+    assert!(foreign.len() == 1 && foreign[0].ends_with("answers, and is not pgw-api"), "{foreign:?}");
+    let refused = json!({"status": 401, "title": "t", "code": "unauthorized", "detail": "no token"});
+    let stranger = Fake::default().on("GET /readyz", 200, ready(true)).on("GET /v1/proxies", 401, refused);
+    let told = services(stranger).await;
+    assert!(told.len() == 1 && told[0].starts_with("unknown no token"), "{told:?}");
 }

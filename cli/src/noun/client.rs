@@ -17,7 +17,8 @@ pub(crate) const CLIENT: Noun = Noun {
     single: true,
     also: |client| {
         let cidr = field(client, "ip_cidr");
-        vec![cidr.strip_suffix("/32").unwrap_or(cidr).to_owned(), cidr.to_owned()]
+        let ip = cidr.strip_suffix("/32").unwrap_or(cidr);
+        vec![ip.to_owned(), cidr.to_owned(), field(client, "mac").to_owned()]
     },
 };
 

@@ -23,7 +23,7 @@ use crate::error::Error;
 
 /// Answers by "GET /v1/proxies"; the last one of several is given again and again.
 #[derive(Default)]
-pub(super) struct Fake {
+pub(crate) struct Fake {
     answers: HashMap<String, VecDeque<(u16, String)>>,
     asked: Vec<Asked>,
     /// Calls that no gateway would understand.
@@ -31,24 +31,24 @@ pub(super) struct Fake {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Asked {
+pub(crate) struct Asked {
     /// Method, path and query.
-    pub(super) line: String,
-    pub(super) token: String,
-    pub(super) if_match: String,
-    pub(super) content_type: String,
-    pub(super) body: Value,
+    pub(crate) line: String,
+    pub(crate) token: String,
+    pub(crate) if_match: String,
+    pub(crate) content_type: String,
+    pub(crate) body: Value,
 }
 
-pub(super) struct Gateway {
-    pub(super) url: String,
+pub(crate) struct Gateway {
+    pub(crate) url: String,
     fake: Arc<Mutex<Fake>>,
 }
 
-pub(super) struct Told {
-    pub(super) code: u8,
-    pub(super) out: String,
-    pub(super) err: String,
+pub(crate) struct Told {
+    pub(crate) code: u8,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 #[derive(Clone, Default)]
@@ -65,20 +65,20 @@ impl Write for Paper {
 }
 
 impl Fake {
-    pub(super) fn on(mut self, call: &str, status: u16, body: Value) -> Self {
+    pub(crate) fn on(mut self, call: &str, status: u16, body: Value) -> Self {
         let text = if body.is_null() { String::new() } else { body.to_string() };
         self.answers.entry(call.to_owned()).or_default().push_back((status, text));
         self
     }
 
-    pub(super) async fn start(self) -> Gateway {
+    pub(crate) async fn start(self) -> Gateway {
         let fake = Arc::new(Mutex::new(self));
         let router = Router::new().fallback(answer).with_state(fake.clone());
         Gateway { url: serve(router).await, fake }
     }
 }
 
-pub(super) async fn serve(router: Router) -> String {
+pub(crate) async fn serve(router: Router) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, router).await });
@@ -121,31 +121,31 @@ impl Drop for Gateway {
 }
 
 impl Gateway {
-    pub(super) async fn pgw(&self, line: &str) -> Told {
+    pub(crate) async fn pgw(&self, line: &str) -> Told {
         self.pgw_with(line, "").await
     }
 
     /// With this on standard input.
-    pub(super) async fn pgw_with(&self, line: &str, input: &str) -> Told {
+    pub(crate) async fn pgw_with(&self, line: &str, input: &str) -> Told {
         pgw(&self.url, line, input).await
     }
 
-    pub(super) fn asked(&self) -> Vec<Asked> {
+    pub(crate) fn asked(&self) -> Vec<Asked> {
         self.fake.lock().unwrap().asked.clone()
     }
 
     /// What changes something, in its order.
-    pub(super) fn writes(&self) -> Vec<Asked> {
+    pub(crate) fn writes(&self) -> Vec<Asked> {
         self.asked().into_iter().filter(|asked| !asked.line.starts_with("GET ")).collect()
     }
 
-    pub(super) fn written_lines(&self) -> Vec<String> {
+    pub(crate) fn written_lines(&self) -> Vec<String> {
         self.writes().into_iter().map(|asked| asked.line).collect()
     }
 }
 
 /// Words are parted by spaces; nothing is quoted.
-pub(super) async fn pgw(url: &str, line: &str, input: &str) -> Told {
+pub(crate) async fn pgw(url: &str, line: &str, input: &str) -> Told {
     let words = ["pgw", "--url", url, "--agent-url", url].into_iter().chain(line.split(' '));
     let arguments = Arguments::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
     let (out, err) = (Paper::default(), Paper::default());
@@ -174,6 +174,6 @@ pub(super) async fn pgw(url: &str, line: &str, input: &str) -> Told {
     told
 }
 
-pub(super) fn page(items: Value) -> Value {
+pub(crate) fn page(items: Value) -> Value {
     serde_json::json!({"items": items, "next_cursor": null})
 }

@@ -1,7 +1,7 @@
 //! The command line as it is typed, against a gateway that answers what it was told to.
 
 mod described;
-mod fake;
+pub(crate) mod fake;
 mod lists;
 mod maps;
 mod refusals;

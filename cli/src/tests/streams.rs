@@ -18,7 +18,7 @@ async fn one_event(State(seen): State<Seen>, headers: HeaderMap) -> String {
     let mut seen = seen.lock().unwrap();
     seen.push(last);
     let id = seen.len();
-    let event = json!({"id": id, "at": "T", "kind": "drift", "data": {"n": id}});
+    let event = json!({"id": id, "at": "2026-11-21T14:03:00.123Z", "kind": "drift", "data": {"n": id}});
     format!("event: hello\nid: 0\ndata: {{}}\n\nevent: drift\nid: {id}\ndata: {event}\n\n")
 }
 
@@ -37,7 +37,7 @@ async fn after_a_break_events_go_on_behind_the_last_one_that_was_seen() {
     assert_eq!(*seen.lock().unwrap(), ["41", "1", "2"]);
     assert_eq!(told.err.matches("it is tried again").count(), 2, "{}", told.err);
     let told = pgw(&url, "events -n 1", "").await;
-    assert_eq!(told.out, "T  drift          {\"n\":4}\n");
+    assert_eq!(told.out, "2026-11-21T14:03:00.123Z  drift          {\"n\":4}\n");
 }
 
 #[tokio::test]

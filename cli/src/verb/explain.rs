@@ -7,7 +7,6 @@ use serde_json::Value;
 use crate::desk::Desk;
 use crate::error::Error;
 use crate::gateway::{Gateway, field};
-use crate::named::Noun;
 use crate::noun::client::CLIENT;
 use crate::table::{Column, state, text};
 use crate::words::plain;
@@ -36,7 +35,7 @@ impl Explain {
     pub(crate) async fn run(self, gateway: &Gateway, desk: &mut Desk) -> Result<(), Error> {
         let (host, port) = self.destination.as_deref().map(parted).unwrap_or_default();
         let port = port.or_else(|| self.port.map(|port| port.to_string()));
-        let client = known_as(gateway, &CLIENT, &self.client).await?;
+        let client = known_as(gateway, &self.client).await?;
         let call = gateway.call(Method::GET, "/v1/explain").query("client", Some(client));
         let told = call.query("host", host).query("port", port).value().await?;
         if desk.is_script() {
@@ -64,8 +63,8 @@ impl Explain {
 }
 
 /// An address that nobody registered is asked for as it is: the answer is about strangers, too.
-async fn known_as(gateway: &Gateway, noun: &Noun, word: &str) -> Result<String, Error> {
-    match noun.find(gateway, word).await {
+async fn known_as(gateway: &Gateway, word: &str) -> Result<String, Error> {
+    match CLIENT.find(gateway, word).await {
         Ok(client) => Ok(field(&client, "id").to_owned()),
         Err(error) if error.is_not_found() && word.parse::<std::net::Ipv4Addr>().is_ok() => {
             Ok(word.to_owned())

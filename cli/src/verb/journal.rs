@@ -121,6 +121,9 @@ pub(super) fn told(event: &Value) -> String {
     let say = |name: &str| match data.get(name) {
         Some(Value::String(text)) => plain(text),
         Some(Value::Null) | None => String::new(),
+        Some(Value::Array(words)) => {
+            words.iter().filter_map(Value::as_str).map(plain).collect::<Vec<_>>().join(" ")
+        }
         Some(other) => plain(&other.to_string()),
     };
     let because = |words: String| if words.is_empty() { words } else { format!(": {words}") };
@@ -145,7 +148,9 @@ pub(super) fn told(event: &Value) -> String {
         "forwarder" => format!("port {} {}{}", say("port"), say("state"), because(say("detail"))),
         "agent" | "gateway" => format!("{}{}", say("state"), because(say("detail"))),
         "drill" => format!("{}{}", say("outcome"), because(say("detail"))),
-        "change" => format!("{} {} {} {}", say("what"), say("name"), say("action"), say("fields")),
+        "change" => {
+            format!("{} {} {}{}", say("what"), say("name"), say("action"), because(say("fields")))
+        }
         "tunnel.state" => {
             format!(
                 "{} of {} {} → {}{}",
@@ -163,7 +168,7 @@ pub(super) fn told(event: &Value) -> String {
         "" => String::new(),
         somebody => format!(" ({})", plain(somebody)),
     };
-    format!("{}  {:13}  {what}{by}", plain(field(event, "at")), plain(field(event, "kind")))
+    format!("{:24}  {:13}  {what}{by}", plain(field(event, "at")), plain(field(event, "kind")))
 }
 
 #[cfg(test)]
@@ -172,19 +177,24 @@ mod tests {
 
     use super::*;
 
+    const AT: &str = "2026-11-21T14:03:00.123Z";
+
     #[test]
     fn an_event_is_one_line_whatever_it_holds() {
-        let state = json!({"at": "T", "kind": "mapping.state", "by": "user alice", "data": {"client": "tv",
+        let state = json!({"at": AT, "kind": "mapping.state", "by": "user alice", "data": {"client": "tv",
             "proxy": "de1", "from": "PENDING", "to": "APPLIED", "reason": "open\nthrough de1"}});
         assert_eq!(
             told(&state),
-            "T  mapping.state  tv by de1 PENDING → APPLIED: open\u{fffd}through de1 (user alice)"
+            "2026-11-21T14:03:00.123Z  mapping.state  tv by de1 PENDING → APPLIED: open\u{fffd}through de1 (user alice)"
         );
         let closed =
-            json!({"at": "T", "kind": "client.exit", "data": {"open": false, "reason": "de1 is down"}});
-        assert_eq!(told(&closed), "T  client.exit    closed: de1 is down");
-        let new = json!({"at": "T", "kind": "later", "data": {"a": 1}});
-        assert_eq!(told(&new), "T  later          {\"a\":1}");
+            json!({"at": AT, "kind": "client.exit", "data": {"open": false, "reason": "de1 is down"}});
+        assert_eq!(told(&closed), "2026-11-21T14:03:00.123Z  client.exit    closed: de1 is down");
+        let new = json!({"at": AT, "kind": "later", "data": {"a": 1}});
+        assert_eq!(told(&new), "2026-11-21T14:03:00.123Z  later          {\"a\":1}");
+        let change = json!({"at": AT, "kind": "change", "data": {"what": "proxy", "name": "de1", "action": "updated",
+            "fields": ["port", "note"]}});
+        assert!(told(&change).ends_with("change         proxy de1 updated: port note"), "{}", told(&change));
         assert!(!told(&json!({})).contains('\n'));
     }
 
