@@ -39,7 +39,7 @@ async fn the_rest_examples_do_what_the_document_says(mut lab: Lab) -> Result<()>
 async fn the_quick_start_does_what_the_document_says(mut lab: Lab) -> Result<()> {
     lab.upstream_with(Kind::Microsocks, PLAIN_PASSWORD).await?;
     let _ready = lab.gateway().await?;
-    run(QUICK_START, &format!("export PATH={}:$PATH PGW_STATE_DIR={STATE}\n", programs()?)).await?;
+    run(QUICK_START, &command_line()?).await?;
     ensure!(lab.seen_as(C1, "https://origin/").await? == Kind::Microsocks.ip().to_string());
     Ok(())
 }
@@ -51,12 +51,12 @@ async fn the_tunnels_examples_do_what_the_document_says(lab: Lab) -> Result<()> 
     ready.gateway.start(Program::Tunneld).await?;
     let mut home = Home::build().await?;
     let call = examples(REST)?.into_iter().next().context("call is not there")?.commands;
-    let told = run(TUNNELS, &(token().await? + &call)).await?;
+    let told = run(TUNNELS, &(command_line()? + &token().await? + &call)).await?;
     let told = told.iter().find_map(|said| serde_json::from_str::<Value>(said).ok()?.get("command").cloned());
     let command = told.as_ref().and_then(Value::as_str).context("nobody said what is to be typed")?;
     home.run(&["sh", "-c", &format!("cd {FOLDER} && PATH={}:$PATH exec {command}", programs()?)])?;
     eventually("the verified tunnel is open", async || {
-        let tunnels = ready.rest.get("/v1/tunnels?q=web").await?;
+        let tunnels = ready.rest.get("/v1/tunnels?q=sensor").await?;
         Ok((tunnels.pointer("/items/0/state") == Some(&json!("ACTIVE"))).then_some(()))
     })
     .await
@@ -64,6 +64,11 @@ async fn the_tunnels_examples_do_what_the_document_says(lab: Lab) -> Result<()> 
 
 async fn token() -> Result<String> {
     Ok(format!("TOKEN={}\nAPI={API}\n", admin_token().await?))
+}
+
+/// As root has it on a gateway.
+fn command_line() -> Result<String> {
+    Ok(format!("export PATH={}:$PATH PGW_STATE_DIR={STATE}\n", programs()?))
 }
 
 fn programs() -> Result<String> {
