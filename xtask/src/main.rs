@@ -4,6 +4,8 @@
 
 mod contract;
 mod deb;
+#[cfg(test)]
+mod documents;
 mod fuzz;
 #[cfg(test)]
 mod guarantees;
@@ -39,6 +41,7 @@ cargo xtask <command>
            is not the whole of it goes to target/bench/ instead
            agent: the same for the agent's rules, at 1 to 10,000 clients; about five minutes
            api: the same for the control plane with 1,000 devices; about ten minutes
+           tunnel: the same for reverse tunnels, beside rathole and bore; about twelve minutes
   deb      [--arch arm64]: builds the Debian package, target/deb/pgw_<version>_<architecture>.deb,
            and shows it to lintian
   lifecycle
@@ -55,6 +58,7 @@ const LAB: &[Package] = &[
     Package { name: "nftables", why: "the firewall" },
     Package { name: "openssl", why: "hashed passwords for the upstreams" },
     Package { name: "curl", why: "requests as a device makes them" },
+    Package { name: "jq", why: "the examples in docs/rest.md" },
     Package { name: "squid", why: "an upstream that speaks HTTP CONNECT with a password" },
     Package { name: "tinyproxy-bin", why: "the HTTP upstream behind TLS" },
     Package { name: "stunnel4", why: "TLS in front of it" },
@@ -77,6 +81,12 @@ const PEERS: &[Package] = &[
     Package { name: "redsocks", why: "a transparent forwarder to compare with" },
     Package { name: "haproxy", why: "another, with a fixed origin" },
     Package { name: "v2ray", why: "another, in Go" },
+];
+
+/// What tunnels are measured against.
+const TUNNEL_PEERS: &[install::Crate] = &[
+    install::Crate { name: "rathole", version: "0.5.0", program: "rathole" },
+    install::Crate { name: "bore-cli", version: "0.6.0", program: "bore" },
 ];
 
 fn main() -> ExitCode {
@@ -181,28 +191,23 @@ fn golden() -> Result<(), Failed> {
 
 fn bench(rest: &[&str]) -> Result<(), Failed> {
     install::missing(LAB.iter().filter(|package| BENCH.contains(&package.name)).chain([&DISTANCE]))?;
-    let peers = if rest.first() == Some(&"fwd") { PEERS } else { &[] };
+    let (peers, crates): (&[Package], &[install::Crate]) = match rest.first() {
+        Some(&"fwd") => (PEERS, &[]),
+        Some(&"tunnel") => (&[], TUNNEL_PEERS),
+        _ => (&[], &[]),
+    };
+    let absent = |name: &str, Failed(why): Failed| eprintln!("xtask: {why}; it is measured without {name}");
     for peer in peers {
-        if let Err(Failed(why)) = install::missing([peer]) {
-            eprintln!("xtask: {why}; it is measured without {}", peer.name);
-        }
+        install::missing([peer]).unwrap_or_else(|failed| absent(peer.name, failed));
     }
-    step("build what is measured", || {
-        cargo(&[
-            "build",
-            "--release",
-            "-p",
-            "pgw-api",
-            "-p",
-            "pgw-fwd",
-            "-p",
-            "pgw-agent",
-            "-p",
-            "pgw-ui",
-            "-p",
-            "pgw-lab",
-        ])
-    })?;
+    for peer in crates {
+        peer.fetch("target/bench/peers").unwrap_or_else(|failed| absent(peer.name, failed));
+    }
+    let measured: &[&str] = match rest.first() {
+        Some(&"tunnel") => &["-p", "pgw-tunnel"],
+        _ => &["-p", "pgw-api", "-p", "pgw-fwd", "-p", "pgw-agent", "-p", "pgw-ui"],
+    };
+    step("build what is measured", || cargo(&[&["build", "--release", "-p", "pgw-lab"], measured].concat()))?;
     Err(run::instead(&run::built_to_ship("pgw-lab")?, &[&["bench"], rest].concat()))
 }
 

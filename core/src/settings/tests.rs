@@ -1,3 +1,5 @@
+mod documented;
+
 use super::*;
 
 fn api(pairs: &[(&'static str, &'static str)]) -> Result<ApiSettings, Mistakes> {

@@ -11,6 +11,7 @@ mod command_line;
 mod crashes;
 mod crowds;
 mod database;
+mod documented;
 mod documents;
 mod drift;
 mod drill;
@@ -35,6 +36,7 @@ mod silence;
 mod sources;
 mod telemetry;
 mod through;
+mod tunnels;
 mod upstreams;
 mod ways;
 
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         interfaces::TESTS,
         removal::TESTS,
         documents::TESTS,
+        documented::TESTS,
         command_line::TESTS,
         silence::TESTS,
         rules::TESTS,
@@ -73,5 +76,6 @@ fn main() -> ExitCode {
         faults_at_random::TESTS,
         faults::TESTS,
         crowds::TESTS,
+        tunnels::TESTS,
     ])
 }
