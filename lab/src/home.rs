@@ -22,8 +22,8 @@ const ROUTER: &str = "dante";
 const INSIDE: Ipv4Addr = Ipv4Addr::new(172, 31, 0, 1);
 const MACHINE: Ipv4Addr = Ipv4Addr::new(172, 31, 0, 2);
 const STATE: &str = "/run/lab/home";
-/// Where visitors are.
-const ELSEWHERE: &str = "origin";
+/// Where visitors are: not where devices want to go, which the lab watches the gateway for.
+const ELSEWHERE: &str = "tls";
 /// What the machine serves: whatever it hears, it says back.
 pub const SERVED: u16 = 7000;
 /// A visitor who has to wait longer for an answer gets none.
