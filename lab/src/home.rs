@@ -53,7 +53,7 @@ impl Home {
                      ip saddr 172.31.0.0/24 masquerade\n }\n}\n";
         command::ok_with(ROUTER, &["nft", "-f", "-"], rules).await?;
         fs::create_dir_all(STATE)?;
-        serve().await?;
+        serve()?;
         Ok(Self { client: None })
     }
 
@@ -100,7 +100,7 @@ impl Home {
     }
 }
 
-async fn serve() -> Result<()> {
+fn serve() -> Result<()> {
     let listener = netns::inside(HOME, || Ok(std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, SERVED))?))?;
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
