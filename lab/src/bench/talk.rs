@@ -22,6 +22,8 @@ const RUN_UP: Duration = Duration::from_millis(200);
 const FILLED: Duration = Duration::from_millis(300);
 /// What has not come back by then was lost.
 const LOST: Duration = Duration::from_millis(300);
+/// After so many of which none came back, nobody waits for the others.
+const HOPELESS: u64 = 5;
 
 /// Measured is what the origin says that has come: what still waits somewhere on the way has not.
 pub(super) async fn upload(to: SocketAddr, streams: usize, time: Duration) -> Result<Outcome> {
@@ -134,6 +136,10 @@ pub(super) fn datagrams(to: SocketAddr, size: usize, count: usize) -> Result<Out
                 outcome.times.push(micros(start.elapsed()));
             }
             (_, false) => outcome.failed += 1,
+        }
+        // Nothing of this size comes back at all.
+        if outcome.failed >= HOPELESS && outcome.times.is_empty() {
+            break;
         }
     }
     Ok(outcome)

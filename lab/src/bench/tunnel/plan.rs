@@ -13,8 +13,6 @@ pub(crate) struct Plan {
     pub(crate) rate: Duration,
     pub(crate) at_once: usize,
     pub(crate) requests: Duration,
-    /// How often the others are measured with and without a stalled visitor.
-    pub(crate) stalls: usize,
     pub(crate) datagrams: usize,
     pub(crate) bulk_far: Duration,
     pub(crate) held: usize,
@@ -32,7 +30,6 @@ impl Plan {
                 rate: seconds(0.4),
                 at_once: 32,
                 requests: seconds(0.3),
-                stalls: 1,
                 datagrams: 10,
                 bulk_far: seconds(0.6),
                 held: 1_000,
@@ -41,13 +38,12 @@ impl Plan {
         }
         Self {
             repeat: options.repeat,
-            bulk: seconds(0.8),
-            rate: seconds(0.8),
+            bulk: seconds(0.6),
+            rate: seconds(0.6),
             at_once: 32,
-            requests: seconds(0.7),
-            stalls: 2,
+            requests: seconds(0.6),
             datagrams: 100,
-            bulk_far: seconds(1.5),
+            bulk_far: seconds(1.2),
             held: 1_000,
             settle: seconds(2.0),
         }

@@ -42,11 +42,12 @@ pub(super) async fn versions() -> Vec<(String, String)> {
     let mut versions = Vec::new();
     for program in [RATHOLE, BORE] {
         let asked = command::finish_within(command::LIMIT, &[&peer(program), "--version"], "").await;
-        // rathole tells more than its version, and that line by line.
-        let version = asked.ok().and_then(|said| {
-            let mut words = said.stdout.split_whitespace().map(str::to_owned);
-            words.find(|word| word.starts_with(|first: char| first.is_ascii_digit()) && word.contains('.'))
-        });
+        // rathole tells when it was built as well, and from what.
+        let is_version = |word: &String| {
+            word.contains('.') && word.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+        };
+        let version =
+            asked.ok().and_then(|said| said.stdout.split_whitespace().map(str::to_owned).find(is_version));
         versions.extend(version.map(|version| (program.to_owned(), version)));
     }
     versions

@@ -37,7 +37,6 @@ pub(crate) enum Measure {
     FarP50,
     FarP99,
     /// And with loss.
-    LossyUp1,
     LossyUp8,
     LossyP99,
     /// KiB of both programs at rest, and for a connection that says nothing.
@@ -48,7 +47,7 @@ pub(crate) enum Measure {
 use Measure::*;
 
 impl Measure {
-    pub(crate) const REPEATED: [Self; 32] = [
+    pub(crate) const REPEATED: [Self; 31] = [
         Down1,
         CpuDown1,
         Down8,
@@ -78,7 +77,6 @@ impl Measure {
         FarRate,
         FarP50,
         FarP99,
-        LossyUp1,
         LossyUp8,
         LossyP99,
     ];

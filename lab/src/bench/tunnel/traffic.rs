@@ -15,13 +15,40 @@ use crate::bench::stats::percentile;
 
 const GIB: f64 = (1_u64 << 30) as f64;
 const LONG: Duration = Duration::from_secs(30);
+/// What the measurement before has left on the way shall not be charged to the next one.
+const TIDIED_UP: Duration = Duration::from_millis(200);
 /// For a session over a distance: its connections are made one after the other.
 const READY_FAR: Duration = Duration::from_millis(600);
 
 impl Bench {
+    /// Bulk comes last: what is left of it on the way when its visitors are gone still costs something.
     pub(super) async fn near(&mut self, who: Contestant) -> Result<()> {
         let running = self.start(who).await?;
         let (to, bulk) = (who.entry(), self.plan.bulk);
+        for (connections, rate, p50, p99) in [
+            (1, Measure::Asked1, Measure::P50At1, Measure::P99At1),
+            (32, Measure::Asked32, Measure::P50At32, Measure::P99At32),
+        ] {
+            let outcome = self.requests(who, connections, 0).await?;
+            self.samples.add(who, rate, outcome.measured / outcome.seconds);
+            self.samples.add(who, p50, percentile(&outcome.times, 50).unwrap_or(f64::NAN));
+            self.samples.add(who, p99, percentile(&outcome.times, 99).unwrap_or(f64::NAN));
+        }
+        for size in SIZES.into_iter().filter(|_| who.has_datagrams()) {
+            let load = Load::Datagrams { to: who.datagrams(), size, count: self.plan.datagrams };
+            let outcome = self.ground.measure(load).await?;
+            self.samples.add(who, Measure::Whole(size), outcome.measured / outcome.all);
+            let p50 = percentile(&outcome.times, 50).unwrap_or(f64::NAN);
+            self.samples.add(who, Measure::DatagramP50(size), p50);
+        }
+        let load = Load::Rate { to, at_once: self.plan.at_once, time: self.plan.rate };
+        let (outcome, spent) = self.costs(who, running.as_ref(), load).await?;
+        self.samples.add(who, Measure::Rate, outcome.measured / outcome.seconds);
+        self.samples.add(who, Measure::CpuConnection, spent * 1e6 / outcome.all);
+        let free = self.requests(who, 99, 0).await?.measured;
+        self.samples.add(who, Measure::Free, free);
+        let stalled = self.requests(who, 99, 1).await?.measured;
+        self.samples.add(who, Measure::Stalled, stalled);
         for (streams, speed, cost) in
             [(1, Measure::Down1, Measure::CpuDown1), (8, Measure::Down8, Measure::CpuDown8)]
         {
@@ -33,33 +60,6 @@ impl Bench {
             let load = Load::Upload { to, streams, time: bulk };
             self.bytes(who, running.as_ref(), load, speed, Some(cost)).await?;
         }
-        let load = Load::Rate { to, at_once: self.plan.at_once, time: self.plan.rate };
-        let (outcome, spent) = self.costs(who, running.as_ref(), load).await?;
-        self.samples.add(who, Measure::Rate, outcome.measured / outcome.seconds);
-        self.samples.add(who, Measure::CpuConnection, spent * 1e6 / outcome.all);
-        for (connections, rate, p50, p99) in [
-            (1, Measure::Asked1, Measure::P50At1, Measure::P99At1),
-            (32, Measure::Asked32, Measure::P50At32, Measure::P99At32),
-        ] {
-            let outcome = self.requests(who, connections, 0).await?;
-            self.samples.add(who, rate, outcome.measured / outcome.seconds);
-            self.samples.add(who, p50, percentile(&outcome.times, 50).unwrap_or(f64::NAN));
-            self.samples.add(who, p99, percentile(&outcome.times, 99).unwrap_or(f64::NAN));
-        }
-        let (mut free, mut stalled) = (0.0, 0.0);
-        for _ in 0..self.plan.stalls {
-            free += self.requests(who, 99, 0).await?.measured;
-            stalled += self.requests(who, 99, 1).await?.measured;
-        }
-        self.samples.add(who, Measure::Free, free);
-        self.samples.add(who, Measure::Stalled, stalled);
-        for size in SIZES.into_iter().filter(|_| who.has_datagrams()) {
-            let load = Load::Datagrams { to: who.datagrams(), size, count: self.plan.datagrams };
-            let outcome = self.ground.measure(load).await?;
-            self.samples.add(who, Measure::Whole(size), outcome.measured / outcome.all);
-            let p50 = percentile(&outcome.times, 50).unwrap_or(f64::NAN);
-            self.samples.add(who, Measure::DatagramP50(size), p50);
-        }
         finish(running).await
     }
 
@@ -68,17 +68,17 @@ impl Bench {
         let running = self.start(who).await?;
         sleep(READY_FAR).await;
         let (to, time) = (who.entry(), self.plan.bulk_far);
-        self.bytes(who, running.as_ref(), Load::Bulk { to, streams: 8, time }, Measure::FarDown8, None)
-            .await?;
-        self.bytes(who, running.as_ref(), Load::Upload { to, streams: 8, time }, Measure::FarUp8, None)
-            .await?;
-        let load = Load::Rate { to, at_once: self.plan.at_once, time: self.plan.rate };
-        let (outcome, _) = self.costs(who, running.as_ref(), load).await?;
-        self.samples.add(who, Measure::FarRate, outcome.measured / outcome.seconds);
         let outcome = self.requests(who, 32, 0).await?;
         for (measure, percent) in [(Measure::FarP50, 50), (Measure::FarP99, 99)] {
             self.samples.add(who, measure, percentile(&outcome.times, percent).unwrap_or(f64::NAN) / 1e3);
         }
+        let load = Load::Rate { to, at_once: self.plan.at_once, time: self.plan.rate };
+        let (outcome, _) = self.costs(who, running.as_ref(), load).await?;
+        self.samples.add(who, Measure::FarRate, outcome.measured / outcome.seconds);
+        self.bytes(who, running.as_ref(), Load::Bulk { to, streams: 8, time }, Measure::FarDown8, None)
+            .await?;
+        self.bytes(who, running.as_ref(), Load::Upload { to, streams: 8, time }, Measure::FarUp8, None)
+            .await?;
         finish(running).await
     }
 
@@ -86,13 +86,10 @@ impl Bench {
     pub(super) async fn lossy(&mut self, who: Contestant) -> Result<()> {
         let running = self.start(who).await?;
         sleep(READY_FAR).await;
-        let (to, time) = (who.entry(), self.plan.bulk_far);
-        for (streams, speed) in [(1, Measure::LossyUp1), (8, Measure::LossyUp8)] {
-            let load = Load::Upload { to, streams, time };
-            self.bytes(who, running.as_ref(), load, speed, None).await?;
-        }
         let outcome = self.requests(who, 32, 0).await?;
         self.samples.add(who, Measure::LossyP99, percentile(&outcome.times, 99).unwrap_or(f64::NAN) / 1e3);
+        let load = Load::Upload { to: who.entry(), streams: 8, time: self.plan.bulk_far };
+        self.bytes(who, running.as_ref(), load, Measure::LossyUp8, None).await?;
         finish(running).await
     }
 
@@ -130,6 +127,7 @@ impl Bench {
         speed: Measure,
         cost: Option<Measure>,
     ) -> Result<()> {
+        sleep(TIDIED_UP).await;
         let (outcome, spent) = self.costs(who, running, load).await?;
         self.samples.add(who, speed, outcome.measured / outcome.seconds);
         if let Some(cost) = cost {
