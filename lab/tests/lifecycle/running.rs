@@ -16,7 +16,7 @@ use pgw_lab::vigil::Vigil;
 use serde_json::json;
 
 use crate::harness::MEASURED;
-use crate::setup::{DECIDERS, FORWARDER, in_the_lab, installed_now, is_open, on_a_machine};
+use crate::setup::{DAEMONS, FORWARDER, in_the_lab, installed_now, is_open, on_a_machine};
 
 crate::tests![
     g4_each_program_that_is_killed_is_started_again_and_a_port_stays_open_meanwhile,
@@ -29,7 +29,7 @@ async fn g4_each_program_that_is_killed_is_started_again_and_a_port_stays_open_m
     on_a_machine(async |machine| {
         let (rest, mapping) = installed_now(&mut lab, machine).await?;
         let vigil = Vigil::begin(C1).await?;
-        for unit in DECIDERS {
+        for unit in DAEMONS {
             let before = in_the_lab(machine, unit).await?;
             kill_pid(before)?;
             eventually(&format!("{unit} runs again"), async || {

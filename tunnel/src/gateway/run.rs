@@ -25,7 +25,18 @@ const HEALTH: usize = 64;
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     #[error("cannot {doing}: {error}")]
-    Io { doing: String, error: io::Error },
+    Io {
+        doing: String,
+        #[source]
+        error: io::Error,
+    },
+    #[error("{setting}={address} cannot be listened on: {error}")]
+    Listen {
+        setting: &'static str,
+        address: SocketAddr,
+        #[source]
+        error: io::Error,
+    },
     #[error("the certificate for visitors cannot be used: {0}")]
     Certificate(#[source] rustls::Error),
 }
@@ -43,7 +54,7 @@ pub struct Ready {
 
 /// Starts what is to be started; `serve` does the rest.
 pub fn prepare(settings: &TunnelSettings) -> Result<Ready, Failure> {
-    let authority = Authority::open(&settings.state_dir).map_err(doing("read or make tunnel-ca.pem"))?;
+    let authority = Authority::open(&settings.state_dir).map_err(doing("read or make tunnel/ca.pem"))?;
     let visitors = match &settings.certificate {
         None => None,
         Some((chain, key)) => {
@@ -59,17 +70,17 @@ pub fn prepare(settings: &TunnelSettings) -> Result<Ready, Failure> {
         domain: settings.domain.as_ref().map(|domain| domain.as_str().trim_end_matches('.').to_owned()),
         pin: authority.pin(),
     };
-    let listener = tcp::bind(settings.listen).map_err(doing(format!("listen on {}", settings.listen)))?;
-    let health_listen = settings.health_listen;
-    let health = tcp::bind(health_listen).map_err(doing(format!("listen on {health_listen}")))?;
+    let listener = tcp::bind(settings.listen).map_err(listening("PGW_TUNNEL_LISTEN", settings.listen))?;
+    let health = settings.health_listen;
+    let health = tcp::bind(health).map_err(listening("PGW_TUNNEL_HEALTH_LISTEN", health))?;
     let path = socket_path(&settings.run_dir);
     let control = control::bind(&path).map_err(doing(format!("make {}", path.display())))?;
     let gateway = Gateway::new(fixed, &settings.state_dir).map_err(doing("read the state directory"))?;
     let tls = authority.server_config(visitors).map_err(Failure::Certificate)?;
     let port = listener.local_addr().map_err(doing("look at the listener"))?;
     let for_clients = authority.server_config(None).map_err(Failure::Certificate)?;
-    let quic =
-        quic::listen(port, &quic_only(&for_clients)).map_err(doing(format!("listen on {port} by UDP")))?;
+    let quic = quic::listen(port, &quic_only(&for_clients))
+        .map_err(listening("PGW_TUNNEL_LISTEN (by UDP)", port))?;
     tracing::info!(listen = %settings.listen, pin = %authority.pin(), "ready for clients");
     Ok(Ready { gateway, listener, health, control, tls, quic, state_dir: settings.state_dir.clone() })
 }
@@ -136,6 +147,10 @@ fn quic_only(config: &ServerConfig) -> ServerConfig {
     let mut config = config.clone();
     config.alpn_protocols = vec![ALPN.to_vec()];
     config
+}
+
+fn listening(setting: &'static str, address: SocketAddr) -> impl FnOnce(io::Error) -> Failure {
+    move |error| Failure::Listen { setting, address, error }
 }
 
 fn doing(what: impl Into<String>) -> impl FnOnce(io::Error) -> Failure {
