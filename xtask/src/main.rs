@@ -8,6 +8,7 @@ mod fuzz;
 #[cfg(test)]
 mod guarantees;
 mod install;
+mod package;
 mod rootfs;
 mod run;
 mod tools;
@@ -44,7 +45,8 @@ cargo xtask <command>
            that a gateway hands out
   lifecycle
            [test]: installs them in a Debian that systemd boots in the lab, and lives through what happens
-           to a gateway: power cuts, upgrades, faults, removal; some minutes once they are built
+           to a gateway: power cuts, upgrades, faults, removal; some minutes once they are built. All
+           of it writes docs/bench/package.md
 ";
 
 /// Seconds for a fuzz target, unless it is told otherwise.
@@ -139,7 +141,10 @@ fn test() -> Result<(), Failed> {
 fn lifecycle(rest: &[&str]) -> Result<(), Failed> {
     install::missing(LAB)?;
     build()?;
-    life_cycle(rest)
+    package::forget()?;
+    life_cycle(rest)?;
+    // Some of the tests make some of the numbers.
+    if rest.is_empty() { package::publish() } else { Ok(()) }
 }
 
 /// The package's life in a real systemd; `rest` names some of its tests. What it needs is made once,

@@ -9,7 +9,7 @@ use pgw_lab::machine::{Machine, package};
 use pgw_lab::net::C1;
 use pgw_lab::rest::{Rest, UI};
 
-use crate::harness::MEASURED;
+use crate::numbers;
 use crate::setup::{DAEMONS, FORWARDER, first_run, is_open, on_a_machine, open};
 
 crate::tests![
@@ -39,7 +39,14 @@ async fn the_package_is_installed_and_serves_and_a_device_is_opened(mut lab: Lab
         let size = machine.run(&["dpkg-query", "--show", "--showformat=${Installed-Size}", "pgw"]).await?;
         let size: u64 = size.trim().parse()?;
         ensure!(size < LARGEST_KIB, "{size} KiB are installed");
-        eprintln!("{MEASURED} apt install to an answer: {} ms; installed: {size} KiB", took.as_millis());
+        let took = format!("{:.1} s", took.as_secs_f32());
+        numbers::keep(
+            "1-install",
+            "from the start of `apt install` to services that answer",
+            "< 30 s",
+            &took,
+        )?;
+        numbers::keep("2-size", "installed size of `pgw`", "< 40 MiB", &numbers::mib(size))?;
 
         // Debconf's guess, with nobody to ask.
         let guessed = machine.shell("cat /etc/pgw/interfaces.env").await?;

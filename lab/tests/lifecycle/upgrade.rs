@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use crate::harness::MEASURED;
+use crate::numbers;
 use crate::setup::{DAEMONS, FORWARDER, in_the_lab, installed, is_open, on_a_machine};
 
 crate::tests![g7_an_upgrade_refuses_no_connection_and_cuts_none];
@@ -74,7 +74,8 @@ async fn g7_an_upgrade_refuses_no_connection_and_cuts_none(mut lab: Lab) -> Resu
         stop.send_replace(true);
         let count = busy.await??;
         ensure!(count > 10, "only {count} requests were tried");
-        eprintln!("{MEASURED} requests during an upgrade: {count}, none refused");
+        let none = format!("0 of {count}");
+        numbers::keep("6-upgrade", "requests refused or cut during an upgrade", "0", &none)?;
         // The connection from before goes on in the process that has it.
         ensure!(std::path::Path::new(&format!("/proc/{old}")).exists(), "the old forwarder is gone");
         lasts.write_all(b"still here?\r\n").await?;
