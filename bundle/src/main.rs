@@ -19,13 +19,14 @@ const USAGE: u8 = 64;
 fn main() -> ExitCode {
     let called = std::env::args_os().next().unwrap_or_default();
     match Path::new(&called).file_name().and_then(OsStr::to_str) {
+        Some("pgw") => pgw_cli::main(),
         Some("pgw-agent") => agent::main(),
         Some("pgw-api") => api::main(),
         Some("pgw-tunneld") => tunneld::main(),
         Some("pgw-ui") => pgw_ui::main(),
         Some(_) | None => {
             eprintln!(
-                "pgw: {called:?} is none of pgw-agent, pgw-api, pgw-tunneld and pgw-ui, by which names this is called"
+                "pgw: {called:?} is none of pgw, pgw-agent, pgw-api, pgw-tunneld and pgw-ui, by which names this is called"
             );
             ExitCode::from(USAGE)
         }

@@ -11,7 +11,7 @@ fn called(name: &str, argument: &str) -> Output {
 
 #[test]
 fn each_name_is_its_program_wherever_it_lies() {
-    for name in ["pgw-agent", "pgw-api", "pgw-tunneld", "pgw-ui"] {
+    for name in ["pgw", "pgw-agent", "pgw-api", "pgw-tunneld", "pgw-ui"] {
         let done = called(&format!("/usr/bin/{name}"), "--version");
         let said = String::from_utf8([done.stdout, done.stderr].concat()).unwrap();
         assert!(done.status.success(), "{name}: {said}");

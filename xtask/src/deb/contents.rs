@@ -6,12 +6,14 @@ pub(super) struct Package {
     pub(super) programs: &'static [Program],
     /// What goes where. A folder's files go there all.
     pub(super) files: &'static [(&'static str, &'static str)],
+    /// A name by which pages and completions are asked for: they are made of what can be typed.
+    pub(super) command_line: Option<&'static str>,
     /// For `cargo tree`: whose crates are in its programs.
     pub(super) crates: &'static [&'static str],
 }
 
 /// One file, and every name by which it is called: the first is the file's, the others lead to it. Each
-/// has a page in `packaging/man`.
+/// has a page in `packaging/man`, but for the one that writes its own.
 pub(super) struct Program {
     pub(super) built: &'static str,
     pub(super) names: &'static [&'static str],
@@ -36,7 +38,7 @@ pub(super) const BUILT: &[&str] = &[
 pub(super) const GATEWAY: Package = Package {
     name: "pgw",
     programs: &[
-        Program { built: "pgw-bundle", names: &["pgw-api", "pgw-agent", "pgw-tunneld", "pgw-ui"] },
+        Program { built: "pgw-bundle", names: &["pgw-api", "pgw-agent", "pgw-tunneld", "pgw-ui", "pgw"] },
         Program { built: "pgw-fwd", names: &["pgw-fwd"] },
     ],
     files: &[
@@ -49,6 +51,7 @@ pub(super) const GATEWAY: Package = Package {
         ("docs/guarantees.md", "usr/share/doc/pgw/guarantees.md"),
         ("docs/known-issues.md", "usr/share/doc/pgw/known-issues.md"),
     ],
+    command_line: Some("pgw"),
     crates: &["-p", "pgw-bundle", "-p", "pgw-fwd"],
 };
 
@@ -60,11 +63,12 @@ pub(super) const CONNECT: Package = Package {
         ("packaging/pgw-connect.service", "usr/lib/systemd/system/pgw-connect.service"),
         ("packaging/connect.example.yaml", "usr/share/doc/pgw-connect/examples/config.yaml"),
     ],
+    command_line: None,
     crates: OF_CLIENTS,
 };
 
 /// The same program for whoever gets it from the gateway. The files come from `clients.rs`.
 pub(super) const HANDED_OUT: Package =
-    Package { name: "pgw-connect-files", programs: &[], files: &[], crates: OF_CLIENTS };
+    Package { name: "pgw-connect-files", programs: &[], files: &[], command_line: None, crates: OF_CLIENTS };
 
 const OF_CLIENTS: &[&str] = &["-p", "pgw-tunnel", "--no-default-features"];

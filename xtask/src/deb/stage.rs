@@ -15,6 +15,13 @@ const NOTES: &[&str] = &["templates", "conffiles"];
 
 const PROGRAMS: &str = "usr/bin";
 const PAGES: &str = "usr/share/man/man8";
+const OWN_PAGES: &str = "usr/share/man/man1";
+/// For which shell, and where it looks.
+const COMPLETIONS: &[(&str, &str)] = &[
+    ("bash", "usr/share/bash-completion/completions/pgw"),
+    ("zsh", "usr/share/zsh/vendor-completions/_pgw"),
+    ("fish", "usr/share/fish/vendor_completions.d/pgw.fish"),
+];
 
 pub(super) struct Stage<'a> {
     root: PathBuf,
@@ -46,10 +53,13 @@ impl<'a> Stage<'a> {
             for name in others {
                 symlink(first, self.root.join(PROGRAMS).join(name)).map_err(cannot(name))?;
             }
-            for name in program.names {
+            for name in program.names.iter().filter(|name| self.package.command_line != Some(name)) {
                 let page = format!("{name}.8");
                 self.put(&Path::new("packaging/man").join(&page), &format!("{PAGES}/{page}"), 0o644)?;
             }
+        }
+        if let Some(name) = self.package.command_line {
+            self.tell_of(name)?;
         }
         for (from, to) in self.package.files {
             if Path::new(from).is_dir() {
@@ -66,7 +76,12 @@ impl<'a> Stage<'a> {
         self.put(Path::new("packaging/debian/changelog"), &format!("{told}/changelog"), 0o644)?;
         copyright::write(&self.root.join(&told), self.target, self.package.crates)?;
         // Debian wants these packed, and packed alike each time.
-        for packed in [PAGES.to_owned(), format!("{told}/changelog"), format!("{told}/third-party")] {
+        for packed in [
+            PAGES.to_owned(),
+            OWN_PAGES.to_owned(),
+            format!("{told}/changelog"),
+            format!("{told}/third-party"),
+        ] {
             let packed = self.root.join(packed);
             if packed.exists() {
                 let packed = packed.display().to_string();
@@ -74,6 +89,25 @@ impl<'a> Stage<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Its pages and completions, as it writes them itself.
+    fn tell_of(&self, name: &str) -> Result<(), Failed> {
+        let own = self.root.join(PROGRAMS).join(name).display().to_string();
+        // What is for another machine does not run on this one.
+        let call: &[&str] = if self.target.is_this_machine() {
+            &[&own]
+        } else {
+            &[env!("CARGO"), "run", "--quiet", "--package", "pgw-cli", "--"]
+        };
+        let (program, first) = call.split_first().ok_or_else(|| Failed("an empty command".into()))?;
+        let ask = |words: &[&str]| output(program, &[first, words].concat());
+        let pages = self.place(OWN_PAGES)?.display().to_string();
+        ask(&["man", &pages])?;
+        for page in fs::read_dir(&pages).map_err(cannot(&pages))?.flatten() {
+            fs::set_permissions(page.path(), fs::Permissions::from_mode(0o644)).map_err(cannot(&pages))?;
+        }
+        COMPLETIONS.iter().try_for_each(|(shell, to)| self.write(to, &ask(&["completions", shell])?))
     }
 
     /// What the package manager reads.

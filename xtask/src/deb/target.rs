@@ -56,6 +56,10 @@ impl Target {
         with_env(&words, &[(&linker, &format!("{}-gcc", self.tools))])
     }
 
+    pub(crate) fn is_this_machine(&self) -> bool {
+        self.other.is_none()
+    }
+
     pub(crate) fn built(&self, program: &str) -> PathBuf {
         let folder = PathBuf::from("target");
         self.other.map_or(folder.clone(), |triple| folder.join(triple)).join("release").join(program)

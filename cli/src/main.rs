@@ -1,0 +1,7 @@
+//! pgw, as a program of its own.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pgw_cli::main()
+}
