@@ -25,7 +25,7 @@ struct Client {
 
 const LINUX: Client = Client {
     triple: "x86_64-unknown-linux-musl",
-    file: "pgw-connect-linux-amd64",
+    file: "pgw-connect-linux-x86_64",
     built: "pgw-connect",
     compiler: Needed { name: "musl-tools", why: "a client that runs on any Linux" },
     env: ("CC_x86_64_unknown_linux_musl", "musl-gcc"),
@@ -34,14 +34,15 @@ const LINUX: Client = Client {
 
 const WINDOWS: Client = Client {
     triple: "x86_64-pc-windows-gnu",
-    file: "pgw-connect-windows-amd64.exe",
+    file: "pgw-connect-windows-x86_64.exe",
     built: "pgw-connect.exe",
     compiler: Needed { name: "gcc-mingw-w64-x86-64", why: "a client for Windows" },
     env: ("CC_x86_64_pc_windows_gnu", "x86_64-w64-mingw32-gcc"),
     strip: "x86_64-w64-mingw32-strip",
 };
 
-/// Which file is handed out under which name.
+/// Which file is handed out under which name: processors are called as `uname` calls them, which is what
+/// a machine that asks knows of itself.
 pub(super) fn build(target: &Target) -> Result<Vec<(PathBuf, String)>, Failed> {
     let mut clients = Vec::new();
     // Debian has the C library for the machine's own processor only.
@@ -51,7 +52,7 @@ pub(super) fn build(target: &Target) -> Result<Vec<(PathBuf, String)>, Failed> {
         Err(Failed("no static C library for it".into()))
     };
     let named = |why: Failed| {
-        let file = format!("pgw-connect-linux-{}", target.architecture);
+        let file = format!("pgw-connect-linux-{}", target.processor());
         eprintln!("xtask: {file} needs the C library of its machine: {}", why.0);
         let own = PathBuf::from(format!("target/deb/{file}"));
         std::fs::copy(target.built("pgw-connect"), &own).map_err(cannot("target/deb"))?;

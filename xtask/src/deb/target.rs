@@ -56,6 +56,11 @@ impl Target {
         with_env(&words, &[(&linker, &format!("{}-gcc", self.tools))])
     }
 
+    /// As the kernel calls it.
+    pub(crate) fn processor(&self) -> &'static str {
+        self.tools.split('-').next().unwrap_or(self.tools)
+    }
+
     pub(crate) fn is_this_machine(&self) -> bool {
         self.other.is_none()
     }
