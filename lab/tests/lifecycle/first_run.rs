@@ -63,7 +63,9 @@ async fn the_package_is_installed_and_serves_and_a_device_is_opened(mut lab: Lab
         let clients = machine.run(&["pgw", "client", "list"]).await?;
         ensure!(clients.contains(&C1.ip.to_string()), "pgw client list said {clients}");
         machine
-            .shell("test -s /usr/share/man/man1/pgw.1.gz && test -s /usr/share/bash-completion/completions/pgw")
+            .shell(
+                "test -s /usr/share/man/man1/pgw.1.gz && test -s /usr/share/bash-completion/completions/pgw",
+            )
             .await?;
 
         // By hand, as an operator does it.
