@@ -24,7 +24,7 @@ use crate::interfaces::Interfaces;
 use crate::nft::diff::{Found, Left};
 use crate::nft::kernel::{Kernel, KernelError};
 use crate::nft::plan::{PlanError, Policy, plan};
-use crate::nft::ruleset::Ruleset;
+use crate::nft::ruleset::{Elements, Ruleset};
 use crate::restore::{Restored, restore};
 use crate::saved::Saved;
 
@@ -153,7 +153,7 @@ impl Reconciler {
         &mut self,
         set: Result<ActiveSet, ApiError>,
     ) -> Result<(Generation, Done), ReconcileError> {
-        let (generation, wanted) = match self.wanted(set) {
+        let (generation, wanted) = match self.wanted(set).await {
             Ok(wanted) => wanted,
             Err(error) => {
                 if let Err(error) = self.hold().await {
@@ -167,9 +167,24 @@ impl Reconciler {
         Ok((generation, done))
     }
 
-    fn wanted(&self, set: Result<ActiveSet, ApiError>) -> Result<(Generation, Ruleset), ReconcileError> {
-        let set = set?;
-        Ok((set.generation, plan(&set.desired()?, &self.policy)?))
+    async fn wanted(
+        &self,
+        set: Result<ActiveSet, ApiError>,
+    ) -> Result<(Generation, Ruleset), ReconcileError> {
+        let desired = set?.desired()?;
+        let mut wanted = plan(&desired, &self.policy)?;
+        if desired.tunnels.is_none() {
+            wanted.elements = wanted.elements.with_tunnels_of(&self.held().await?);
+        }
+        Ok((desired.generation, wanted))
+    }
+
+    /// What the kernel was last given; before the first time, what it holds.
+    async fn held(&self) -> Result<Elements, KernelError> {
+        match &self.given {
+            Some(given) => Ok(given.elements.clone()),
+            None => Ok(self.look().await?.map(|found| found.elements).unwrap_or_default()),
+        }
     }
 
     /// Without word from the API what was last given stays right, also when somebody else takes

@@ -28,6 +28,7 @@ impl ActiveSource for FakeApi {
 
 mod flows;
 mod heal;
+mod tunnels;
 
 struct House {
     api: Arc<FakeApi>,
