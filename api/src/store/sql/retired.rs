@@ -1,10 +1,10 @@
 //! A gateway that will not come back, and what nobody else would ever tidy up for it.
 
-use pgw_core::ids::ClientId;
+use pgw_core::ids::{ClientId, TunnelClientId};
 use uuid::Uuid;
 
 use super::db::Connection;
-use super::{clients, events, gateways, plans, proxies};
+use super::{clients, events, gateways, plans, proxies, tunnel_clients};
 use crate::events::{Action, Thing};
 use crate::store::{Conflict, StoreError};
 
@@ -19,8 +19,9 @@ pub(super) async fn remove(
     if gateway.online || name == own {
         return Err(StoreError::Conflict(Conflict::Online { name: name.to_owned() }));
     }
-    if gateway.clients > 0 && !cascade {
-        let clients = gateway.clients;
+    let tunnels = tunnel_clients::of_gateway(db, name).await?;
+    let clients = gateway.clients.saturating_add(u32::try_from(tunnels.len()).unwrap_or(u32::MAX));
+    if clients > 0 && !cascade {
         return Err(StoreError::Conflict(Conflict::HasClients { name: name.to_owned(), clients }));
     }
     let live: Vec<Uuid> =
@@ -30,6 +31,9 @@ pub(super) async fn remove(
             .await?;
     for client in live {
         clients::remove(db, own, ClientId(client), true, None).await?;
+    }
+    for client in tunnels {
+        tunnel_clients::remove(db, own, TunnelClientId(client.id), true, None).await?;
     }
     finish(db, name).await?;
     for rows in [
