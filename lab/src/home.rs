@@ -60,7 +60,7 @@ impl Home {
     /// The client's program, with this token, and the ports that it asks for as it writes them.
     pub fn connect(&mut self, name: &str, token: &str, ports: &str) -> Result<()> {
         let path = format!("{STATE}/{name}.yaml");
-        let authority = format!("{}/tunnel-ca.pem", gateway::STATE);
+        let authority = format!("{}/tunnel/ca.pem", gateway::STATE);
         let text = format!(
             "server: {GATEWAY_WAN}:8443\ntoken: \"{token}\"\nca: {authority}\nclient:\n  id: {name}\n  open_ports: [{ports}]\n"
         );

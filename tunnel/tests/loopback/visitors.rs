@@ -75,14 +75,14 @@ async fn visitors_are_shown_the_operators_certificate_and_clients_the_gateways_o
     let request = format!("GET /x HTTP/1.1\r\nhost: {HOST}\r\n");
     let got = String::from_utf8(ask(&world, &files.0, HOST, &request).await.unwrap()).unwrap();
     assert!(got.starts_with("HTTP/1.1 200") && got.contains("x-forwarded-proto: https"), "{got}");
-    let own = world.dir.path().join("tunnel-ca.pem");
+    let own = world.dir.path().join("tunnel/ca.pem");
     ask(&world, &own, HOST, &request).await.unwrap_err();
 }
 
 #[tokio::test]
 async fn a_machine_that_has_nothing_yet_downloads_the_program_whole() {
     let mut world = World::new().await;
-    let own = world.dir.path().join("tunnel-ca.pem");
+    let own = world.dir.path().join("tunnel/ca.pem");
     let program = noise(3_000_000);
     std::fs::create_dir(world.downloads()).unwrap();
     std::fs::write(world.downloads().join(PROGRAM), &program).unwrap();
@@ -105,7 +105,7 @@ async fn a_machine_that_has_nothing_yet_downloads_the_program_whole() {
     let head = String::from_utf8_lossy(&got[..end]).into_owned();
     assert!(head.contains("content-length: 3000000") && head.contains("etag: "), "{head}");
     assert_eq!(Sha256::digest(&got[end..]), Sha256::digest(&program));
-    for other in ["secret", "../tunnel-ca.pem", "..%2ftunnel-ca.pem", "", "pgw-connect-linux-arm64"] {
+    for other in ["secret", "../tunnel/ca.pem", "..%2ftunnel%2fca.pem", "", "pgw-connect-linux-arm64"] {
         let got = ask(&world, &files.0, name, &download(name, other)).await.unwrap();
         assert_eq!(status(&got), "404", "{other}");
     }

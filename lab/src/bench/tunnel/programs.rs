@@ -83,7 +83,7 @@ pub(super) async fn pgw(ground: &Ground, carrier: &str) -> Result<(Child, Child)
     let config = write(
         "pgw.yaml",
         &format!(
-            "server: {WAN}:{DOOR}\ntoken: \"{TOKEN}\"\nca: {STATE}/tunnel-ca.pem\ncarrier: {carrier}\n\
+            "server: {WAN}:{DOOR}\ntoken: \"{TOKEN}\"\nca: {STATE}/tunnel/ca.pem\ncarrier: {carrier}\n\
              client:\n  id: far\n  open_ports:\n{}{}",
             port(PORT, "tcp"),
             port(UDP_PORT, "udp")
