@@ -18,7 +18,8 @@ use super::certificate::Certificate;
 use crate::tls::Pin;
 use crate::wire::{ALPN, SERVER_NAME};
 
-const FILE: &str = "tunnel-ca.pem";
+/// In the state directory: below what is the tunnels' alone, as their daemon may make nothing beside it.
+const FILE: &str = "tunnel/ca.pem";
 
 /// Key and certificate, in one file, so that it is there whole or not at all.
 #[derive(Debug)]
@@ -44,6 +45,7 @@ impl Authority {
             Ok(pem) => pem,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let pem = make().map_err(io::Error::other)?;
+                path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
                 match files::create(&path, 0o600, pem.as_bytes()) {
                     Ok(()) => pem,
                     Err(there) if there.kind() == io::ErrorKind::AlreadyExists => {
@@ -150,6 +152,7 @@ mod tests {
     #[test]
     fn one_that_cannot_be_read_is_not_replaced() {
         let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("tunnel")).unwrap();
         std::fs::write(dir.path().join(FILE), "damaged").unwrap();
         Authority::open(dir.path()).unwrap_err();
         assert_eq!(std::fs::read_to_string(dir.path().join(FILE)).unwrap(), "damaged");

@@ -26,7 +26,18 @@ const HEALTH: usize = 64;
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     #[error("cannot {doing}: {error}")]
-    Io { doing: String, error: io::Error },
+    Io {
+        doing: String,
+        #[source]
+        error: io::Error,
+    },
+    #[error("{setting}={address} cannot be listened on: {error}")]
+    Listen {
+        setting: &'static str,
+        address: SocketAddr,
+        #[source]
+        error: io::Error,
+    },
     #[error("the certificate for visitors: {0}")]
     Certificate(#[from] Unusable),
     #[error("TLS cannot be used: {0}")]
@@ -47,7 +58,7 @@ pub struct Ready {
 
 /// Starts what is to be started; `serve` does the rest.
 pub fn prepare(settings: &TunnelSettings) -> Result<Ready, Failure> {
-    let authority = Authority::open(&settings.state_dir).map_err(doing("read or make tunnel-ca.pem"))?;
+    let authority = Authority::open(&settings.state_dir).map_err(doing("read or make tunnel/ca.pem"))?;
     let certificate = settings.certificate.as_ref().map(|(chain, key)| Certificate::open(chain, key));
     let certificate = certificate.transpose()?.map(Arc::new);
     let fixed = Fixed {
@@ -57,17 +68,17 @@ pub fn prepare(settings: &TunnelSettings) -> Result<Ready, Failure> {
         pin: authority.pin(),
         downloads: settings.downloads.clone(),
     };
-    let listener = tcp::bind(settings.listen).map_err(doing(format!("listen on {}", settings.listen)))?;
-    let health_listen = settings.health_listen;
-    let health = tcp::bind(health_listen).map_err(doing(format!("listen on {health_listen}")))?;
+    let listener = tcp::bind(settings.listen).map_err(listening("PGW_TUNNEL_LISTEN", settings.listen))?;
+    let health = settings.health_listen;
+    let health = tcp::bind(health).map_err(listening("PGW_TUNNEL_HEALTH_LISTEN", health))?;
     let path = socket_path(&settings.run_dir);
     let control = control::bind(&path).map_err(doing(format!("make {}", path.display())))?;
     let gateway = Gateway::new(fixed, &settings.state_dir).map_err(doing("read the state directory"))?;
     let tls = authority.server_config(certificate.clone())?;
     let port = listener.local_addr().map_err(doing("look at the listener"))?;
     let for_clients = authority.server_config(None)?;
-    let quic =
-        quic::listen(port, &quic_only(&for_clients)).map_err(doing(format!("listen on {port} by UDP")))?;
+    let quic = quic::listen(port, &quic_only(&for_clients))
+        .map_err(listening("PGW_TUNNEL_LISTEN (by UDP)", port))?;
     tracing::info!(listen = %settings.listen, pin = %authority.pin(), "ready for clients");
     let state_dir = settings.state_dir.clone();
     Ok(Ready { gateway, listener, health, control, tls, quic, certificate, state_dir })
@@ -137,6 +148,10 @@ fn quic_only(config: &ServerConfig) -> ServerConfig {
     let mut config = config.clone();
     config.alpn_protocols = vec![ALPN.to_vec()];
     config
+}
+
+fn listening(setting: &'static str, address: SocketAddr) -> impl FnOnce(io::Error) -> Failure {
+    move |error| Failure::Listen { setting, address, error }
 }
 
 fn doing(what: impl Into<String>) -> impl FnOnce(io::Error) -> Failure {
