@@ -1,5 +1,5 @@
 //! Reverse tunnels on a whole gateway: from the operator's word to a visitor's answer, with the firewall
-//! that opens and closes, and with everything killed on the way (G30, G31, G32, G38).
+//! that opens and closes, and with everything killed on the way (G30, G31, G32, G35, G37, G38).
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};

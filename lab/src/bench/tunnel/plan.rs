@@ -43,7 +43,7 @@ impl Plan {
             at_once: 32,
             requests: seconds(0.6),
             datagrams: 100,
-            bulk_far: seconds(1.2),
+            bulk_far: seconds(1.0),
             held: 1_000,
             settle: seconds(2.0),
         }
