@@ -64,7 +64,7 @@ export function reasonOf(world, mapping) {
 
 export function addMapping(world, client, proxy, priority, n) {
   const same = [...world.mappings.values()].find((one) => one.client_id === client.id);
-  const mapping = put(world.mappings, { client_id: client.id, proxy_id: proxy.id, priority, target: "original", enabled: true, port: same?.port ?? 15000 + n, state: "PENDING", reason: "", applied_at: null, gateway: "gw1" });
+  const mapping = put(world.mappings, { client_id: client.id, proxy_id: proxy.id, priority, target: "original", expect: {}, exclusive: false, stable_exit_ip: null, enabled: true, port: same?.port ?? 15000 + n, state: "PENDING", reason: "", applied_at: null, gateway: "gw1" });
   [mapping.state, mapping.reason] = reasonOf(world, mapping);
   mapping.applied_at = mapping.state === "APPLIED" ? mapping.updated_at : null;
   return mapping;

@@ -1,10 +1,10 @@
 // What the services say, by the names that the pages use. Whatever the API describes comes from
 // its description; the agent has none, and events are no answer of a call.
 
-import type { Client, Health, Mapping, Proxy, ProxyCreate, ClientCreate, Token, TokenMade } from "../generated/api";
+import type { Client, Health, Mapping, MappingCreate, Proxy, ProxyCreate, ClientCreate, Token, TokenMade } from "../generated/api";
 
-export type { CalledName, ClientNow, Connection, Explanation, FieldError, Gateway, HealthPoint, HealthStatus, MappingState, Me, Now, Ready, Scheme, Target, TrafficOverTime, User, Version, Webhook } from "../generated/api";
-export type { Client, ClientCreate, Health, Mapping, Proxy, ProxyCreate, Token, TokenMade };
+export type { ApplyAnswer, CalledName, ClientNow, Connection, Explanation, FieldError, Gateway, HealthPoint, HealthStatus, ImportAnswer, MappingState, Me, Now, Ready, Scheme, SetupState, Target, ToldPlan, TrafficOverTime, User, Version, Webhook } from "../generated/api";
+export type { Client, ClientCreate, Health, Mapping, MappingCreate, Proxy, ProxyCreate, Token, TokenMade };
 
 export interface List<T> {
   items: T[];
