@@ -1,6 +1,7 @@
 //! A forwarder from its first connection to its last.
 
 use std::io;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,13 +64,19 @@ async fn serve(
     let tasks = &shared.tasks;
     let tended = shared.clone();
     let preparing = AbortOnDropHandle::new(tokio::spawn(async move { tended.lines.tend().await }));
+    let listener = Arc::new(listener);
+    // A task of its own: a connection that comes wakes nobody else of the house.
+    let mut accepting = AbortOnDropHandle::new(tokio::spawn(accept(listener.clone(), shared.clone())));
     let asked = tokio::select! {
-        () = accept(&listener, shared) => None,
+        Err(died) = &mut accepting => resume_unwind(died.into_panic()),
         () = udp::serve(&datagrams, shared) => None,
         () = tend(shared) => None,
         () = bequeath(&listener, &datagrams, &mut heirs) => None,
         asked = stop.recv() => asked,
     };
+    accepting.abort();
+    // Only then nobody holds the port any more.
+    let _ended = accepting.await;
     drop((listener, datagrams, preparing));
     if let Some(Stop::Drain(_)) = asked {
         sockets::let_go(&shared.service);

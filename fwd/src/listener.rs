@@ -64,11 +64,11 @@ fn listen(address: SocketAddrV4) -> io::Result<TcpListener> {
 }
 
 /// Accepts, and does not return.
-pub(crate) async fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+pub(crate) async fn accept(listener: Arc<TcpListener>, shared: Arc<Shared>) {
     // A socket that listens has an address.
     let own = listener.local_addr().map_or(0, |address| address.port());
     let serve = |(client, peer)| {
-        if let Some(served) = admit(shared, client, peer, own) {
+        if let Some(served) = admit(&shared, client, peer, own) {
             shared.tasks.spawn(served);
         }
     };

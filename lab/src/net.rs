@@ -30,12 +30,12 @@ pub const STRANGER: Device = device("stranger", 99, 109);
 pub const DEVICES: [Device; 3] = [C1, C2, STRANGER];
 
 /// An address of the LAN that no device has.
-pub const UNUSED: Ipv4Addr = Ipv4Addr::new(10, 64, 0, 77);
+pub const UNUSED: Ipv4Addr = on_lan(77);
 /// An address that is not of the LAN, and is routed to nobody.
 pub const NOBODY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
 
 pub const GATEWAY: &str = "gw";
-pub const GATEWAY_LAN: Ipv4Addr = Ipv4Addr::new(10, 64, 0, 1);
+pub const GATEWAY_LAN: Ipv4Addr = on_lan(1);
 pub const GATEWAY_LAN6: Ipv6Addr = Ipv6Addr::new(0xfd64, 0, 0, 0, 0, 0, 0, 1);
 pub const GATEWAY_WAN: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 pub const GATEWAY_WAN6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x113, 0, 0, 0, 0, 1);
@@ -56,10 +56,14 @@ pub const WAN_HOSTS: [(&str, u8); 5] =
 const fn device(name: &'static str, host: u8, direct: u8) -> Device {
     Device {
         name,
-        ip: Ipv4Addr::new(10, 64, 0, host),
+        ip: on_lan(host),
         ip6: Ipv6Addr::new(0xfd64, 0, 0, 0, 0, 0, 0, host as u16),
         direct: Ipv4Addr::new(203, 0, 113, direct),
     }
+}
+
+pub const fn on_lan(host: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 64, 0, host)
 }
 
 pub const fn wan(host: u8) -> Ipv4Addr {

@@ -25,7 +25,8 @@ impl Demand {
         while self.asked.len() > most.max(1) {
             self.asked.pop_front();
         }
-        let window = setup.max(BLINK);
+        // With a half of it to spare: one that comes just when the next line should be there would wait.
+        let window = (setup + setup / 2).max(BLINK);
         let together = self.asked.iter().filter(|at| now.duration_since(**at) <= window).count();
         let busier = match self.busiest {
             Some((count, at)) => together >= count || now.duration_since(at) >= REMEMBERED,
@@ -73,7 +74,8 @@ mod tests {
             ("one", 1, 0, 1),
             ("one a second", 30, 1000, 1),
             ("a burst of six", 6, 1, 6),
-            ("twenty a second", 40, 50, 4),
+            ("each a little later than the last one could be replaced", 10, 160, 2),
+            ("twenty a second", 40, 50, 5),
             ("more than are kept", 100, 1, 8),
         ] {
             let mut demand = Demand::default();

@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
-use super::script::{DEVICES, Operation, ROUTES, Route};
+use super::script::{DEVICES, NEIGHBOURS, Operation, ROUTES, Route};
 use super::told::{Told, mapping_fields};
+use crate::net::on_lan;
 use crate::rest::{API, Answer, Rest, id, text};
 use crate::upstream::Kind;
 
@@ -43,6 +44,10 @@ pub(super) fn proxy_name(kind: Kind) -> String {
     format!("proxy {}", kind.name())
 }
 
+fn neighbour_name(neighbour: u8) -> String {
+    format!("neighbour {neighbour}")
+}
+
 impl Operator {
     /// Registers the devices and the proxies; from then on no device leaves directly.
     pub(super) async fn begin(rest: Rest) -> Result<Self> {
@@ -54,6 +59,7 @@ impl Operator {
             proxies.insert(kind.name(), rest.add_proxy(kind).await?);
         }
         let names = ROUTES.iter().flat_map(|route| [route.name(), proxy_name(route.kind)]);
+        let names = names.chain(NEIGHBOURS.map(neighbour_name));
         let turns = names.map(|name| (name, Arc::default())).collect();
         Ok(Self { rest, clients, proxies, told: Arc::default(), turns })
     }
@@ -75,6 +81,19 @@ impl Operator {
 
     async fn call(&self, operation: Operation) -> Result<()> {
         match operation {
+            Operation::Register(neighbour) => {
+                let name = neighbour_name(neighbour);
+                let body = json!({ "name": name, "ip_cidr": on_lan(neighbour) });
+                self.write(&name, Method::POST, "/v1/clients", Some(body)).await
+            }
+            Operation::Unregister(neighbour) => {
+                let name = neighbour_name(neighbour);
+                let clients = self.clients().await?;
+                let Some(client) = clients.iter().find(|client| text(client, "name") == name) else {
+                    return Ok(());
+                };
+                self.write(&name, Method::DELETE, &format!("/v1/clients/{}", id(client)?), None).await
+            }
             Operation::Map(route) => {
                 let body = json!({
                     "client_id": self.client(route)?, "proxy_id": self.proxy(route.kind)?,
@@ -118,6 +137,7 @@ impl Operator {
             self.rest.send(method, &format!("{API}{path}"), body.as_ref()).await?;
         let fields = match status {
             200 | 201 if what.starts_with("proxy") => Some(json!({ "enabled": body.get("enabled") })),
+            200 | 201 if what.starts_with("neighbour") => Some(json!({ "ip_cidr": body.get("ip_cidr") })),
             200 | 201 => Some(mapping_fields(&body)),
             202 | 204 => None,
             _refused => return Ok(()),
@@ -132,6 +152,10 @@ impl Operator {
 
     pub(super) async fn proxies(&self) -> Result<Vec<Value>> {
         list(&self.rest, "/v1/proxies").await
+    }
+
+    pub(super) async fn clients(&self) -> Result<Vec<Value>> {
+        list(&self.rest, "/v1/clients").await
     }
 
     async fn mapping_of(&self, route: Route) -> Result<Option<Value>> {
@@ -160,12 +184,16 @@ impl Operator {
 
     /// Is everything there that was confirmed, and nothing that was confirmed as gone?
     pub(super) async fn keeps_its_word(&self) -> Result<()> {
-        let (mappings, proxies, told) =
-            (self.mappings().await?, self.proxies().await?, self.told.lock().await);
+        let (mappings, proxies, clients) =
+            (self.mappings().await?, self.proxies().await?, self.clients().await?);
+        let told = self.told.lock().await;
         for route in ROUTES {
             told.check(&route.name(), mappings.iter().find(|mapping| self.is_of(mapping, route)))?;
             let proxy = proxies.iter().find(|proxy| text(proxy, "name") == route.kind.name());
             told.check(&proxy_name(route.kind), proxy)?;
+        }
+        for name in NEIGHBOURS.map(neighbour_name) {
+            told.check(&name, clients.iter().find(|client| text(client, "name") == name))?;
         }
         Ok(())
     }

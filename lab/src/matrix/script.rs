@@ -31,8 +31,14 @@ pub(super) const ROUTES: [Route; 3] = [
     Route { device: C2, kind: Kind::Dante, priority: 1 },
 ];
 
+/// The last parts of addresses on the LAN at which nobody is. They are registered and forgotten while
+/// the devices try every door: each of them changes the sets that close the others.
+pub(super) const NEIGHBOURS: [u8; 2] = [241, 242];
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operation {
+    Register(u8),
+    Unregister(u8),
     Map(Route),
     Unmap(Route),
     Prefer(Route, u16),
@@ -99,6 +105,10 @@ fn weighted() -> Vec<Operation> {
         all.extend([SwitchProxy(kind, false), SwitchProxy(kind, true)]);
         all.extend([KillUpstream(kind), FreezeUpstream(kind), ReviveUpstream(kind)]);
     }
+    for neighbour in NEIGHBOURS {
+        all.extend([Register(neighbour), Register(neighbour), Unregister(neighbour)]);
+    }
+    all.push(KillProgram(Program::Ui));
     for program in [Program::Api, Program::Agent] {
         let kill = KillProgram(program);
         all.extend([kill, kill, kill, kill, kill, StopProgram(program), FreezeProgram(program)]);

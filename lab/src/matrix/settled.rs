@@ -16,6 +16,9 @@ use crate::net::{Device, GATEWAY};
 use crate::rest::text;
 use crate::upstream::Kind;
 
+/// Nobody's: the leak drill's, and always closed.
+const DRILL: &str = "192.0.2.240";
+
 /// What the database asks for, all upstreams being healthy.
 struct Wanted {
     /// By the mapping's id.
@@ -32,6 +35,12 @@ impl Stage {
         self.states_are(&wanted).await?;
         eventually("the kernel redirects whom the database opens, and nobody else", async || {
             Ok((redirects().await? == wanted.ports).then_some(()))
+        })
+        .await?;
+        let clients = self.operator.clients().await?;
+        let registered: BTreeSet<&str> = clients.iter().map(|client| text(client, "ip_cidr")).collect();
+        eventually("the kernel closes whom the database registers, and nobody else", async || {
+            Ok(closed().await?.iter().map(String::as_str).eq(registered.iter().copied()).then_some(()))
         })
         .await?;
         eventually("every open device has one forwarder, and nobody else has any", async || {
@@ -106,14 +115,25 @@ impl Stage {
 }
 
 /// Read from the kernel, by nobody's word.
-async fn redirects() -> Result<BTreeMap<Ipv4Addr, u16>> {
-    let listed = command::ok(GATEWAY, &["nft", "-j", "list", "map", "ip", "pgw", "client_port"]).await?;
+async fn elements(what: &str, table: [&str; 2], name: &str) -> Result<Vec<Value>> {
+    let listed = command::ok(GATEWAY, &["nft", "-j", "list", what, table[0], table[1], name]).await?;
     let listed: Value = serde_json::from_str(&listed)?;
     let objects = listed.get("nftables").and_then(Value::as_array).into_iter().flatten();
-    let elements = objects.filter_map(|object| object.get("map")?.get("elem")?.as_array()).flatten();
+    Ok(objects.filter_map(|object| object.get(what)?.get("elem")?.as_array()).flatten().cloned().collect())
+}
+
+/// As the API writes addresses.
+async fn closed() -> Result<BTreeSet<String>> {
+    let elements = elements("set", ["inet", "pgw_filter"], "clients").await?;
+    let devices = elements.iter().filter_map(Value::as_str).filter(|ip| *ip != DRILL);
+    Ok(devices.map(|ip| format!("{ip}/32")).collect())
+}
+
+async fn redirects() -> Result<BTreeMap<Ipv4Addr, u16>> {
     let read = |pair: &Value| {
         let [ip, port] = pair.as_array()?.as_slice() else { return None };
         Some((ip.as_str()?.parse().ok()?, u16::try_from(port.as_u64()?).ok()?))
     };
-    elements.map(|pair| read(pair).with_context(|| format!("what is {pair}?"))).collect()
+    let elements = elements("map", ["ip", "pgw"], "client_port").await?;
+    elements.iter().map(|pair| read(pair).with_context(|| format!("what is {pair}?"))).collect()
 }

@@ -46,7 +46,9 @@ impl Stage {
 
     pub(super) async fn perform(&mut self, operation: Operation) -> Result<()> {
         match operation {
-            Operation::Map(_)
+            Operation::Register(_)
+            | Operation::Unregister(_)
+            | Operation::Map(_)
             | Operation::Unmap(_)
             | Operation::Prefer(..)
             | Operation::SwitchMapping(..)
