@@ -22,10 +22,14 @@ export async function makeFarm() {
   const closed = await addClient("camera-yard", "10.64.0.40");
   await addMapping(closed, dead);
   await addClient("box-07", "10.64.0.41");
+  const office = await rest("POST", "/v1/tunnel-clients", { name: "office-pc" });
+  const tunnel = { tunnel_client_id: office.id, protocol: "tcp", local_host: "127.0.0.1" };
+  const desk = await rest("POST", "/v1/tunnels", { ...tunnel, name: "office desktop", local_port: 3389 });
+  await rest("POST", "/v1/tunnels", { ...tunnel, name: "office shell", local_port: 22, verify: false });
   await rest("POST", "/v1/webhooks", { name: "on-call", url: "http://127.0.0.1:9/pgw", kinds: ["client.exit"] });
   for (const mapping of mappings) await becomes(mapping, "APPLIED");
   for (let n = 0; n < 4; n += 1) await wish("carry c1");
   await until("something was counted", async () => (await rest("GET", "/v1/telemetry/traffic?window=1h")).points.some((point) => point.bytes_down > 0));
-  return { device: first.id, proxy: proxies[0].id };
+  return { device: first.id, proxy: proxies[0].id, tunnel: desk.id, office: office.id };
 }
 

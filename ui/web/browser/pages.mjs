@@ -5,6 +5,8 @@ export const PAGES = [
   { name: "devices", path: "/devices", en: "Devices", vi: "Thiết bị" },
   { name: "proxies", path: "/proxies", en: "Proxies", vi: "Proxy" },
   { name: "map", path: "/map", en: "Map", vi: "Gán proxy" },
+  { name: "tunnels", path: "/tunnels", en: "Tunnels", vi: "Đường hầm" },
+  { name: "tunnel-clients", path: "/tunnels/clients", en: "Tunnels", vi: "Đường hầm" },
   { name: "connections", path: "/connections", en: "Connections", vi: "Kết nối" },
   { name: "firewall", path: "/firewall", en: "Firewall", vi: "Tường lửa" },
   { name: "journal", path: "/journal", en: "Journal", vi: "Nhật ký" },
@@ -20,5 +22,7 @@ export const PAGES = [
 export const OPENED = [
   { name: "device", path: (ids) => `/devices/${ids.device}`, parts: ["Way out", "Traffic", "Connections", "History", "Edit"] },
   { name: "proxy", path: (ids) => `/proxies/${ids.proxy}`, parts: ["Health", /^Used by/, "Traffic", "History", "Edit"] },
+  { name: "tunnel", path: (ids) => `/tunnels/${ids.tunnel}`, parts: ["Connected", "Sessions", "Client file", "Edit"] },
+  { name: "tunnel-client", path: (ids) => `/tunnels/clients/${ids.office}`, parts: ["Connect it", "Sessions", "Edit"] },
   { name: "import", path: () => "/proxies?import", parts: [] },
 ];

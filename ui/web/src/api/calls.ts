@@ -2,7 +2,6 @@
 
 import type { paths } from "../generated/api";
 import type { Coming } from "./coming";
-import type { TunnelCalls } from "./tunnels";
 
 type Methods = "get" | "post" | "patch" | "delete";
 
@@ -25,7 +24,7 @@ type Everything = { [P in keyof paths & string]: (every: OfPath<P>) => void }[ke
   ? All
   : never;
 
-export type Calls = Omit<Everything, keyof Coming | keyof TunnelCalls> & Coming & TunnelCalls;
+export type Calls = Omit<Everything, keyof Coming> & Coming;
 export type Call = keyof Calls & string;
 
 type Part<C extends Call, Name extends string> = Calls[C] extends { [N in Name]: infer Value } ? Value : undefined;

@@ -1,6 +1,6 @@
 // How a tunnel is written, and the usual ones.
 
-import type { Tunnel, TunnelProtocol } from "../api/tunnels";
+import type { Tunnel, TunnelProtocol } from "../api/shapes";
 
 export interface Preset {
   name: string;

@@ -1,7 +1,7 @@
 // Codes that are told once: kept until this tab is closed, so that whoever looks away still has them.
 
 import { SvelteMap } from "svelte/reactivity";
-import type { Verification } from "../api/tunnels";
+import type { Verification } from "../api/shapes";
 
 class Codes {
   #of = new SvelteMap<string, Verification>();

@@ -4,7 +4,7 @@
 import { ask, askAll } from "../api/call";
 import { asProblem, type Problem } from "../api/problem";
 import type { Happening } from "../api/shapes";
-import type { Tunnel, TunnelClient, TunnelState } from "../api/tunnels";
+import type { Tunnel, TunnelClient, TunnelState } from "../api/shapes";
 import { live } from "./live.svelte";
 
 const EVERY_MS = 3000;
