@@ -58,7 +58,9 @@ fn npm(arguments: &[&str]) -> Result<(), Failed> {
 fn changed(path: &Path) -> Option<SystemTime> {
     let own = fs::metadata(path).and_then(|meta| meta.modified()).ok();
     let inside = fs::read_dir(path).into_iter().flatten().flatten();
-    let inside = inside.filter(|entry| !NO_PART.map(OsStr::new).contains(&entry.file_name().as_os_str())).map(|entry| changed(&entry.path()));
+    let inside = inside
+        .filter(|entry| !NO_PART.map(OsStr::new).contains(&entry.file_name().as_os_str()))
+        .map(|entry| changed(&entry.path()));
     // A folder's own time moves with what is made in it.
     if path.is_dir() { inside.max().flatten() } else { own }
 }

@@ -47,8 +47,14 @@ const STORIES: &[Test] = &[
         name: "what_strangers_write_is_text_and_a_huge_paste_is_taken_or_refused_in_words",
         run: |lab| Box::pin(play(lab, "hostile")),
     },
-    Test { name: "a_tunnel_takes_three_clicks_and_opens_when_somebody_has_confirmed_it", run: |lab| Box::pin(play(lab, "tunnels")) },
-    Test { name: "a_thousand_devices_are_searched_as_they_are_typed", run: |lab| Box::pin(play(lab, "crowd")) },
+    Test {
+        name: "a_tunnel_takes_three_clicks_and_opens_when_somebody_has_confirmed_it",
+        run: |lab| Box::pin(play(lab, "tunnels")),
+    },
+    Test {
+        name: "a_thousand_devices_are_searched_as_they_are_typed",
+        run: |lab| Box::pin(play(lab, "crowd")),
+    },
 ];
 
 fn main() -> ExitCode {

@@ -17,7 +17,7 @@ export class Stage {
   #story;
   #pages = [];
   #complaints = [];
-  #bearable = [/401/ /* TEMP */];
+  #bearable = [];
 
   constructor(browser, story) {
     this.#browser = browser;

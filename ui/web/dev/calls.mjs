@@ -137,6 +137,8 @@ export function answer(world, method, url, body, text, signedIn) {
     Object.assign(thing.health, { checked_at: new Date().toISOString() });
     return { status: 200, body: thing.health };
   }
+  if (action === "stats") return { status: 200, body: { ...thing, visitors: [{ address: "198.51.100.7:50211", since: thing.created_at, connections: 1, bytes_in: 54_321, bytes_out: 1234 }] } };
+  if (action === "sessions") return { status: 200, body: { items: [] } };
   if (action === "test") return { status: 200, body: { delivered: true, status: 204 } };
   return method === "GET" ? { status: 200, body: thing } : method === "PATCH" ? update(world, list, thing, body) : remove(world, list, thing);
 }

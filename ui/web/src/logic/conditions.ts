@@ -18,7 +18,7 @@ export const CONDITION_FIELDS = ["expect", "exclusive", "target"];
 type Told = Required<Pick<MappingCreate, "exclusive" | "target">> & { expect: NonNullable<MappingCreate["expect"]> };
 
 export function conditionsOf({ expect, exclusive, target }: Mapping): Conditions {
-  return { exit_ip: expect?.exit_ip ?? "", country: expect?.country ?? "", stable: expect?.stable ?? false, exclusive, target };
+  return { exit_ip: expect.exit_ip ?? "", country: expect.country ?? "", stable: expect.stable ?? false, exclusive, target };
 }
 
 /** What is not wanted is not said. */

@@ -25,8 +25,7 @@ class Session {
     try {
       // Asked in a way that fails for nobody: browsers print what does.
       const { needed, until, signed_in } = await this.#get<SetupState>("/api/v1/setup");
-      const TEMP = signed_in ?? (await this.#get("/api/v1/me").then(() => true, () => false));
-      if (TEMP || access.byToken) return await this.#enter();
+      if (signed_in || access.byToken) return await this.#enter();
       this.setupClosed = needed && !until;
       this.stage = needed && until ? "setup" : "login";
     } catch (error) {
