@@ -67,7 +67,11 @@ fn kind(name: &str) -> Result<Kind> {
 
 fn program(name: &str) -> Result<Program> {
     let is_it = |program: &Program| program.name() == name;
-    Program::ALL.into_iter().find(is_it).with_context(|| format!("no program is {name:?}"))
+    Program::ALL
+        .into_iter()
+        .chain([Program::Tunneld])
+        .find(is_it)
+        .with_context(|| format!("no program is {name:?}"))
 }
 
 fn device(name: &str) -> Result<Device> {

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
-import { addUser, rest, until } from "../gateway.mjs";
+import { addUser, rest, until, wish } from "../gateway.mjs";
 import { go, here, row, signIn } from "../steps.mjs";
 
 export default async function play(stage) {
   await addUser();
+  await wish("start pgw-tunneld");
   const page = await stage.visitor();
   await signIn(page);
   await makeClient(page);
@@ -20,6 +21,8 @@ async function makeClient(page) {
   await page.getByRole("dialog").getByLabel("Name", { exact: true }).fill("office-pc");
   await page.getByRole("dialog").getByRole("button", { name: "Create" }).click();
   const sheet = page.getByRole("dialog", { name: "office-pc" });
+  const [{ id }] = (await rest("GET", "/v1/tunnel-clients")).items;
+  await until("the daemon is heard of", () => rest("POST", `/v1/tunnel-clients/${id}/enrolment`).then(() => true, () => false));
   await sheet.getByRole("button", { name: "Make the command" }).click();
   const command = await sheet.locator("pre").textContent();
   assert.match(command, /pgw-connect/);
