@@ -21,6 +21,7 @@ async function makeClient(page) {
   await page.getByRole("dialog").getByLabel("Name", { exact: true }).fill("office-pc");
   await page.getByRole("dialog").getByRole("button", { name: "Create" }).click();
   const sheet = page.getByRole("dialog", { name: "office-pc" });
+  await sheet.waitFor();
   const [{ id }] = (await rest("GET", "/v1/tunnel-clients")).items;
   await until("the daemon is heard of", () => rest("POST", `/v1/tunnel-clients/${id}/enrolment`).then(() => true, () => false));
   await sheet.getByRole("button", { name: "Make the command" }).click();
