@@ -103,6 +103,7 @@ mod tests {
     use std::time::Duration;
 
     use pgw_core::client::Client;
+    use pgw_core::exit::Expect;
     use pgw_core::health::{Health, HealthStatus};
     use pgw_core::ids::{ClientId, MappingId, ProxyId};
     use pgw_core::mapping::{Mapping, Target};
@@ -138,6 +139,9 @@ mod tests {
             priority: 100,
             target: Target::Original,
             enabled: true,
+            expect: Expect::default(),
+            exclusive: false,
+            stable_exit_ip: None,
             gateway: "gw1".into(),
             port: 15001,
             state: MappingState::Pending,
@@ -161,7 +165,7 @@ mod tests {
             health: Health::default(),
             upstream,
         };
-        Route { mapping, going: false, proxy }
+        Route { mapping, going: false, hold: None, proxy }
     }
 
     /// A board on which proxy and forwarder of mapping `id` are fine.

@@ -114,7 +114,8 @@ async fn reach(
     let limit = Duration::from_millis(flag.limits.connect_timeout_ms);
     let (lines, said) = (&shared.lines, peek.said());
     let dial = async |candidate: &FlagUpstream, destination: Destination, alone: bool| {
-        lines.reach(&candidate.upstream, &destination, Some(said.clone()), alone, limit).await
+        // Boxed: on its way into the race it is moved several times.
+        Box::pin(lines.reach(&candidate.upstream, &destination, Some(said.clone()), alone, limit)).await
     };
     let reached = tokio::select! {
         biased;

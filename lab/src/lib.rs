@@ -18,6 +18,7 @@ pub mod lab;
 pub mod leaks;
 pub mod machine;
 pub mod matrix;
+pub mod mmdb;
 pub mod names;
 pub mod net;
 pub mod netns;

@@ -88,7 +88,8 @@ impl Dialer {
                 let tls = deadline.hold(
                     CheckFailure::Timeout,
                     || format!("during the TLS session with {}", upstream.host),
-                    self.tls_over(&upstream.host, tcp),
+                    // Boxed: whoever dials without TLS is not to carry room for it about.
+                    Box::pin(self.tls_over(&upstream.host, tcp)),
                 );
                 Stream::Tls(Box::new(tls.await??))
             }

@@ -68,8 +68,13 @@ impl Exit {
     /// Of the lines that wait, the youngest one that still stands.
     pub(super) fn take(&self) -> Option<Line> {
         let mut state = self.state();
-        state.drop_ended(&mut Context::from_waker(Waker::noop()), Instant::now());
-        state.waiting.pop().map(|waiting| waiting.line)
+        while let Some(mut youngest) = state.waiting.pop() {
+            if youngest.line.poll_ended(&mut Context::from_waker(Waker::noop())).is_pending() {
+                return Some(youngest.line);
+            }
+            state.keep.died(youngest.since.elapsed());
+        }
+        None
     }
 
     /// A line that waited was dead, though nobody could see it: the others will be, too.

@@ -91,7 +91,9 @@ impl Lines {
             && trial::hello_came(said).await
         {
             let patience = trial::patience(begun.elapsed());
-            return trial::run(trial, &self.dialer, line, patience, (dest, said.clone()), deadline).await;
+            // Boxed, like what follows a failure: they are rare, and large.
+            let run = trial::run(trial, &self.dialer, line, patience, (dest, said.clone()), deadline);
+            return Box::pin(run).await;
         }
         if !exit.carries() {
             line.greet(upstream, Words::OneByOne, deadline).await?;
@@ -99,7 +101,7 @@ impl Lines {
         }
         match line.ask(upstream, dest, said, deadline).await {
             Err(error) if error.kind == CheckFailure::BadAnswer => {
-                let tunnel = self.dialer.step_by_step(upstream, dest, deadline).await?;
+                let tunnel = Box::pin(self.dialer.step_by_step(upstream, dest, deadline)).await?;
                 exit.learn(Manner::has_lost);
                 Ok(tunnel)
             }

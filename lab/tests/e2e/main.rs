@@ -15,6 +15,7 @@ mod drift;
 mod drill;
 mod events;
 mod evidence;
+mod exits;
 mod explained;
 mod faults;
 mod faults_at_random;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         closed::TESTS,
         upstreams::TESTS,
         evidence::TESTS,
+        exits::TESTS,
         events::TESTS,
         crashes::TESTS,
         database::TESTS,
