@@ -26,8 +26,8 @@ cargo xtask <command>
 
   up       installs what is missing, builds, and starts a whole gateway in a lab of network
            namespaces: devices, real upstream proxies, an origin. Ctrl-C ends all of it.
-  test     installs what the tests need and runs all of them: format, lints, unit, end to end, the
-           package's life cycle, and a few seconds of each fuzz target
+  test     installs what the tests need and runs all of them: format, lints, unit, end to end, a browser,
+           the package's life cycle, and a few seconds of each fuzz target
   matrix   [sequences] [seed]: the lab's fault matrix, 500 sequences unless it is told otherwise: everything
            is killed, frozen, flushed and filled at random, and nothing may leak; a seed repeats a run
   fuzz     [target] [seconds]: hostile bytes for the readers of such, all or one of them, for a
@@ -72,6 +72,9 @@ const LAB: &[Package] = &[
 /// A server for the tests, which start it themselves.
 const DATABASE: &[Package] =
     &[Package { name: "postgresql", why: "the store's tests run on PostgreSQL as well" }];
+
+/// In which the pages are tried.
+const BROWSER: &[Package] = &[Package { name: "chromium", why: "the pages are tried in a real browser" }];
 
 /// The lab's programs that a bench needs as well.
 const BENCH: &[&str] = &["iproute2", "nftables", "openssl", "curl", "microsocks"];
@@ -135,7 +138,7 @@ fn matrix(rest: &[&str]) -> Result<(), Failed> {
 }
 
 fn test() -> Result<(), Failed> {
-    install::missing(LAB.iter().chain(DATABASE))?;
+    install::missing(LAB.iter().chain(DATABASE).chain(BROWSER))?;
     install::missing(fuzz::COMPILER)?;
     web::test()?;
     tools::PROMTOOL.fetch()?;

@@ -74,7 +74,7 @@ struct ClientUpdate {
 /// What a list of clients may be asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
-enum ClientState {
+pub(super) enum ClientState {
     Pending,
     Applied,
     Failed,
