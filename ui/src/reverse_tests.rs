@@ -220,8 +220,13 @@ async fn a_path_that_leaves_its_prefix_reaches_no_service() {
         "/healthz/",
         "/web/app.js",
     ] {
-        let answer =
-            raw(address, &format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")).await;
+        let answer = raw(
+            address,
+            &format!(
+                "GET {path} HTTP/1.1\r\nHost: h\r\nAccept: application/json\r\nConnection: close\r\n\r\n"
+            ),
+        )
+        .await;
         assert!(answer.starts_with("HTTP/1.1 404"), "{path}: {answer}");
     }
     assert_eq!(api.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "no service was asked");

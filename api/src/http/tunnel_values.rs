@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use pgw_core::proxy::is_dns_name;
+use pgw_core::proxy::{Scheme, is_dns_name};
 use pgw_core::tunnel::{NotAPortSpan, PortSpan};
 use serde_json::{Map, Value};
 
@@ -93,14 +93,11 @@ fn login(value: &Value) -> Read<NewLogin> {
     let object = object(value, &["username", "password"])?;
     let name = object.get("username").ok_or_else(|| "has an entry without username".to_owned())?;
     let told = |what: &str, detail: String| format!("has an entry whose {what} {detail}");
-    Ok(NewLogin {
-        username: username(name).map_err(|detail| told("username", detail))?,
-        password: object
-            .get("password")
-            .map(password)
-            .transpose()
-            .map_err(|detail| told("password", detail))?,
-    })
+    let username = username(name).map_err(|detail| told("username", detail))?;
+    // A browser sends both as one text, as to an HTTP proxy.
+    Scheme::Http.carries(&username, "").map_err(|error| told("username", error.to_string()))?;
+    let password = object.get("password").map(password).transpose();
+    Ok(NewLogin { username, password: password.map_err(|detail| told("password", detail))? })
 }
 
 fn object<'a>(value: &'a Value, known: &[&str]) -> Read<&'a Map<String, Value>> {

@@ -126,6 +126,7 @@ async fn without_the_daemon_everything_is_written_and_says_what_is_missing() {
     assert!(gone.json()["detail"].as_str().unwrap().contains("tunnel daemon"), "{}", gone.text);
 }
 
+/// G36.
 #[tokio::test]
 async fn a_port_is_given_by_the_rules_and_each_refusal_has_its_code() {
     let gateway = Gateway::new().await;
