@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use jiff::Timestamp;
-use pgw_core::active::{ACTIVE_VERSION, ActiveMapping, ActiveSet, ClosedClient};
+use pgw_core::active::{ACTIVE_VERSION, ActiveMapping, ActiveSet, ActiveTunnels, ClosedClient};
 use pgw_core::ids::{ClientIp, Generation};
 
 use crate::activate::facts;
@@ -35,7 +35,13 @@ impl Generations {
         set
     }
 
-    pub fn active_set(&self, plans: &[ClientPlan], board: &Board) -> ActiveSet {
+    /// `tunnels`: which are open, if anybody knows.
+    pub fn active_set(
+        &self,
+        plans: &[ClientPlan],
+        board: &Board,
+        tunnels: Option<ActiveTunnels>,
+    ) -> ActiveSet {
         // A client that is going and a new one may have the same address: the new one decides,
         // and the address is registered until the old one is gone.
         let mut by_address: BTreeMap<ClientIp, &ClientPlan> = BTreeMap::new();
@@ -59,7 +65,14 @@ impl Generations {
             items.extend(open);
         }
         let count = by_address.len();
-        self.number(ActiveSet { version: ACTIVE_VERSION, generation: Generation(0), count, items, closed })
+        self.number(ActiveSet {
+            version: ACTIVE_VERSION,
+            generation: Generation(0),
+            count,
+            items,
+            closed,
+            tunnels,
+        })
     }
 }
 
@@ -163,7 +176,7 @@ mod tests {
     }
 
     fn lists(plans: &[ClientPlan], board: &Board) -> (Vec<u16>, usize) {
-        let set = Generations::new(Timestamp::UNIX_EPOCH).active_set(plans, board);
+        let set = Generations::new(Timestamp::UNIX_EPOCH).active_set(plans, board, None);
         set.desired().unwrap();
         (set.items.iter().map(|item| item.port).collect(), set.closed.len())
     }
@@ -211,7 +224,7 @@ mod tests {
         let mut plan = client(1, "10.0.0.3", Some(15001), vec![route(7)]);
         plan.client.mac = mac;
         let generations = Generations::new(Timestamp::UNIX_EPOCH);
-        let set = |board: &Board| generations.active_set(std::slice::from_ref(&plan), board);
+        let set = |board: &Board| generations.active_set(std::slice::from_ref(&plan), board, None);
         let (open, shut) = (set(&fine(7)), set(&Board::new(Duration::from_secs(1))));
         assert_eq!(open.items.iter().map(|item| item.mac).collect::<Vec<_>>(), [mac]);
         assert_eq!(shut.closed.iter().map(|client| client.mac).collect::<Vec<_>>(), [mac]);
@@ -222,10 +235,13 @@ mod tests {
         let generations = Generations::new(Timestamp::from_second(1_000).unwrap());
         let plans = [client(1, "10.0.0.3", Some(15001), vec![route(7)])];
         let (open, shut) = (fine(7), Board::new(Duration::from_secs(1)));
-        let first = generations.active_set(&plans, &open).generation;
+        let first = generations.active_set(&plans, &open, None).generation;
         assert_eq!(first, Generation(1_001));
-        assert_eq!(generations.active_set(&plans, &open).generation, first);
-        assert_eq!(generations.active_set(&plans, &shut).generation, Generation(1_002));
-        assert_eq!(generations.active_set(&plans, &shut).generation, Generation(1_002));
+        assert_eq!(generations.active_set(&plans, &open, None).generation, first);
+        assert_eq!(generations.active_set(&plans, &shut, None).generation, Generation(1_002));
+        assert_eq!(generations.active_set(&plans, &shut, None).generation, Generation(1_002));
+        let tunnels = ActiveTunnels { range: [10_000, 32_000], tcp: [10_000].into(), udp: [].into() };
+        let opened = generations.active_set(&plans, &shut, Some(tunnels));
+        assert_eq!(opened.generation, Generation(1_003), "a tunnel's port is news for the agent");
     }
 }

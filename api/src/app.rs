@@ -42,6 +42,7 @@ use crate::telemetry::counts::Counts;
 use crate::telemetry::puller::Puller;
 use crate::telemetry::watch::Watch;
 use crate::telemetry::{Telemetry, writer};
+use crate::tunnels::{self, Link, listening};
 use crate::units::{self, Units};
 use crate::webhooks::{self, Webhooks};
 
@@ -57,6 +58,7 @@ pub struct Machinery {
     converger: Converger,
     health: HealthChecks,
     generations: Generations,
+    tunnels: Arc<Link>,
     units: Arc<dyn Units>,
     run_dir: PathBuf,
     dns: DnsChoice,
@@ -71,6 +73,7 @@ pub struct Parts {
     pub watch: Arc<Watch>,
     pub bus: Arc<Bus>,
     pub webhooks: Arc<Webhooks>,
+    pub tunnels: Arc<Link>,
     agent: agent_client::AgentTask,
     converge: ConvergeTask,
     scheduler: Scheduler,
@@ -128,7 +131,7 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         board: board.clone(),
         flags: Flags::new(&settings.state_dir)?,
         units: units.clone(),
-        agent,
+        agent: agent.clone(),
         ports: Ports::default(),
         told: Told::new(recorder),
         run_dir: settings.run_dir.clone(),
@@ -164,8 +167,21 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         run_dir: settings.run_dir.clone(),
         told,
     };
+    let tunnels = tunnels::Parts {
+        store: store.clone(),
+        door: settings.tunnels.clone(),
+        forwarders: settings.ports.clone(),
+        listening: listening::look,
+        reopened: Box::new(move || {
+            let agent = agent.clone();
+            // It asks by itself, too: who waits for this one is nobody.
+            tokio::spawn(async move { drop(agent.reconcile().await) });
+        }),
+    };
+    let tunnels = Arc::new(Link::new(tunnels, &settings.run_dir));
     let neighbourhood = Neighbourhood {
         store: store.clone(),
+        tunnels: tunnels.clone(),
         board: board.clone(),
         converger: converger.clone(),
         health: health.clone(),
@@ -186,6 +202,7 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         converger,
         health,
         generations,
+        tunnels: tunnels.clone(),
         units,
         run_dir: settings.run_dir.clone(),
         dns: settings.dns,
@@ -197,6 +214,7 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         watch,
         bus,
         webhooks,
+        tunnels,
         agent: agent_task,
         converge,
         scheduler,
@@ -220,6 +238,7 @@ impl Parts {
         tasks.spawn(self.log.bounds.run(stop.clone()));
         tasks.spawn(self.log.listener.run(stop.clone()));
         tasks.spawn(self.webhooks.run(stop.clone()));
+        tasks.spawn(self.tunnels.run(stop.clone()));
         tasks.spawn(writer::run(self.puller.telemetry.clone(), stop.clone()));
         tasks.spawn(self.puller.run(stop.clone()));
         let (mut deaths, converger, stop) = (self.deaths, self.engine.converger.clone(), stop.clone());
@@ -260,7 +279,7 @@ impl Engine for Machinery {
 
     async fn active_set(&self) -> Result<ActiveSet, StoreError> {
         let plans = self.store.plans().await?;
-        Ok(self.generations.active_set(&plans, &self.board))
+        Ok(self.generations.active_set(&plans, &self.board, self.tunnels.active()))
     }
 
     async fn known(&self, client: ClientId) -> Result<Option<Known>, StoreError> {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use pgw_core::redact::Secret;
+use pgw_core::tunnel::TokenHash;
 
 use crate::http::auth::{Auth, hash};
 use crate::secret_file::{self, SecretFileError};
@@ -47,6 +48,18 @@ pub fn random_text() -> Result<Secret, RandomError> {
     let mut bits = zeroize::Zeroizing::new([0; 32]);
     getrandom::fill(bits.as_mut_slice()).map_err(RandomError)?;
     Ok(Secret::new(URL_SAFE_NO_PAD.encode(bits.as_slice())))
+}
+
+/// Random bytes, as hexadecimal digits.
+pub fn random_hex<const BYTES: usize>() -> Result<Secret, RandomError> {
+    let mut bytes = zeroize::Zeroizing::new([0; BYTES]);
+    getrandom::fill(bytes.as_mut_slice()).map_err(RandomError)?;
+    Ok(Secret::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
+}
+
+/// How a token of a tunnel client, or a code, is kept: what is hashed cannot be guessed.
+pub fn hashed(secret: &Secret) -> TokenHash {
+    TokenHash::of(hash(secret.expose()))
 }
 
 /// So that whoever finds one knows what it is of.

@@ -23,5 +23,6 @@ pub mod shared;
 pub mod sole;
 pub mod store;
 pub mod telemetry;
+pub mod tunnels;
 pub mod units;
 pub mod webhooks;

@@ -129,6 +129,7 @@ async fn run(settings: ApiSettings) -> anyhow::Result<()> {
         watch: parts.watch.clone(),
         bus: parts.bus.clone(),
         webhooks: parts.webhooks.clone(),
+        tunnels: parts.tunnels.clone(),
         auth,
         doors,
         ports: settings.ports.clone(),

@@ -12,6 +12,7 @@ use crate::board::Board;
 use crate::converge::Converger;
 use crate::health::checks::HealthChecks;
 use crate::store::{News, Presence, Store, StoreError};
+use crate::tunnels::Link;
 
 const EVERY: Duration = Duration::from_secs(10);
 
@@ -20,6 +21,7 @@ pub struct Neighbourhood {
     pub board: Arc<Board>,
     pub converger: Converger,
     pub health: HealthChecks,
+    pub tunnels: Arc<Link>,
     pub presence: Presence,
 }
 
@@ -70,12 +72,14 @@ impl Neighbourhood {
             }
             News::Proxy(id) => self.converger.wake_proxy(id),
             News::Redialled(id) => self.health.changed(id).await,
+            News::Tunnels => self.tunnels.wake(),
             News::Events => {}
             News::Missed => {
                 for proxy in self.store.upstreams().await? {
                     self.health.meet(proxy.id);
                 }
                 self.converger.wake_all();
+                self.tunnels.wake();
             }
             News::Doubled => {
                 tracing::error!("another gateway that is running has the name of this one: PGW_GATEWAY");

@@ -25,6 +25,9 @@ pub struct ActiveSet {
     pub items: Vec<ActiveMapping>,
     /// Registered clients without such a mapping.
     pub closed: Vec<ClosedClient>,
+    /// Absent: nobody knows which tunnels are open, and what the kernel holds of them stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnels: Option<ActiveTunnels>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +54,16 @@ pub struct ClosedClient {
     pub mac: Option<Mac>,
 }
 
+/// Which public ports of reverse tunnels are open.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ActiveTunnels {
+    /// The first and the last port that tunnels may have: what is not open of these is closed.
+    pub range: [u16; 2],
+    pub tcp: BTreeSet<u16>,
+    pub udp: BTreeSet<u16>,
+}
+
 /// The set as the kernel needs it: no address twice, no port twice, nothing in both lists.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Desired {
@@ -62,6 +75,7 @@ pub struct Desired {
     /// The one hardware address that an address may come from; of those in `mapped` and `closed`
     /// for whom the operator said one. Several addresses may be one device's.
     pub pins: BTreeMap<Ipv4Addr, Mac>,
+    pub tunnels: Option<ActiveTunnels>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -80,6 +94,10 @@ pub enum ActiveError {
     TwoMacs(Ipv4Addr),
     #[error("client {0} is both open and closed")]
     OpenAndClosed(Ipv4Addr),
+    #[error("the tunnels' range is said to be {0}..{1}")]
+    TunnelRange(u16, u16),
+    #[error("a tunnel's port {port} is outside of the tunnels' range {from}..{to}")]
+    TunnelOutside { port: u16, from: u16, to: u16 },
 }
 
 impl ActiveSet {
@@ -124,7 +142,21 @@ impl ActiveSet {
         if sent != self.count {
             return Err(ActiveError::Incomplete { announced: self.count, sent });
         }
-        Ok(Desired { generation: self.generation, mapped, closed, pins })
+        if let Some(tunnels) = &self.tunnels {
+            tunnels.check()?;
+        }
+        Ok(Desired { generation: self.generation, mapped, closed, pins, tunnels: self.tunnels.clone() })
+    }
+}
+
+impl ActiveTunnels {
+    fn check(&self) -> Result<(), ActiveError> {
+        let [from, to] = self.range;
+        if from == 0 || from > to {
+            return Err(ActiveError::TunnelRange(from, to));
+        }
+        let outside = self.tcp.iter().chain(&self.udp).find(|port| !(from..=to).contains(port));
+        outside.map_or(Ok(()), |port| Err(ActiveError::TunnelOutside { port: *port, from, to }))
     }
 }
 
@@ -209,6 +241,33 @@ mod tests {
         let mac = |text: &str| text.parse::<Mac>().unwrap();
         let pins = [([192, 168, 2, 3], "02:00:5e:10:00:03"), ([192, 168, 2, 4], "02:00:5e:10:00:04")];
         assert_eq!(desired.pins, pins.map(|(ip, text)| (ip.into(), mac(text))).into());
+        let tunnels =
+            ActiveTunnels { range: [10_000, 32_000], tcp: [12_000, 12_001].into(), udp: [12_001].into() };
+        assert_eq!(desired.tunnels, Some(tunnels));
+    }
+
+    #[test]
+    fn a_set_of_an_api_that_knew_no_tunnels_says_nothing_of_them() {
+        let mut older: serde_json::Value = serde_json::from_str(GOLDEN).unwrap();
+        older.as_object_mut().unwrap().remove("tunnels").unwrap();
+        let older: ActiveSet = serde_json::from_value(older).unwrap();
+        assert_eq!(older.desired().unwrap().tunnels, None);
+        assert!(!serde_json::to_string(&older).unwrap().contains("tunnels"));
+    }
+
+    #[test]
+    fn ports_outside_of_the_range_that_closes_the_others_are_refused() {
+        let with = |range, tcp: &[u16]| {
+            let tcp = tcp.iter().copied().collect();
+            ActiveSet { tunnels: Some(ActiveTunnels { range, tcp, udp: BTreeSet::new() }), ..set() }
+                .desired()
+                .err()
+        };
+        assert_eq!(with([10_000, 10_000], &[10_000]), None);
+        assert_eq!(with([10_001, 10_000], &[]), Some(ActiveError::TunnelRange(10_001, 10_000)));
+        assert_eq!(with([0, 10_000], &[]), Some(ActiveError::TunnelRange(0, 10_000)));
+        let outside = ActiveError::TunnelOutside { port: 22, from: 10_000, to: 10_009 };
+        assert_eq!(with([10_000, 10_009], &[22]), Some(outside));
     }
 
     #[test]

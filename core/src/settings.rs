@@ -24,7 +24,7 @@ use crate::redact::{Secret, SniLog};
 
 pub use database::{DatabaseUrl, GATEWAY_ALLOWED, is_gateway_name};
 use reader::Reader;
-pub use tunnel::TunnelSettings;
+pub use tunnel::{TunnelDoor, TunnelSettings};
 pub use url::HttpUrl;
 
 pub trait Source {
@@ -134,6 +134,7 @@ pub struct ApiSettings {
     pub state_dir: PathBuf,
     pub run_dir: PathBuf,
     pub ports: PortRange,
+    pub tunnels: TunnelDoor,
     pub units: UnitsChoice,
     pub health: HealthSettings,
     pub reconcile_interval: Duration,
@@ -209,6 +210,7 @@ impl ApiSettings {
             state_dir,
             run_dir: r.dir("PGW_RUN_DIR", RUN_DIR),
             ports: r.ports(),
+            tunnels: tunnel::read_door(&mut r),
             units: r.read("PGW_UNITS", UnitsChoice::default(), "auto, systemd or spawn", |v| match v {
                 "auto" => Some(UnitsChoice::Auto),
                 "systemd" => Some(UnitsChoice::Systemd),

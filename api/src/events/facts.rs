@@ -79,6 +79,8 @@ pub enum Thing {
     Token,
     User,
     Webhook,
+    TunnelClient,
+    Tunnel,
     Config,
 }
 
@@ -94,7 +96,7 @@ pub enum Action {
 }
 
 impl NewEvent {
-    fn new(kind: Kind, data: Value) -> Self {
+    pub(super) fn new(kind: Kind, data: Value) -> Self {
         let at = Timestamp::now();
         Self { at, kind, client_id: None, mapping_id: None, proxy_id: None, by: None, data }
     }

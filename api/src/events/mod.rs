@@ -11,6 +11,7 @@ pub mod reader;
 pub mod recorder;
 #[cfg(test)]
 mod tests;
+mod tunnels;
 
 use jiff::Timestamp;
 use pgw_core::ids::{ClientId, MappingId, ProxyId};
@@ -20,6 +21,7 @@ use serde_json::Value;
 pub use bus::{Bus, Full, MOST_READERS};
 pub use facts::{Action, AgentState, Exit, ForwarderState, HealthChange, StateChange, Thing};
 pub use pump::Pump;
+pub use tunnels::{TunnelChange, TunnelClientChange};
 
 /// As it is streamed, listed and sent to webhooks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -60,6 +62,12 @@ pub enum Kind {
     Drift,
     #[serde(rename = "drill")]
     Drill,
+    /// A tunnel is open now, or no more.
+    #[serde(rename = "tunnel.state")]
+    TunnelState,
+    /// A tunnel client came, or went.
+    #[serde(rename = "tunnel.client")]
+    TunnelClient,
     /// Somebody changed the configuration.
     #[serde(rename = "change")]
     Change,
@@ -85,7 +93,7 @@ pub struct NewEvent {
 
 impl Kind {
     /// Those that the log holds.
-    pub const LOGGED: [Self; 9] = [
+    pub const LOGGED: [Self; 11] = [
         Self::MappingState,
         Self::ClientExit,
         Self::ProxyHealth,
@@ -93,11 +101,12 @@ impl Kind {
         Self::Agent,
         Self::Drift,
         Self::Drill,
+        Self::TunnelState,
+        Self::TunnelClient,
         Self::Change,
         Self::Gateway,
     ];
-    pub const ALLOWED: &str =
-        "mapping.state, client.exit, proxy.health, forwarder, agent, drift, drill, change, gateway";
+    pub const ALLOWED: &str = "mapping.state, client.exit, proxy.health, forwarder, agent, drift, drill, tunnel.state, tunnel.client, change, gateway";
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -108,6 +117,8 @@ impl Kind {
             Self::Agent => "agent",
             Self::Drift => "drift",
             Self::Drill => "drill",
+            Self::TunnelState => "tunnel.state",
+            Self::TunnelClient => "tunnel.client",
             Self::Change => "change",
             Self::Gateway => "gateway",
             Self::Test => "test",

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
+use pgw_core::tunnel::PortConflict;
 
 use super::conditional::tag;
 use super::problem::Code;
@@ -15,7 +16,8 @@ use crate::credentials::RandomError;
 use crate::events::Full;
 use crate::health::checks::NotChecked;
 use crate::passwords::PasswordError;
-use crate::store::{Conflict, Role, StoreError};
+use crate::store::{Conflict, NotVerified, Role, StoreError};
+use crate::tunnels::Silent;
 use crate::units::control::ControlError;
 
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +87,19 @@ pub(super) enum Error {
     /// Nothing is known of a client at that time.
     #[error("the journal does not tell of that time")]
     NotInJournal { known_from: Option<Timestamp> },
+    /// The daemon that keeps this gateway's tunnels, which alone can answer.
+    #[error("{0}; try again")]
+    TunnelDaemon(#[source] Silent),
+    #[error("the tunnel client is not connected")]
+    TunnelClientOffline,
+    #[error("this belongs to gateway {0}: ask that one")]
+    OtherGateway(String),
+    #[error("no client program for this system is installed in PGW_TUNNEL_DOWNLOADS")]
+    NoClientBinary,
+    #[error("{}", not_verified(*.0))]
+    NotVerified(NotVerified),
+    #[error("this code verifies nothing: it was used, replaced, or never given out")]
+    UnknownCode,
     #[error("a handler panicked: {0}")]
     Panic(String),
     /// An error answer that none of our handlers made.
@@ -98,14 +113,33 @@ impl From<StoreError> for Error {
             StoreError::NotFound(what) => Self::NotFound(what),
             StoreError::Conflict(Conflict::Missing(what)) => {
                 let detail = Conflict::Missing(what).to_string();
-                let field = if what == "gateway" { what.to_owned() } else { format!("{what}_id") };
+                let field = if what == "gateway" {
+                    what.to_owned()
+                } else {
+                    format!("{}_id", what.replace(' ', "_"))
+                };
                 Self::Validation(vec![FieldError::new(&field, detail)])
             }
             StoreError::Conflict(Conflict::PasswordAlone) => {
                 Self::Validation(vec![FieldError::new("password", Conflict::PasswordAlone.to_string())])
             }
+            StoreError::Conflict(Conflict::Unfit { field, detail }) => {
+                Self::Validation(vec![FieldError::new(field, detail)])
+            }
             other => Self::Store(other),
         }
+    }
+}
+
+impl From<Silent> for Error {
+    fn from(error: Silent) -> Self {
+        Self::TunnelDaemon(error)
+    }
+}
+
+impl From<NotVerified> for Error {
+    fn from(error: NotVerified) -> Self {
+        Self::NotVerified(error)
     }
 }
 
@@ -221,6 +255,15 @@ impl Error {
             Self::NotInJournal { known_from } => (Code::NotInJournal, not_in_journal(*known_from)),
             Self::NotChecked(_) => (Code::CheckImpossible, self.to_string()),
             Self::Forwarder(_) => (Code::ForwarderSilent, self.to_string()),
+            Self::TunnelDaemon(_) => (Code::TunnelDaemonSilent, self.to_string()),
+            Self::TunnelClientOffline => (Code::TunnelClientOffline, self.to_string()),
+            Self::OtherGateway(_) => (Code::OtherGateway, self.to_string()),
+            Self::NoClientBinary => (Code::ClientBinaryMissing, self.to_string()),
+            Self::UnknownCode => (Code::VerificationUnknown, self.to_string()),
+            Self::NotVerified(NotVerified::Wrong) => (Code::VerificationWrong, self.to_string()),
+            Self::NotVerified(NotVerified::Spent) => (Code::VerificationSpent, self.to_string()),
+            Self::NotVerified(NotVerified::Expired) => (Code::VerificationExpired, self.to_string()),
+            Self::NotVerified(NotVerified::NotAsked) => (Code::TunnelVerified, self.to_string()),
             Self::Store(StoreError::Sealed { .. }) => (Code::Internal, self.to_string()),
             Self::Store(StoreError::Database(_)) | Self::Random(_) | Self::Password(_) | Self::Unwritable(_) | Self::Panic(_) => {
                 (Code::Internal, INTERNAL.to_owned())
@@ -240,6 +283,15 @@ impl Error {
             Self::Store(StoreError::Stale { revision }) => Some((header::ETAG, tag(*revision))),
             _ => None,
         }
+    }
+}
+
+fn not_verified(why: NotVerified) -> &'static str {
+    match why {
+        NotVerified::Wrong => "this is not the tunnel's code",
+        NotVerified::Spent => "wrong codes were given too often; get a new one",
+        NotVerified::Expired => "the code is too old; get a new one",
+        NotVerified::NotAsked => "this tunnel waits for no code",
     }
 }
 
@@ -286,7 +338,15 @@ fn conflict_code(conflict: &Conflict) -> Code {
         Conflict::SetUp => Code::SetupClosed,
         Conflict::ApplyPending { .. } => Code::ApplyPending,
         Conflict::RolledBack => Code::RolledBack,
-        Conflict::Missing(_) | Conflict::PasswordAlone => Code::ValidationFailed,
+        Conflict::Port(PortConflict::PortInUse) => Code::PortInUse,
+        Conflict::Port(PortConflict::PortReserved) => Code::PortReserved,
+        Conflict::Port(PortConflict::PortNotAllowed) => Code::PortNotAllowed,
+        Conflict::Port(PortConflict::PortQuota) => Code::PortQuota,
+        Conflict::RouteTaken => Code::RouteInUse,
+        Conflict::HasTunnels { .. } => Code::InUse,
+        Conflict::TunnelOfClient => Code::TunnelOfClient,
+        Conflict::Verified => Code::TunnelVerified,
+        Conflict::Missing(_) | Conflict::PasswordAlone | Conflict::Unfit { .. } => Code::ValidationFailed,
     }
 }
 
@@ -296,6 +356,9 @@ fn conflict_field(conflict: &Conflict) -> Vec<FieldError> {
         Conflict::NameTaken(_) => "name",
         Conflict::AddressTaken => "ip_cidr",
         Conflict::PairTaken => "proxy_id",
+        Conflict::Port(PortConflict::PortQuota) => "tunnel_client_id",
+        Conflict::Port(_) => "public_port",
+        Conflict::RouteTaken => "host",
         Conflict::PortsExhausted { .. }
         | Conflict::InUse { .. }
         | Conflict::ApplyPending { .. }
@@ -303,6 +366,10 @@ fn conflict_field(conflict: &Conflict) -> Vec<FieldError> {
         | Conflict::LastAdmin
         | Conflict::TooMany { .. }
         | Conflict::SetUp
+        | Conflict::HasTunnels { .. }
+        | Conflict::TunnelOfClient
+        | Conflict::Verified
+        | Conflict::Unfit { .. }
         | Conflict::Missing(_)
         | Conflict::PasswordAlone => return Vec::new(),
     };

@@ -50,7 +50,7 @@ struct EventFrame {
 #[utoipa::path(get, path = "/v1/events", tag = "events",
     params(
         ("after" = Option<i64>, Query, minimum = 0, description = "The last event that is known; the header Last-Event-ID, which browsers send by themselves, goes before it"),
-        ("kind" = Option<String>, Query, pattern = "^(mapping\\.state|client\\.exit|proxy\\.health|forwarder|agent|drift|drill|change|gateway)(,(mapping\\.state|client\\.exit|proxy\\.health|forwarder|agent|drift|drill|change|gateway))*$", description = "Kinds, separated by commas"),
+        ("kind" = Option<String>, Query, pattern = "^(mapping\\.state|client\\.exit|proxy\\.health|forwarder|agent|drift|drill|tunnel\\.state|tunnel\\.client|change|gateway)(,(mapping\\.state|client\\.exit|proxy\\.health|forwarder|agent|drift|drill|tunnel\\.state|tunnel\\.client|change|gateway))*$", description = "Kinds, separated by commas"),
         ("client_id" = Option<ClientId>, Query),
     ),
     responses((status = 200, body = EventFrame, content_type = "text/event-stream")))]

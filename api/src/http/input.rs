@@ -5,7 +5,9 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use pgw_core::ids::{ApplyId, ClientId, MappingId, ProxyId, TokenId, UserId, WebhookId};
+use pgw_core::ids::{
+    ApplyId, ClientId, MappingId, ProxyId, TokenId, TunnelClientId, TunnelId, UserId, WebhookId,
+};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -13,7 +15,7 @@ use super::error::{Error, FieldError};
 use super::fields::Fields;
 use super::media::Media;
 use super::{sort, values};
-use crate::store::{ListQuery, SortBy};
+use crate::store::{ListQuery, Sort, SortBy};
 
 const DEFAULT_LIMIT: u32 = 100;
 const LARGEST_LIMIT: u32 = 500;
@@ -93,14 +95,15 @@ impl Params {
     /// What every list takes; further parameters may be read from the fields before `finish`.
     pub(super) fn list(fields: &mut Fields, sorts: &'static [SortBy]) -> ListQuery {
         let sort = sort::sort(fields, sorts);
+        let q = fields.optional("q", values::search).filter(|q| !q.is_empty());
+        ListQuery { q, ..Self::page(fields, sort) }
+    }
+
+    /// Of a list that has one order and cannot be searched.
+    pub(super) fn page(fields: &mut Fields, sort: Sort) -> ListQuery {
         let limit = fields.optional("limit", |value| values::number_word(value, 1, LARGEST_LIMIT));
-        ListQuery {
-            limit: limit.unwrap_or(DEFAULT_LIMIT),
-            sort,
-            after: sort::cursor(fields, sort),
-            q: fields.optional("q", values::search).filter(|q| !q.is_empty()),
-            ..ListQuery::default()
-        }
+        let after = sort::cursor(fields, sort);
+        ListQuery { limit: limit.unwrap_or(DEFAULT_LIMIT), sort, after, ..ListQuery::default() }
     }
 
     /// With nothing besides.
@@ -145,7 +148,9 @@ named!(
     TokenId "token",
     UserId "user",
     WebhookId "webhook",
-    ApplyId "apply"
+    ApplyId "apply",
+    TunnelClientId "tunnel client",
+    TunnelId "tunnel"
 );
 
 impl<S: Send + Sync, T: Named> FromRequestParts<S> for Id<T> {

@@ -11,6 +11,7 @@ mod connections;
 mod cookie;
 mod document;
 pub mod doors;
+mod enrolment;
 mod error;
 mod events;
 mod explain;
@@ -40,8 +41,13 @@ mod telemetry;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod tunnel_clients;
+mod tunnel_stats;
+mod tunnel_values;
+mod tunnels;
 mod users;
 mod values;
+mod verify;
 mod webhooks;
 
 use std::sync::Arc;
@@ -61,6 +67,7 @@ use crate::events::Bus;
 use crate::shared::Shared;
 use crate::store::{ListQuery, Page, Store};
 use crate::telemetry::watch::Watch;
+use crate::tunnels::Link;
 use crate::webhooks::Webhooks;
 use auth::Auth;
 use doors::Doors;
@@ -72,6 +79,7 @@ pub struct Api {
     pub watch: Arc<Watch>,
     pub bus: Arc<Bus>,
     pub webhooks: Arc<Webhooks>,
+    pub tunnels: Arc<Link>,
     pub auth: Auth,
     pub doors: Doors,
     pub ports: PortRange,
@@ -130,6 +138,11 @@ fn guarded() -> OpenApiRouter<Arc<Api>> {
         .merge(events::router())
         .merge(journal::router())
         .merge(webhooks::router())
+        .merge(tunnel_clients::router())
+        .merge(tunnels::router())
+        .merge(tunnel_stats::router())
+        .merge(enrolment::router())
+        .merge(verify::router())
         .merge(tokens::router())
         .merge(users::router())
         .merge(login::router())
@@ -138,7 +151,10 @@ fn guarded() -> OpenApiRouter<Arc<Api>> {
 
 /// What needs neither.
 fn open() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().merge(service::open_router()).merge(login::open_router())
+    OpenApiRouter::new()
+        .merge(service::open_router())
+        .merge(login::open_router())
+        .merge(verify::open_router())
 }
 
 impl<T> List<T> {

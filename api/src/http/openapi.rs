@@ -173,6 +173,7 @@ fn meaning(status: &str) -> &'static str {
         "401" => "Nobody was recognised",
         "403" => "Not with this role, or not from this page",
         "404" => "There is none",
+        "410" => "Too late, or tried too often; code tells which",
         "409" => "Something stands in the way; code tells what",
         "412" => "It was changed meanwhile",
         "413" => "Larger than a megabyte",

@@ -19,6 +19,7 @@ mod problems;
 mod rollback;
 mod schema;
 mod telemetry;
+mod tunnels;
 mod twice;
 mod users;
 mod validation;
@@ -55,6 +56,7 @@ use crate::store::open::{Opening, PATIENCE};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{NewToken, Role, Store};
 use crate::telemetry::watch::Watch;
+use crate::tunnels::{self as links, Link};
 use crate::webhooks::Webhooks;
 use crate::webhooks::fake::FakePost;
 use fake::FakeEngine;
@@ -87,6 +89,7 @@ struct Gateway {
     board: Arc<Board>,
     bus: Arc<Bus>,
     post: Arc<FakePost>,
+    tunnels: Arc<Link>,
     store: Arc<SqliteStore>,
     deadlines: Arc<Notify>,
     place: tempfile::TempDir,
@@ -148,19 +151,41 @@ impl Gateway {
         let (bus, post) = (Arc::new(Bus::new("gw1", 0)), Arc::new(FakePost::default()));
         let (watch, board) = watching::watch(store.clone(), bus.clone(), place.path());
         let webhooks = Webhooks { store: store.clone(), bus: bus.clone(), post: post.clone() };
+        let tunnels = Arc::new(Link::new(
+            links::Parts {
+                store: store.clone(),
+                door: links::stand_in::door(place.path()),
+                forwarders: ports.clone(),
+                listening: links::stand_in::listening,
+                reopened: Box::new(|| {}),
+            },
+            place.path(),
+        ));
         let api = Api {
             store: store.clone(),
             engine: engine.clone(),
             watch: watch.clone(),
             bus: bus.clone(),
             webhooks: Arc::new(webhooks),
+            tunnels: tunnels.clone(),
             auth,
             doors,
             ports,
             deadlines: deadlines.clone(),
             database,
         };
-        Self { router: router(Arc::new(api)), engine, watch, board, bus, post, store, deadlines, place }
+        Self {
+            router: router(Arc::new(api)),
+            engine,
+            watch,
+            board,
+            bus,
+            post,
+            tunnels,
+            store,
+            deadlines,
+            place,
+        }
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {
@@ -227,6 +252,20 @@ impl Gateway {
 
     async fn make_user(&self, name: &str, role: &str) -> String {
         self.make("/v1/users", json!({"name": name, "role": role, "password": LOGIN})).await
+    }
+
+    async fn make_tunnel_client(&self, name: &str) -> String {
+        self.make("/v1/tunnel-clients", json!({"name": name})).await
+    }
+
+    /// An open one, but for what `other` says.
+    async fn make_tunnel(&self, client: &str, other: Value) -> String {
+        let mut body = json!({
+            "tunnel_client_id": client, "name": "ssh", "protocol": "tcp", "verify": false,
+            "local_host": "127.0.0.1", "local_port": 22,
+        });
+        body.as_object_mut().unwrap().extend(other.as_object().unwrap().clone());
+        self.make("/v1/tunnels", body).await
     }
 
     async fn make_mapping(&self, client: &str, proxy: &str) -> String {

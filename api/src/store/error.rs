@@ -2,6 +2,7 @@
 
 use std::io;
 
+use pgw_core::tunnel::PortConflict;
 use sqlx::error::DatabaseError;
 use sqlx::postgres::PgDatabaseError;
 use sqlx::sqlite::SqliteError;
@@ -15,6 +16,19 @@ const UNIQUE: &[(&str, &str, Conflict)] = &[
     ("clients_ip", "clients.gateway, clients.ip", Conflict::AddressTaken),
     ("users_name", "users.name", Conflict::NameTaken("user")),
     ("webhooks_name", "webhooks.name", Conflict::NameTaken("webhook")),
+    (
+        "tunnel_clients_name",
+        "tunnel_clients.gateway, tunnel_clients.name",
+        Conflict::NameTaken("tunnel client"),
+    ),
+    ("tunnels_name", "tunnels.tunnel_client_id, tunnels.name", Conflict::NameTaken("tunnel")),
+    ("tunnels_tcp", "tunnels.gateway, tunnels.public_port", Conflict::Port(PortConflict::PortInUse)),
+    ("tunnels_udp", "tunnels.gateway, tunnels.public_port", Conflict::Port(PortConflict::PortInUse)),
+    (
+        "tunnels_route",
+        "tunnels.gateway, tunnels.host, tunnels.path, tunnels.header_name, tunnels.header_value",
+        Conflict::RouteTaken,
+    ),
     ("mappings_pair", "mappings.client_id, mappings.proxy_id", Conflict::PairTaken),
 ];
 

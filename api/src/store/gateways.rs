@@ -39,6 +39,8 @@ pub enum News {
     Proxy(ProxyId),
     /// It is new, or dialled in another way.
     Redialled(ProxyId),
+    /// Something about tunnels, or the clients that keep them.
+    Tunnels,
     /// Something happened, and is in the log.
     Events,
     /// Nobody was listening for a while: it may have been anything.
@@ -86,6 +88,7 @@ impl fmt::Display for News {
             Self::Client(id) => write!(f, "client {id}"),
             Self::Proxy(id) => write!(f, "proxy {id}"),
             Self::Redialled(id) => write!(f, "redialled {id}"),
+            Self::Tunnels => f.write_str("tunnels"),
             Self::Events => f.write_str("events"),
             Self::Missed => f.write_str("missed"),
             Self::Doubled => f.write_str("doubled"),
@@ -102,8 +105,10 @@ impl FromStr for News {
     type Err = UnknownNews;
 
     fn from_str(text: &str) -> Result<Self, UnknownNews> {
-        if text == "events" {
-            return Ok(Self::Events);
+        match text {
+            "events" => return Ok(Self::Events),
+            "tunnels" => return Ok(Self::Tunnels),
+            _ => {}
         }
         let (word, id) = text.split_once(' ').ok_or(UnknownNews)?;
         let id = id.parse().map_err(|_no_id: uuid::Error| UnknownNews)?;

@@ -5,6 +5,8 @@ use pgw_core::state::MappingState;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::TunnelFilter;
+
 #[derive(Debug, Clone, Default)]
 pub struct ListQuery {
     pub limit: u32,
@@ -21,6 +23,7 @@ pub struct ListQuery {
     pub client_id: Option<ClientId>,
     /// Mappings only.
     pub proxy_id: Option<ProxyId>,
+    pub tunnels: TunnelFilter,
 }
 
 #[derive(Debug, Clone)]

@@ -20,6 +20,8 @@ pub mod sqlite;
 #[cfg(test)]
 mod suite;
 pub mod traffic;
+mod tunnel_clients;
+mod tunnels;
 mod users;
 mod webhooks;
 
@@ -36,6 +38,7 @@ use pgw_core::ports::PortRange;
 use pgw_core::proxy::{Host, Proxy, Scheme, Upstream};
 use pgw_core::redact::Secret;
 use pgw_core::state::Verdict;
+use pgw_core::tunnel::PortConflict;
 use serde::{Deserialize, Serialize};
 
 use applies::Applies;
@@ -45,11 +48,21 @@ pub use gateways::{Gateway, Gateways, Neighbours, News, Owner, Presence};
 pub use listing::{Cursor, Key, ListQuery, Page, Sort, SortBy};
 pub use replies::{Claim, Replies, Reply};
 pub use traffic::Traffic;
+pub use tunnel_clients::{
+    AllowedPort, NewTunnelClient, TunnelClient, TunnelClientPatch, TunnelClientStatus, TunnelClients,
+    TunnelSession,
+};
+pub use tunnels::{
+    CountedTunnel, Ground, Header, NewCode, NewLogin, NewTunnel, NotVerified, Seen, SessionNews, Tunnel,
+    TunnelCensus, TunnelFilter, TunnelLogin, TunnelPatch, Tunnels, Wish,
+};
 pub use users::{KnownUser, NewUser, Session, User, UserPatch, Users};
 pub use webhooks::{Addressee, Delivery, NewWebhook, Webhook, WebhookPatch, WebhookStatus, Webhooks};
 
 #[async_trait]
-pub trait Store: Gateways + Users + Replies + Events + Webhooks + Traffic + Applies + 'static {
+pub trait Store:
+    Gateways + Users + Replies + Events + Webhooks + Traffic + Applies + Tunnels + 'static
+{
     async fn create_proxy(&self, new: NewProxy) -> Result<Proxy, StoreError>;
     async fn proxies(&self, query: &ListQuery) -> Result<Page<Proxy>, StoreError>;
     async fn proxy(&self, id: ProxyId) -> Result<Proxy, StoreError>;
@@ -163,6 +176,23 @@ pub enum Conflict {
     LastAdmin,
     #[error("there are users already")]
     SetUp,
+    #[error("{0}")]
+    Port(PortConflict),
+    #[error("another http tunnel has this host, path and header")]
+    RouteTaken,
+    #[error(
+        "the tunnel client still has tunnels ({tunnels} of them); delete them first, or use ?cascade=true"
+    )]
+    HasTunnels { tunnels: usize },
+    #[error(
+        "a client asked for this tunnel: it can be closed, and is changed where the client is configured"
+    )]
+    TunnelOfClient,
+    #[error("this tunnel is verified already")]
+    Verified,
+    /// What was sent does not go together.
+    #[error("{field} {detail}")]
+    Unfit { field: &'static str, detail: &'static str },
 }
 
 #[derive(Debug, Clone)]

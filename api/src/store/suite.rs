@@ -10,6 +10,7 @@ pub(super) mod removal;
 pub(super) mod revisions;
 pub(super) mod states;
 pub(super) mod traffic;
+pub(super) mod tunnels;
 pub(super) mod webhooks;
 pub(super) mod writes;
 
@@ -128,6 +129,13 @@ macro_rules! every_store_test {
                 the_log_is_bounded_and_keeps_where_each_client_gets_out,
                 what_the_agent_tells_is_written_with_how_far_it_was_heard,
                 who_waits_for_what_is_written_is_told_of_each_commit,
+            }
+            tunnels {
+                a_tunnel_is_read_back_and_told_to_its_daemon_as_it_was_written,
+                a_port_is_given_once_and_a_quota_holds,
+                what_the_daemon_says_is_written_once_and_told_when_it_is_news,
+                a_code_makes_one_token_known_and_takes_the_others_with_it,
+                a_tunnel_is_verified_once_in_time_and_not_by_guessing,
             }
             webhooks {
                 a_webhook_is_read_back_without_its_secret_and_changed_by_revision,

@@ -17,9 +17,10 @@ use prometheus_client::registry::Registry;
 use super::Totals;
 use super::counts::Counts;
 use super::process::Process;
+use crate::store::TunnelCensus;
 use crate::store::traffic::{Census, CountedProxy};
 
-type Labels = Vec<(&'static str, String)>;
+pub(super) type Labels = Vec<(&'static str, String)>;
 
 /// All that is looked up when somebody asks.
 #[derive(Debug, Clone)]
@@ -31,6 +32,7 @@ pub struct Snapshot {
     pub connections: u64,
     pub event_readers: usize,
     pub totals: Totals,
+    pub tunnels: TunnelCensus,
     /// Clients are told one by one.
     pub by_client: bool,
     pub agent_answers: bool,
@@ -81,6 +83,7 @@ impl Collector for Snapshot {
         self.encode_counts(to)?;
         self.encode_proxies(to)?;
         self.encode_traffic(to)?;
+        self.tunnels.encode(to)?;
         self.encode_agent(to)?;
         let process = Process::look();
         counter(
@@ -196,7 +199,7 @@ impl Snapshot {
     }
 }
 
-fn gauge(
+pub(super) fn gauge(
     to: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,
@@ -207,7 +210,7 @@ fn gauge(
 }
 
 /// Without `_total`, which is added.
-fn counter(
+pub(super) fn counter(
     to: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,
@@ -241,7 +244,7 @@ fn word(proxy: &CountedProxy, health: &Health) -> &'static str {
     }
 }
 
-fn label(name: &'static str, value: &str) -> Labels {
+pub(super) fn label(name: &'static str, value: &str) -> Labels {
     vec![(name, value.to_owned())]
 }
 
@@ -250,11 +253,11 @@ pub(super) fn seconds(at: jiff::Timestamp) -> f64 {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers")]
-fn count(number: u64) -> f64 {
+pub(super) fn count(number: u64) -> f64 {
     number as f64
 }
 
 #[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers")]
-fn number(number: i64) -> f64 {
+pub(super) fn number(number: i64) -> f64 {
     number as f64
 }

@@ -10,6 +10,7 @@ mod process;
 pub mod puller;
 mod series;
 mod source;
+mod tunnel_metrics;
 pub mod watch;
 pub mod writer;
 

@@ -35,6 +35,7 @@ impl Watch {
         let agent = tokio::time::timeout(AGENT_PATIENCE, self.agent.status());
         let (census, agent) = tokio::join!(self.store.census(), agent);
         let census = census?;
+        let tunnels = self.store.tunnel_census().await?;
         let reconciled = self.board.confirmed_before().and_then(|ago| ago.try_into().ok());
         let reconciled_at = reconciled.map(|ago: jiff::SignedDuration| seconds(Timestamp::now() - ago));
         let snapshot = Snapshot {
@@ -44,6 +45,7 @@ impl Watch {
             connections: self.telemetry.now().connections,
             event_readers: self.bus.readers(),
             totals: self.telemetry.totals(),
+            tunnels,
             by_client: self.by_client,
             agent_answers: self.board.agent_trouble().is_none(),
             reconciled_at,

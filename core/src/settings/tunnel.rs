@@ -8,6 +8,8 @@ use crate::log::LogLevels;
 use crate::ports::PortRange;
 use crate::proxy::Host;
 
+const DOWNLOADS: &str = "/usr/share/pgw/connect";
+
 #[derive(Debug, Clone)]
 pub struct TunnelSettings {
     /// For clients, and for visitors of http tunnels.
@@ -23,6 +25,49 @@ pub struct TunnelSettings {
     pub state_dir: PathBuf,
     pub run_dir: PathBuf,
     pub log: LogLevels,
+}
+
+/// What the API has to know of the tunnels' daemon.
+#[derive(Debug, Clone)]
+pub struct TunnelDoor {
+    /// Where clients come in.
+    pub port: u16,
+    /// What they dial, if that is not what the API is asked by.
+    pub public: Option<(Host, Option<u16>)>,
+    pub ports: PortRange,
+    /// Client programs, for those who have none yet.
+    pub downloads: PathBuf,
+}
+
+pub(super) fn read_door(r: &mut Reader<'_>) -> TunnelDoor {
+    TunnelDoor {
+        port: read_listen(r).port(),
+        public: r.read("PGW_TUNNEL_PUBLIC", None, "a host name or address, with or without :port", |v| {
+            public(v).map(Some)
+        }),
+        ports: read_ports(r),
+        downloads: r.dir("PGW_TUNNEL_DOWNLOADS", DOWNLOADS),
+    }
+}
+
+fn public(text: &str) -> Option<(Host, Option<u16>)> {
+    if let Ok(host) = text.parse() {
+        return Some((host, None));
+    }
+    let (host, port) = text.rsplit_once(':')?;
+    Some((host.parse().ok()?, Some(port.parse().ok().filter(|port| *port > 0)?)))
+}
+
+fn read_listen(r: &mut Reader<'_>) -> SocketAddr {
+    r.listen("PGW_TUNNEL_LISTEN", ([0, 0, 0, 0], 8443).into())
+}
+
+fn read_ports(r: &mut Reader<'_>) -> PortRange {
+    r.span(
+        ("PGW_TUNNEL_BASE_PORT", 10_000),
+        ("PGW_TUNNEL_MAX_PORT", 32_000),
+        "not below PGW_TUNNEL_BASE_PORT",
+    )
 }
 
 impl TunnelSettings {
@@ -42,13 +87,9 @@ impl TunnelSettings {
             }
         };
         let settings = Self {
-            listen: r.listen("PGW_TUNNEL_LISTEN", ([0, 0, 0, 0], 8443).into()),
+            listen: read_listen(&mut r),
             health_listen: r.listen("PGW_TUNNEL_HEALTH_LISTEN", ([127, 0, 0, 1], 8444).into()),
-            ports: r.span(
-                ("PGW_TUNNEL_BASE_PORT", 10_000),
-                ("PGW_TUNNEL_MAX_PORT", 32_000),
-                "not below PGW_TUNNEL_BASE_PORT",
-            ),
+            ports: read_ports(&mut r),
             forwarders: r.ports(),
             domain: r.read("PGW_TUNNEL_DOMAIN", None, "a domain name, such as tunnels.example.com", |v| {
                 v.parse().ok().map(Some)
@@ -67,6 +108,23 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+
+    #[test]
+    fn what_clients_dial_is_a_host_with_or_without_a_port() {
+        let told = |text| public(text).map(|(host, port)| (host.as_str().to_owned(), port));
+        for (text, host, port) in [
+            ("gw.example.com", "gw.example.com", None),
+            ("gw.example.com:9443", "gw.example.com", Some(9443)),
+            ("192.0.2.1:9443", "192.0.2.1", Some(9443)),
+            ("2001:db8::1", "2001:db8::1", None),
+            ("[2001:db8::1]:9443", "2001:db8::1", Some(9443)),
+        ] {
+            assert_eq!(told(text), Some((host.to_owned(), port)), "{text}");
+        }
+        for text in ["https://gw", "gw:0", "gw:x", ":9443", "gw/"] {
+            assert_eq!(told(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn nothing_need_be_said_and_half_a_certificate_is_refused() {

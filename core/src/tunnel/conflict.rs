@@ -2,6 +2,8 @@
 //! before it binds one: both ask here.
 
 use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +16,10 @@ pub struct PortSpan {
     pub from: u16,
     pub to: u16,
 }
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("is not a port from 1 to 65535, or two of them, such as 12010-12020")]
+pub struct NotAPortSpan;
 
 /// Why a port is not given; `code` is what programs are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
@@ -48,6 +54,25 @@ pub struct PortRules<'a> {
 impl PortSpan {
     pub fn contains(self, port: u16) -> bool {
         (self.from..=self.to).contains(&port)
+    }
+}
+
+/// `12000`, or `12010-12020`.
+impl fmt::Display for PortSpan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { from, to } = self;
+        if from == to { write!(f, "{from}") } else { write!(f, "{from}-{to}") }
+    }
+}
+
+impl FromStr for PortSpan {
+    type Err = NotAPortSpan;
+
+    fn from_str(text: &str) -> Result<Self, NotAPortSpan> {
+        let port = |text: &str| text.trim().parse().ok().filter(|port| *port > 0).ok_or(NotAPortSpan);
+        let (from, to) = text.split_once('-').unwrap_or((text, text));
+        let (from, to) = (port(from)?, port(to)?);
+        if from <= to { Ok(Self { from, to }) } else { Err(NotAPortSpan) }
     }
 }
 
@@ -131,6 +156,16 @@ mod tests {
         assert_eq!(PortRules { taken: &all, ..rules }.give(0), Err(PortConflict::PortInUse));
         let none = [PortSpan { from: 1, to: 2 }];
         assert_eq!(PortRules { allowed: &none, ..rules }.give(0), Err(PortConflict::PortNotAllowed));
+    }
+
+    #[test]
+    fn a_span_is_written_as_it_is_read() {
+        for text in ["12000", "12010-12020", "1-65535"] {
+            assert_eq!(text.parse::<PortSpan>().unwrap().to_string(), text);
+        }
+        for text in ["", "0", "65536", "12020-12010", "1-", "-1", "a", "1-2-3"] {
+            text.parse::<PortSpan>().unwrap_err();
+        }
     }
 
     #[test]

@@ -66,7 +66,8 @@ pub enum Event {
     },
     ClientOffline {
         client: TunnelClientId,
-        session: SessionId,
+        /// As it was at its end.
+        session: SessionStatus,
         /// In words: "replaced by a newer session", "nothing heard for 45 s".
         reason: String,
     },
@@ -124,6 +125,13 @@ pub struct SessionStatus {
     pub rtt_ms: Option<u32>,
     /// Connections that are kept for visitors.
     pub lanes: u32,
+    /// Of its visitors, since it began: what came from them, what went to them, and how many there were.
+    #[serde(default)]
+    pub bytes_in: u64,
+    #[serde(default)]
+    pub bytes_out: u64,
+    #[serde(default)]
+    pub connections: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,7 +156,8 @@ pub struct TunnelStatus {
     pub active: u32,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TunnelState))]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum State {
     Pending,
@@ -178,6 +187,13 @@ pub struct VisitorRow {
     pub address: IpAddr,
     /// Of TCP connections and UDP conversations.
     pub connections: u32,
+    /// Since when at least one of them is open, and what they have carried since.
+    #[serde(default)]
+    pub since_ms: u64,
+    #[serde(default)]
+    pub bytes_in: u64,
+    #[serde(default)]
+    pub bytes_out: u64,
 }
 
 impl From<PortConflict> for Reason {

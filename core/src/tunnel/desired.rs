@@ -84,6 +84,7 @@ pub struct TunnelSpec {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Protocol {
     Tcp,
@@ -95,6 +96,7 @@ pub enum Protocol {
 
 /// Who made a tunnel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
     Client,
@@ -232,9 +234,19 @@ impl Protocol {
     pub fn has_udp(self) -> bool {
         matches!(self, Self::Udp | Self::Both)
     }
+
+    /// Both cannot have the same port.
+    pub fn overlaps(self, other: Self) -> bool {
+        (self.has_tcp() && other.has_tcp()) || (self.has_udp() && other.has_udp())
+    }
 }
 
 impl TokenHash {
+    /// Of a SHA-256.
+    pub fn of(digest: [u8; 32]) -> Self {
+        Self(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

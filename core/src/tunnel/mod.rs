@@ -6,7 +6,7 @@ mod control;
 mod desired;
 mod filter;
 
-pub use conflict::{PortConflict, PortRules, PortSpan};
+pub use conflict::{NotAPortSpan, PortConflict, PortRules, PortSpan};
 pub use control::{
     Answer, Ask, ClientStatus, Enrolled, Event, Reason, SessionStatus, State, Status, TunnelStatus,
     VisitorRow, desired_path, socket_path,

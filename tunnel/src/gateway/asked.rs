@@ -136,7 +136,7 @@ fn number(
     let by_clients = by_clients.filter_map(|other| Some((other.wish.protocol, *other.given.as_ref().ok()?)));
     let mut taken: BTreeSet<u16> = by_operator
         .chain(by_clients)
-        .filter(|(protocol, _)| overlap(*protocol, port.wish.protocol))
+        .filter(|(protocol, _)| protocol.overlaps(port.wish.protocol))
         .map(|(_, number)| number)
         .collect();
     let kept = port.given.as_ref().ok().copied();
@@ -155,10 +155,6 @@ fn number(
     // The same number as before, if the gateway had chosen it.
     let kept = kept.filter(|_| port.wish.remote_port == 0).and_then(|number| rules.give(number).ok());
     kept.map_or_else(|| rules.give(port.wish.remote_port), Ok).map_err(Reason::from)
-}
-
-fn overlap(one: Protocol, other: Protocol) -> bool {
-    (one.has_tcp() && other.has_tcp()) || (one.has_udp() && other.has_udp())
 }
 
 #[cfg(test)]

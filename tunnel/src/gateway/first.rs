@@ -174,6 +174,7 @@ impl Gateway {
             version: hello.version.chars().filter(|c| c.is_ascii_graphic()).take(NAME).collect(),
             carrier,
             secret: secret::random().map_err(|_error| RefusalCode::Unable)?,
+            token: secret::hash(&hello.token).ok_or(RefusalCode::Unable)?,
         };
         Ok(Session::new(newcomer))
     }
@@ -186,6 +187,8 @@ impl Gateway {
             older.end("replaced by a newer session");
         }
         house.asked.entry(session.client).or_default().begin(&hello.open_ports);
+        // It may have lost its access since it was judged.
+        self.send_away(&house);
         drop(house);
         self.tell(Event::ClientOnline { client: session.client, session: session.status() });
         self.changed.notify_one();
@@ -204,7 +207,7 @@ impl Gateway {
         }
         drop(house);
         let reason = session.reason();
-        self.tell(Event::ClientOffline { client: session.client, session: session.id, reason });
+        self.tell(Event::ClientOffline { client: session.client, session: session.status(), reason });
         self.changed.notify_one();
     }
 

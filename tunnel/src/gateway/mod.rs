@@ -114,16 +114,7 @@ impl Gateway {
             }
         }
         house.desired = desired.clone();
-        for (id, session) in &house.sessions {
-            let known = desired.client(*id).filter(|client| client.token.is_some() || self.is_enrolled(*id));
-            let code = match known {
-                None => RefusalCode::WrongToken,
-                Some(client) if !client.enabled => RefusalCode::Disabled,
-                Some(_) => continue,
-            };
-            session.say(GatewayWord::Revoked { code });
-            session.end(code.words());
-        }
+        self.send_away(&house);
         house.asked.retain(|id, _| desired.client(*id).is_some());
         house.buckets.retain(|id, _| desired.client(*id).is_some());
         drop(house);
@@ -131,8 +122,21 @@ impl Gateway {
         Ok(())
     }
 
-    fn is_enrolled(&self, client: TunnelClientId) -> bool {
-        self.keep.enrolled().iter().any(|one| one.client == client)
+    /// Those who would not be let in now: what they came in with has been taken from them.
+    fn send_away(&self, house: &House) {
+        let enrolled = self.keep.enrolled();
+        for (id, session) in &house.sessions {
+            let by_code = enrolled.iter().any(|one| one.client == *id && one.token == session.token);
+            let client = house.desired.client(*id);
+            let code = match client.filter(|client| by_code || client.token.as_ref() == Some(&session.token))
+            {
+                None => RefusalCode::WrongToken,
+                Some(client) if !client.enabled => RefusalCode::Disabled,
+                Some(_) => continue,
+            };
+            session.say(GatewayWord::Revoked { code });
+            session.end(code.words());
+        }
     }
 
     fn status(&self) -> Status {

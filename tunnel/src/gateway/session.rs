@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use pgw_core::ids::{SessionId, TunnelClientId};
 use pgw_core::redact::Secret;
-use pgw_core::tunnel::SessionStatus;
+use pgw_core::tunnel::{SessionStatus, TokenHash};
 use tokio::io::ReadHalf;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -37,10 +37,13 @@ pub(super) struct Session {
     pub version: String,
     pub carrier: &'static str,
     pub secret: Secret,
+    /// What it was let in with.
+    pub token: TokenHash,
     pub lanes: Lanes,
     /// Cut when the session ends.
     pub over: CancellationToken,
     pub visitors: AtomicU32,
+    pub carried: Carried,
     since: Instant,
     heard: Mutex<Instant>,
     rtt_ms: Mutex<Option<u32>>,
@@ -63,12 +66,21 @@ pub(super) struct Newcomer {
     pub version: String,
     pub carrier: &'static str,
     pub secret: Secret,
+    pub token: TokenHash,
+}
+
+/// What went over somebody's connections.
+#[derive(Debug, Default)]
+pub(super) struct Carried {
+    pub bytes_in: Arc<AtomicU64>,
+    pub bytes_out: Arc<AtomicU64>,
+    pub connections: AtomicU64,
 }
 
 impl Session {
     pub(super) fn new(who: Newcomer) -> (Arc<Self>, mpsc::Receiver<GatewayWord>) {
         let (words, spoken) = mpsc::channel(WAITING);
-        let Newcomer { client, name, address, version, carrier, secret } = who;
+        let Newcomer { client, name, address, version, carrier, secret, token } = who;
         let now = Instant::now();
         let session = Self {
             id: SessionId(uuid::Uuid::now_v7()),
@@ -78,9 +90,11 @@ impl Session {
             version,
             carrier,
             secret,
+            token,
             lanes: Lanes::default(),
             over: CancellationToken::new(),
             visitors: AtomicU32::new(0),
+            carried: Carried::default(),
             since: now,
             heard: Mutex::new(now),
             rtt_ms: Mutex::new(None),
@@ -185,6 +199,9 @@ impl Session {
             heard_ms: ms(*self.heard.lock().unwrap_or_else(PoisonError::into_inner)),
             rtt_ms: *self.rtt_ms.lock().unwrap_or_else(PoisonError::into_inner),
             lanes: u32::try_from(self.lanes.count()).unwrap_or(u32::MAX),
+            bytes_in: self.carried.bytes_in.load(Ordering::Relaxed),
+            bytes_out: self.carried.bytes_out.load(Ordering::Relaxed),
+            connections: self.carried.connections.load(Ordering::Relaxed),
         }
     }
 
@@ -277,7 +294,11 @@ impl Guest {
     pub(super) fn of(session: &Arc<Session>, most: u32) -> Option<Self> {
         let before = session.visitors.fetch_add(1, Ordering::Relaxed);
         let guest = Self(session.clone());
-        (before < most).then_some(guest)
+        if before >= most {
+            return None;
+        }
+        session.carried.connections.fetch_add(1, Ordering::Relaxed);
+        Some(guest)
     }
 
     pub(super) fn session(&self) -> &Arc<Session> {

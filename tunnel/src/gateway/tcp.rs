@@ -86,7 +86,7 @@ async fn visit(stream: TcpStream, visitor: SocketAddr, tunnel: Arc<Tunnel>, seat
             reset(&stream);
             return;
         };
-        let relay = relay(stream, channel, &tunnel, visitor, own);
+        let relay = relay(stream, channel, &tunnel, &seat, visitor, own);
         let (stream, Ended { whole, told, channel }) = relay.run().await;
         if let Some(channel) = channel {
             session.lanes.give_back(channel);
@@ -109,6 +109,7 @@ pub(super) fn relay<L: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
     local: L,
     channel: Channel,
     tunnel: &Tunnel,
+    seat: &Seat,
     visitor: SocketAddr,
     own: SocketAddr,
 ) -> Relay<L> {
@@ -119,7 +120,7 @@ pub(super) fn relay<L: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
         opening.extend(frame::data_head(header.len()).unwrap_or_default());
         opening.extend(header);
     }
-    let (up, down) = tunnel.flows();
+    let (up, down) = seat.flows();
     Relay::opening(local, channel, opening, open.compression).with(up, down)
 }
 

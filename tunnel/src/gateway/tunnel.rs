@@ -44,9 +44,17 @@ struct Now {
     state: State,
     reason: Option<Reason>,
     /// A host has a whole /64 of IPv6 to come from.
-    visitors: BTreeMap<IpAddr, u32>,
+    visitors: BTreeMap<IpAddr, Visits>,
     active: u32,
     requests: BTreeMap<IpAddr, Arc<Bucket>>,
+}
+
+/// Those of one address that are there now.
+struct Visits {
+    open: u32,
+    since: Instant,
+    bytes_in: Arc<AtomicU64>,
+    bytes_out: Arc<AtomicU64>,
 }
 
 impl Default for Now {
@@ -78,6 +86,8 @@ pub(super) struct Seat {
     pub guest: Guest,
     tunnel: Arc<Tunnel>,
     address: IpAddr,
+    bytes_in: Arc<AtomicU64>,
+    bytes_out: Arc<AtomicU64>,
 }
 
 impl Tunnel {
@@ -116,7 +126,7 @@ impl Tunnel {
         let address = network(visitor);
         let mut now = self.now();
         let session = now.session.clone().ok_or(Away::Offline)?;
-        let here = now.visitors.get(&address).copied().unwrap_or(0);
+        let here = now.visitors.get(&address).map_or(0, |visits| visits.open);
         if limits.max_connections.is_some_and(|most| now.active >= most)
             || limits.max_per_visitor.is_some_and(|most| here >= most)
         {
@@ -124,10 +134,12 @@ impl Tunnel {
         }
         let guest = Guest::of(&session, self.max_client_connections).ok_or(Away::Full)?;
         now.active += 1;
-        now.visitors.insert(address, here + 1);
+        let visits = now.visitors.entry(address).or_insert_with(Visits::begin);
+        visits.open += 1;
+        let (bytes_in, bytes_out) = (visits.bytes_in.clone(), visits.bytes_out.clone());
         drop(now);
         self.life.connections.fetch_add(1, Ordering::Relaxed);
-        Ok(Seat { guest, tunnel: self.clone(), address })
+        Ok(Seat { guest, tunnel: self.clone(), address, bytes_in, bytes_out })
     }
 
     /// Of http: may this visitor ask once more in this minute?
@@ -140,14 +152,6 @@ impl Tunnel {
         let address = network(visitor.to_canonical());
         let bucket = now.requests.entry(address).or_insert_with(|| Arc::new(Bucket::per_minute(most)));
         bucket.try_one(Instant::now())
-    }
-
-    /// What goes from visitors to the target, and what comes back.
-    pub(super) fn flows(&self) -> (Flow, Flow) {
-        (
-            Flow { counts: vec![self.life.bytes_in.clone()], buckets: self.up.clone() },
-            Flow { counts: vec![self.life.bytes_out.clone()], buckets: self.down.clone() },
-        )
     }
 
     pub(super) fn opening(&self, udp: bool, visitor: SocketAddr) -> Open {
@@ -186,9 +190,12 @@ impl Tunnel {
 
     pub(super) fn visitors(&self) -> Vec<VisitorRow> {
         let now = self.now();
-        let row = |(address, connections): (&IpAddr, &u32)| VisitorRow {
+        let row = |(address, visits): (&IpAddr, &Visits)| VisitorRow {
             address: *address,
-            connections: *connections,
+            connections: visits.open,
+            since_ms: u64::try_from(visits.since.elapsed().as_millis()).unwrap_or(u64::MAX),
+            bytes_in: visits.bytes_in.load(Ordering::Relaxed),
+            bytes_out: visits.bytes_out.load(Ordering::Relaxed),
         };
         now.visitors.iter().take(MOST_ROWS).map(row).collect()
     }
@@ -212,13 +219,33 @@ impl Buckets {
     }
 }
 
+impl Visits {
+    fn begin() -> Self {
+        Self { open: 0, since: Instant::now(), bytes_in: Arc::default(), bytes_out: Arc::default() }
+    }
+}
+
+impl Seat {
+    /// What goes from the visitor to the target, and what comes back: counted for the tunnel, for the
+    /// visitor, and for the client's session.
+    pub(super) fn flows(&self) -> (Flow, Flow) {
+        let (life, carried) = (&self.tunnel.life, &self.guest.session().carried);
+        let inward = vec![life.bytes_in.clone(), self.bytes_in.clone(), carried.bytes_in.clone()];
+        let outward = vec![life.bytes_out.clone(), self.bytes_out.clone(), carried.bytes_out.clone()];
+        (
+            Flow { counts: inward, buckets: self.tunnel.up.clone() },
+            Flow { counts: outward, buckets: self.tunnel.down.clone() },
+        )
+    }
+}
+
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut now = self.tunnel.now();
         now.active = now.active.saturating_sub(1);
         if let Some(here) = now.visitors.get_mut(&self.address) {
-            *here = here.saturating_sub(1);
-            if *here == 0 {
+            here.open = here.open.saturating_sub(1);
+            if here.open == 0 {
                 now.visitors.remove(&self.address);
             }
         }

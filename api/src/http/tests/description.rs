@@ -24,7 +24,15 @@ async fn every_call_is_described() {
     }
     found.sort();
     let mut want: Vec<String> = Vec::new();
-    for list in ["/v1/proxies", "/v1/clients", "/v1/mappings", "/v1/users", "/v1/webhooks"] {
+    for list in [
+        "/v1/proxies",
+        "/v1/clients",
+        "/v1/mappings",
+        "/v1/users",
+        "/v1/webhooks",
+        "/v1/tunnel-clients",
+        "/v1/tunnels",
+    ] {
         want.extend(["get", "post"].map(|method| format!("{method} {list}")));
         want.extend(["get", "patch", "delete"].map(|method| format!("{method} {list}/{{id}}")));
     }
@@ -49,6 +57,17 @@ async fn every_call_is_described() {
             "get /v1/events",
             "get /v1/journal",
             "post /v1/webhooks/{id}/test",
+            "post /v1/tunnel-clients/{id}/token",
+            "post /v1/tunnel-clients/{id}/disconnect",
+            "get /v1/tunnel-clients/{id}/sessions",
+            "post /v1/tunnels/{id}/close",
+            "post /v1/tunnels/{id}/verify",
+            "get /v1/tunnels/{id}/stats",
+            "get /v1/tunnels/{id}/sessions",
+            "get /v1/tunnels/{id}/client-file",
+            "post /v1/tunnel-clients/{id}/enrolment",
+            "get /v1/verify/{code}",
+            "post /v1/verify/{code}",
             "get /v1/tokens",
             "post /v1/tokens",
             "delete /v1/tokens/{id}",
@@ -140,6 +159,8 @@ async fn the_documented_fields_are_the_ones_that_are_taken() {
     let (proxy, client) = (gateway.make_proxy("de1").await, gateway.make_client(3).await);
     let mapping = gateway.make_mapping(&client, &proxy).await;
     let user = gateway.make_user("alice", "viewer").await;
+    let tunnel_client = gateway.make_tunnel_client("pi").await;
+    let tunnel = gateway.make_tunnel(&tunnel_client, json!({})).await;
     for (schema, method, path) in [
         ("ProxyCreate", Method::POST, "/v1/proxies".to_owned()),
         ("ProxyUpdate", Method::PATCH, format!("/v1/proxies/{proxy}")),
@@ -147,6 +168,10 @@ async fn the_documented_fields_are_the_ones_that_are_taken() {
         ("ClientUpdate", Method::PATCH, format!("/v1/clients/{client}")),
         ("MappingCreate", Method::POST, "/v1/mappings".to_owned()),
         ("MappingUpdate", Method::PATCH, format!("/v1/mappings/{mapping}")),
+        ("TunnelClientCreate", Method::POST, "/v1/tunnel-clients".to_owned()),
+        ("TunnelClientUpdate", Method::PATCH, format!("/v1/tunnel-clients/{tunnel_client}")),
+        ("TunnelCreate", Method::POST, "/v1/tunnels".to_owned()),
+        ("TunnelUpdate", Method::PATCH, format!("/v1/tunnels/{tunnel}")),
         ("TokenCreate", Method::POST, "/v1/tokens".to_owned()),
         ("UserCreate", Method::POST, "/v1/users".to_owned()),
         ("UserUpdate", Method::PATCH, format!("/v1/users/{user}")),

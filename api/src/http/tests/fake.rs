@@ -80,7 +80,14 @@ impl Engine for FakeEngine {
             std::future::pending::<()>().await;
         }
         let generation = Generation(7);
-        Ok(ActiveSet { version: ACTIVE_VERSION, generation, count: 0, items: vec![], closed: vec![] })
+        Ok(ActiveSet {
+            version: ACTIVE_VERSION,
+            generation,
+            count: 0,
+            items: vec![],
+            closed: vec![],
+            tunnels: None,
+        })
     }
 
     /// Every client is there, but for nobody's; and none has a mapping.

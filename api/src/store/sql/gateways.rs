@@ -105,7 +105,8 @@ pub(super) async fn tell(db: &mut Connection, own: &str, news: News) -> Result<(
 pub(super) async fn take_over(db: &mut Connection, own: &str) -> Result<(), StoreError> {
     let others = "select gateway from clients where gateway <> $1
                   union select gateway from proxy_health where gateway <> $1
-                  union select gateway from applies where gateway <> $1";
+                  union select gateway from applies where gateway <> $1
+                  union select gateway from tunnel_clients where gateway <> $1";
     let others: Vec<String> = sqlx::query_scalar(others).bind(own).fetch_all(&mut *db).await?;
     for other in others {
         for step in [
@@ -120,6 +121,9 @@ pub(super) async fn take_over(db: &mut Connection, own: &str) -> Result<(), Stor
             "update deliveries set gateway = $1 where gateway = $2",
             "update applies set gateway = $1 where gateway = $2
                 and not exists (select 1 from applies a where a.gateway = $1)",
+            "update tunnel_clients set gateway = $1 where gateway = $2",
+            "update tunnels set gateway = $1 where gateway = $2",
+            "update tunnel_sessions set gateway = $1 where gateway = $2",
             "delete from gateways where name = $2 and name <> $1",
         ] {
             sqlx::query(step).bind(own).bind(&other).execute(&mut *db).await?;

@@ -80,7 +80,7 @@ impl Transport for KernelOf {
             return Err(AgentError("it fails, as the test asked for".into()));
         }
         let plans = self.world.plans().await;
-        let desired = self.generations.active_set(&plans, &self.board).desired().unwrap();
+        let desired = self.generations.active_set(&plans, &self.board, None).desired().unwrap();
         {
             let mut kernel = self.world.kernel.lock().unwrap();
             kernel.registered = desired.mapped.keys().chain(&desired.closed).copied().collect();

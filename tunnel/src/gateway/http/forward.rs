@@ -104,7 +104,7 @@ async fn open(tunnel: &Arc<Tunnel>, visitor: SocketAddr, seat: Seat) -> Result<W
     let (told, tunnel) = (lost.clone(), tunnel.clone());
     tokio::spawn(async move {
         let carried = async {
-            let (far, ended) = tcp::relay(far, channel, &tunnel, visitor, visitor).run().await;
+            let (far, ended) = tcp::relay(far, channel, &tunnel, &seat, visitor, visitor).run().await;
             let _only_once = told.set(ended.told);
             if let Some(channel) = ended.channel {
                 session.lanes.give_back(channel);
