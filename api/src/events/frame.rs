@@ -27,6 +27,14 @@ fn block(name: &str, id: i64, data: &Value) -> Bytes {
     Bytes::from(format!("event: {name}\nid: {id}\ndata: {data}\n\n"))
 }
 
+/// A block as it stands in a text message: `{"id", "event", "data"}`. None: it is a heartbeat.
+pub fn message(block: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(block).ok()?;
+    let line = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
+    let (event, id, data) = (line("event: ")?, line("id: ")?, line("data: ")?);
+    Some(format!("{{\"id\":{id},\"event\":\"{event}\",\"data\":{data}}}"))
+}
+
 /// One event, ready to be sent.
 #[derive(Debug)]
 pub struct Frame {

@@ -33,6 +33,7 @@ static RULES: &[(Method, &str, Role)] = &[
     (Method::POST, "/v1/apply", Admin),
     (Method::POST, "/v1/apply/{id}/confirm", Admin),
     (Method::GET, "/v1/events", Viewer),
+    (Method::GET, "/v1/ws", Viewer),
     (Method::GET, "/v1/journal", Viewer),
     (Method::GET, "/v1/tunnel-clients", Viewer),
     (Method::POST, "/v1/tunnel-clients", Operator),

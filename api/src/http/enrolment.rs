@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use jiff::{SignedDuration, Timestamp};
 use pgw_core::hosts::Authority;
 use pgw_core::ids::{TunnelClientId, TunnelId};
@@ -16,6 +16,7 @@ use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::auth::Caller;
 use super::error::{Error, FieldError};
 use super::fields::Read;
 use super::input::{Id, Params};
@@ -79,6 +80,7 @@ async fn enrol(
         (status = 409, body = super::error::Problem, content_type = "application/problem+json")))]
 async fn client_file(
     State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
     Id(id): Id<TunnelId>,
     Params(mut fields): Params,
     headers: HeaderMap,
@@ -94,7 +96,8 @@ async fn client_file(
     if programs.is_empty() {
         return Err(Error::NoClientBinary);
     }
-    let (invitation, _expires_at) = invite(&api, &client, &headers).await?;
+    let inviting = invite(&api, &client, &headers);
+    let (invitation, _expires_at) = caller.by().during(inviting).await?;
     let script = invitation.script(system, &programs);
     let name = format!("attachment; filename=\"pgw-{}.{}\"", invitation.client, system.extension());
     let name = HeaderValue::try_from(name).unwrap_or(HeaderValue::from_static("attachment"));

@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 use super::Api;
 use super::auth::{self, Caller};
 use super::error::{Error, FieldError};
-use super::fields::Read;
+use super::fields::{Fields, Read};
 use super::input::Params;
 use super::values;
 use crate::events::Kind;
@@ -60,24 +60,47 @@ async fn stream(
     headers: HeaderMap,
     Params(mut fields): Params,
 ) -> Result<Response, Error> {
-    let asked = fields.optional("after", number);
-    let filter = Filter {
-        kinds: fields.optional("kind", kinds).unwrap_or_default(),
-        client_id: fields.optional("client_id", |value| values::uuid(value).map(ClientId)),
-    };
+    let following = Following::asked(&mut fields);
     fields.finish()?;
-    let after = last_event_id(&headers)?.or(asked);
-    let seat = api.bus.seat()?;
-    let ends = api.store.log_ends().await?;
-    let store = api.store.clone();
-    let gateway = api.bus.gateway().to_owned();
-    let access: Access = Box::new(move || {
-        let (api, caller) = (api.clone(), caller.clone());
-        Box::pin(async move { auth::is_still(&api, &caller).await })
-    });
-    let reader = Reader::new(seat, store, filter, access, &gateway, after, ends);
+    let reader = reader(&api, &caller, following, last_event_id(&headers)?).await?;
     let kind = (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     Ok(([kind, UNBUFFERED], Body::from_stream(reader.stream())).into_response())
+}
+
+/// What somebody who follows asks for.
+pub(super) struct Following {
+    filter: Filter,
+    after: Option<i64>,
+}
+
+impl Following {
+    pub(super) fn asked(fields: &mut Fields) -> Self {
+        Self {
+            after: fields.optional("after", number),
+            filter: Filter {
+                kinds: fields.optional("kind", kinds).unwrap_or_default(),
+                client_id: fields.optional("client_id", |value| values::uuid(value).map(ClientId)),
+            },
+        }
+    }
+}
+
+/// `last` goes before what the query says. It ends when the caller may no longer read.
+pub(super) async fn reader(
+    api: &Arc<Api>,
+    caller: &Caller,
+    following: Following,
+    last: Option<i64>,
+) -> Result<Reader, Error> {
+    let seat = api.bus.seat()?;
+    let ends = api.store.log_ends().await?;
+    let (asking, caller) = (api.clone(), caller.clone());
+    let access: Access = Box::new(move || {
+        let (api, caller) = (asking.clone(), caller.clone());
+        Box::pin(async move { auth::is_still(&api, &caller).await })
+    });
+    let Following { filter, after } = following;
+    Ok(Reader::new(seat, api.store.clone(), filter, access, api.bus.gateway(), last.or(after), ends))
 }
 
 fn last_event_id(headers: &HeaderMap) -> Result<Option<i64>, Error> {

@@ -49,6 +49,7 @@ mod users;
 mod values;
 mod verify;
 mod webhooks;
+mod ws;
 
 use std::sync::Arc;
 
@@ -136,6 +137,7 @@ fn guarded() -> OpenApiRouter<Arc<Api>> {
         .merge(export::router())
         .merge(apply::router())
         .merge(events::router())
+        .merge(ws::router())
         .merge(journal::router())
         .merge(webhooks::router())
         .merge(tunnel_clients::router())

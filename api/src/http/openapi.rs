@@ -166,6 +166,7 @@ fn idempotency_key() -> Parameter {
 /// The document must say it of each answer, and it is the same everywhere.
 fn meaning(status: &str) -> &'static str {
     match status {
+        "101" => "From here on it is a WebSocket",
         "201" => "Made; Location tells where",
         "202" => "No longer listed; what is left of it goes by itself",
         "204" => "Gone, or done",

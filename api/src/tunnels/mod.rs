@@ -18,12 +18,12 @@ use pgw_core::active::ActiveTunnels;
 use pgw_core::ids::{TunnelClientId, TunnelId};
 use pgw_core::ports::PortRange;
 use pgw_core::settings::TunnelDoor;
-use pgw_core::tunnel::{Answer, Ask, Desired, Origin, State, Status, VisitorRow, socket_path};
+use pgw_core::tunnel::{Answer, Ask, Desired, Origin, State, Status, TunnelStatus, VisitorRow, socket_path};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use crate::converge::Settled;
-use crate::store::{Ground, Seen, SessionNews, Store, StoreError};
+use crate::store::{By, Ground, Seen, SessionNews, Store, StoreError};
 use listening::Listening;
 use socket::Line;
 pub use socket::Silent;
@@ -141,7 +141,16 @@ impl Link {
 
     /// Ends what a client asked for; says whether it was there.
     pub async fn close(&self, tunnel: TunnelId) -> Result<bool, Silent> {
-        self.end(&Ask::Close { tunnel }).await
+        let was_there = self.end(&Ask::Close { tunnel }).await?;
+        let gone = async {
+            let mut line = Line::open(&self.socket).await?;
+            while line.status().await?.tunnels.iter().any(|told| told.id == tunnel) {
+                sleep(AGAIN).await;
+            }
+            Ok(was_there)
+        };
+        // Bounded: it is closed all the same.
+        timeout(SETTLE, gone).await.unwrap_or(Ok(was_there))
     }
 
     pub async fn disconnect(&self, client: TunnelClientId) -> Result<bool, Silent> {
@@ -198,7 +207,8 @@ impl Link {
 
     async fn write_down(&self, status: Option<Status>) -> Result<(), StoreError> {
         let seen = Seen { status, sessions: std::mem::take(&mut *self.news()) };
-        let recorded = self.store.record_tunnels(&seen).await;
+        // Whoever waits for this look has wanted nothing of what it finds.
+        let recorded = By(None).during(self.store.record_tunnels(&seen)).await;
         if recorded.is_err() {
             let mut news = self.news();
             news.splice(0..0, seen.sessions);
@@ -236,8 +246,16 @@ fn open_ports(status: &Status) -> (BTreeSet<u16>, BTreeSet<u16>) {
 /// The daemon has made of the document what can be made of it.
 fn is_so(desired: &Desired, status: &Status) -> bool {
     let operators = || status.tunnels.iter().filter(|tunnel| tunnel.origin == Origin::Operator);
+    let is_there = |client| status.clients.iter().any(|told| told.id == client && told.session.is_some());
+    let has_settled = |tunnel: &TunnelStatus| match tunnel.state {
+        State::Pending => false,
+        // Its door is being closed.
+        State::Active => is_there(tunnel.client_id),
+        State::Offline | State::Failed => true,
+    };
     status.revision == desired.revision
         && operators().count() == desired.tunnels.len()
+        && operators().all(has_settled)
         && desired.tunnels.iter().all(|spec| {
             operators().any(|tunnel| (tunnel.id, tunnel.public_port) == (spec.id, spec.public_port))
         })

@@ -111,7 +111,10 @@ async fn converse(stream: UnixStream, inside: Arc<Mutex<Inside>>, mut events: br
         if say(&mut stream, &answer).await.is_err() {
             return;
         }
-        while follows {
+        if !follows {
+            continue;
+        }
+        loop {
             let Ok(event) = events.recv().await else { return };
             if say(&mut stream, &Answer::Event(event)).await.is_err() {
                 return;

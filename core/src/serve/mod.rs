@@ -29,7 +29,7 @@ use tower::ServiceExt;
 
 use crate::resources::{file_limit, is_exhausted};
 use crate::seldom::Seldom;
-use room::{Guest, Room, Seat};
+use room::{Busy, Guest, Room, Seat};
 
 /// For a request's head, from the first byte or from the end of the request before it.
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
@@ -44,6 +44,11 @@ const BACKLOG: i32 = 4096;
 const STALLED_MS: u32 = 60_000;
 /// When no descriptor is left, trying again at once would only burn the processor.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// A request's place among the connections. Whoever makes something else of the connection, such as a
+/// WebSocket, keeps it for as long as that lasts.
+#[derive(Clone)]
+pub struct Place(#[expect(dead_code, reason = "held, and not looked at")] Arc<Busy>);
 
 #[derive(Debug, thiserror::Error)]
 #[error("its place was given to another connection")]
@@ -100,7 +105,8 @@ async fn connection(stream: TcpStream, peer: SocketAddr, app: Router, seat: Seat
     let service = service_fn(|mut request: Request<Incoming>| {
         let (busy, app) = (seat.busy(), app.clone());
         async move {
-            let busy = busy.ok_or(Ousted)?;
+            let busy = Arc::new(busy.ok_or(Ousted)?);
+            request.extensions_mut().insert(Place(busy.clone()));
             request.extensions_mut().insert(ConnectInfo(peer));
             let Ok(response) = app.oneshot(request.map(Body::new)).await;
             // The body takes the guard along, to where its last piece has been handed over.
@@ -117,7 +123,8 @@ async fn connection(stream: TcpStream, peer: SocketAddr, app: Router, seat: Seat
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)
         .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     let mut serving = std::pin::pin!(serving);
     // In this order: what can still be said is said before the connection is looked at.
     let ended = tokio::select! {

@@ -188,7 +188,7 @@ impl Gateway {
         }
         house.asked.entry(session.client).or_default().begin(&hello.open_ports);
         // It may have lost its access since it was judged.
-        self.send_away(&house);
+        self.send_away(&mut house);
         drop(house);
         self.tell(Event::ClientOnline { client: session.client, session: session.status() });
         self.changed.notify_one();

@@ -12,6 +12,7 @@ use pgw_core::ids::{TunnelClientId, TunnelId};
 use pgw_core::ports::PortRange;
 use pgw_core::tunnel::{ClientStatus, Desired, Event, Status, VisitorRow};
 use tokio::sync::{Notify, broadcast};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -81,6 +82,17 @@ struct House {
     buckets: BTreeMap<TunnelClientId, (Option<u64>, Buckets)>,
 }
 
+impl House {
+    /// From now on it is away, whatever is still to be said to it. Its ports are kept for a while.
+    fn dismiss(&mut self, client: TunnelClientId) -> Option<Arc<Session>> {
+        let session = self.sessions.remove(&client)?;
+        if let Some(asked) = self.asked.get_mut(&client) {
+            asked.gone = Some(Instant::now());
+        }
+        Some(session)
+    }
+}
+
 impl Gateway {
     pub fn new(fixed: Fixed, state_dir: &std::path::Path) -> io::Result<Arc<Self>> {
         let (keep, desired) = Keep::open(state_dir)?;
@@ -114,7 +126,7 @@ impl Gateway {
             }
         }
         house.desired = desired.clone();
-        self.send_away(&house);
+        self.send_away(&mut house);
         house.asked.retain(|id, _| desired.client(*id).is_some());
         house.buckets.retain(|id, _| desired.client(*id).is_some());
         drop(house);
@@ -123,8 +135,9 @@ impl Gateway {
     }
 
     /// Those who would not be let in now: what they came in with has been taken from them.
-    fn send_away(&self, house: &House) {
+    fn send_away(&self, house: &mut House) {
         let enrolled = self.keep.enrolled();
+        let mut away = Vec::new();
         for (id, session) in &house.sessions {
             let by_code = enrolled.iter().any(|one| one.client == *id && one.token == session.token);
             let client = house.desired.client(*id);
@@ -134,8 +147,13 @@ impl Gateway {
                 Some(client) if !client.enabled => RefusalCode::Disabled,
                 Some(_) => continue,
             };
-            session.say(GatewayWord::Revoked { code });
-            session.end(code.words());
+            away.push((*id, code));
+        }
+        for (id, code) in away {
+            if let Some(session) = house.dismiss(id) {
+                session.say(GatewayWord::Revoked { code });
+                session.end(code.words());
+            }
         }
     }
 
@@ -169,10 +187,11 @@ impl Gateway {
     }
 
     fn disconnect(&self, client: TunnelClientId) -> bool {
-        let session = self.house().sessions.get(&client).cloned();
+        let session = self.house().dismiss(client);
         if let Some(session) = &session {
             session.say(GatewayWord::Disconnected);
             session.end("an operator ended the session");
+            self.changed.notify_one();
         }
         session.is_some()
     }

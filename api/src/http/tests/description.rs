@@ -55,6 +55,7 @@ async fn every_call_is_described() {
             "get /v1/explain",
             "get /v1/gateways",
             "get /v1/events",
+            "get /v1/ws",
             "get /v1/journal",
             "post /v1/webhooks/{id}/test",
             "post /v1/tunnel-clients/{id}/token",

@@ -180,3 +180,39 @@ async fn the_journal_is_a_list_like_any_other() {
         .await
         .invalid_at(&["/cursor", "/from", "/limit"]);
 }
+
+#[tokio::test]
+async fn the_same_events_come_by_a_websocket_until_the_token_is_revoked() {
+    use tokio_tungstenite::tungstenite::Message;
+    use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+
+    let gateway = Gateway::new().await;
+    let refused = gateway.get("/v1/ws").await;
+    refused.refused(400, "validation_failed");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (tasks, stop) = (tokio_util::task::TaskTracker::new(), CancellationToken::new());
+    let serving = pgw_core::serve::serve(listener, gateway.router.clone(), 10, tasks, stop.clone());
+    let _serving = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(serving));
+    let pump = Pump { store: gateway.store.clone(), bus: gateway.bus.clone() };
+    let _pumping = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(pump.run(stop)));
+
+    let mut request = format!("ws://{address}/v1/ws?kind=change").into_client_request().unwrap();
+    let bearer = format!("Bearer {VIEWER}").parse().unwrap();
+    request.headers_mut().insert("authorization", bearer);
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let (mut socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
+    let mut next = async || match socket.next().await {
+        Some(Ok(Message::Text(text))) => serde_json::from_str::<Value>(&text).unwrap(),
+        other => json!({"closed": format!("{other:?}")}),
+    };
+    assert_eq!(next().await["event"], "hello");
+    gateway.make_client(3).await;
+    let change = next().await;
+    assert_eq!([&change["event"], &change["data"]["data"]["what"]], [&json!("change"), &json!("client")]);
+    assert_eq!(change["id"], change["data"]["id"]);
+    let tokens = gateway.get("/v1/tokens").await.json();
+    let viewer = tokens["items"].as_array().unwrap().iter().find(|token| token["name"] == "viewer").unwrap();
+    gateway.delete(&format!("/v1/tokens/{}", viewer["id"].as_str().unwrap())).await;
+    assert!(next().await["closed"].is_string());
+}

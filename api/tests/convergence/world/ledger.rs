@@ -15,19 +15,23 @@ use pgw_api::store::traffic::{
     Census, Counted, HealthQuery, HealthSum, MappingOwner, NamesRow, Traffic, TrafficQuery, TrafficRecord,
 };
 use pgw_api::store::{
-    Addressee, Claim, ClientPatch, ClientPlan, Delivery, Events, ExitAt, Gateway, Gateways, HealthRecord,
-    Heard, JournalPage, JournalQuery, KnownAs, KnownUser, ListQuery, LogEnds, MappingPatch, Neighbours,
-    NewClient, NewMapping, NewProxy, NewToken, NewUser, NewWebhook, Owner, Page, Presence, ProxyDial,
-    ProxyPatch, Replies, Reply, Session, Store, StoreError, Token, User, UserPatch, Users, Webhook,
-    WebhookPatch, Webhooks,
+    Addressee, Claim, ClientPatch, ClientPlan, Delivery, Events, ExitAt, Gateway, Gateways, Ground,
+    HealthRecord, Heard, JournalPage, JournalQuery, KnownAs, KnownUser, ListQuery, LogEnds, MappingPatch,
+    Neighbours, NewClient, NewCode, NewMapping, NewProxy, NewToken, NewTunnel, NewTunnelClient, NewUser,
+    NewWebhook, NotVerified, Owner, Page, Presence, ProxyDial, ProxyPatch, Replies, Reply, Seen, Session,
+    Store, StoreError, Token, Tunnel, TunnelCensus, TunnelClient, TunnelClientPatch, TunnelClients,
+    TunnelPatch, TunnelSession, Tunnels, User, UserPatch, Users, Webhook, WebhookPatch, Webhooks,
 };
 use pgw_core::client::Client;
 use pgw_core::control::Sum;
-use pgw_core::ids::{ApplyId, ClientId, MappingId, ProxyId, TokenId, UserId, WebhookId};
+use pgw_core::ids::{
+    ApplyId, ClientId, EnrolmentId, MappingId, ProxyId, TokenId, TunnelClientId, TunnelId, UserId, WebhookId,
+};
 use pgw_core::mapping::Mapping;
 use pgw_core::ports::PortRange;
 use pgw_core::proxy::Proxy;
 use pgw_core::state::Verdict;
+use pgw_core::tunnel::{Desired, TokenHash};
 use tokio::sync::watch;
 
 use super::World;
@@ -169,6 +173,40 @@ over_the_worlds_store! {
         counted() -> Vec<Counted>;
         owners() -> Vec<MappingOwner>;
         census() -> Census;
+    }
+}
+
+over_the_worlds_store! {
+    TunnelClients:
+    effects {}
+    others {
+        create_tunnel_client(new: NewTunnelClient) -> TunnelClient;
+        tunnel_clients(query: &ListQuery) -> Page<TunnelClient>;
+        tunnel_client(id: TunnelClientId) -> TunnelClient;
+        update_tunnel_client(id: TunnelClientId, patch: TunnelClientPatch) -> TunnelClient;
+        remove_tunnel_client(id: TunnelClientId, cascade: bool, if_revision: Option<i64>) -> String;
+        replace_tunnel_token(id: TunnelClientId, token: TokenHash) -> TunnelClient;
+        add_enrolment(id: TunnelClientId, code: TokenHash, expires_at: Timestamp) -> EnrolmentId;
+        tunnel_sessions(client: TunnelClientId, since: Option<Timestamp>, query: &ListQuery) -> Page<TunnelSession>;
+    }
+}
+
+over_the_worlds_store! {
+    Tunnels:
+    effects {}
+    others {
+        create_tunnel(new: NewTunnel, ground: &Ground) -> Tunnel;
+        tunnels(query: &ListQuery) -> Page<Tunnel>;
+        tunnel(id: TunnelId) -> Tunnel;
+        update_tunnel(id: TunnelId, patch: TunnelPatch, ground: &Ground) -> Tunnel;
+        remove_tunnel(id: TunnelId, if_revision: Option<i64>) -> String;
+        close_tunnel(id: TunnelId) -> Tunnel;
+        renew_code(id: TunnelId, code: NewCode) -> Tunnel;
+        verify_tunnel(id: TunnelId, code: &TokenHash) -> Result<Tunnel, NotVerified>;
+        tunnel_by_code(code: &TokenHash) -> Option<(Tunnel, Timestamp)>;
+        desired_tunnels() -> Desired;
+        record_tunnels(seen: &Seen) -> ();
+        tunnel_census() -> TunnelCensus;
     }
 }
 
