@@ -15,6 +15,7 @@ pub mod flags;
 pub mod gateway;
 pub mod health;
 pub mod http;
+pub mod identity;
 pub mod known;
 pub mod neighbourhood;
 pub mod passwords;

@@ -12,6 +12,7 @@ pub(super) mod dump;
 mod events;
 mod exits;
 mod gateways;
+mod identity;
 mod journal;
 mod lent;
 mod lists;

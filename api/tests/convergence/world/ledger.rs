@@ -16,10 +16,10 @@ use pgw_api::store::traffic::{
 };
 use pgw_api::store::{
     Addressee, Claim, ClientPatch, ClientPlan, Delivery, Events, ExitAt, Gateway, Gateways, Ground,
-    HealthRecord, Heard, JournalPage, JournalQuery, KnownAs, KnownUser, ListQuery, LogEnds, MappingPatch,
-    Neighbours, NewClient, NewCode, NewMapping, NewProxy, NewToken, NewTunnel, NewTunnelClient, NewUser,
-    NewWebhook, NotVerified, Owner, Page, Presence, ProxyDial, ProxyPatch, Replies, Reply, Seen, Session,
-    Store, StoreError, Token, Tunnel, TunnelCensus, TunnelClient, TunnelClientPatch, TunnelClients,
+    HealthRecord, Heard, Identity, JournalPage, JournalQuery, KnownAs, KnownUser, ListQuery, LogEnds,
+    MappingPatch, Neighbours, NewClient, NewCode, NewMapping, NewProxy, NewToken, NewTunnel, NewTunnelClient,
+    NewUser, NewWebhook, NotVerified, Owner, Page, Presence, ProxyDial, ProxyPatch, Replies, Reply, Seen,
+    Session, Store, StoreError, Token, Tunnel, TunnelCensus, TunnelClient, TunnelClientPatch, TunnelClients,
     TunnelPatch, TunnelSession, Tunnels, User, UserPatch, Users, Webhook, WebhookPatch, Webhooks,
 };
 use pgw_core::client::Client;
@@ -42,6 +42,10 @@ pub(crate) struct Ledger(pub(crate) Arc<World>);
 impl Gateways for Ledger {
     fn gateway(&self) -> &str {
         self.0.store.gateway()
+    }
+
+    fn identity(&self) -> Identity {
+        self.0.store.identity()
     }
 
     async fn gateways(&self) -> Result<Vec<Gateway>, StoreError> {
