@@ -28,7 +28,7 @@ pgw-agent keeps the nftables rules of the gateway as pgw-api says.
 
 Settings are PGW_* environment variables.";
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let arguments: Vec<String> =
         std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
     let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {

@@ -25,7 +25,7 @@ use crate::interfaces::Interfaces;
 use crate::nft::diff::{Found, Left};
 use crate::nft::kernel::{Kernel, KernelError};
 use crate::nft::plan::{PlanError, Policy, plan};
-use crate::nft::ruleset::Ruleset;
+use crate::nft::ruleset::{Elements, Ruleset};
 use crate::restore::{Restored, restore};
 use crate::saved::{Saved, SavedError};
 
@@ -163,7 +163,7 @@ impl Reconciler {
         &mut self,
         set: Result<ActiveSet, ApiError>,
     ) -> Result<(Generation, Done), ReconcileError> {
-        let (generation, wanted, news) = match self.wanted(set) {
+        let (generation, wanted, news) = match self.wanted(set).await {
             Ok(wanted) => wanted,
             Err(error) => {
                 if let Err(error) = self.hold().await {
@@ -177,16 +177,6 @@ impl Reconciler {
         Ok((generation, done))
     }
 
-    /// With the database, if it is not remembered yet.
-    fn wanted(
-        &self,
-        set: Result<ActiveSet, ApiError>,
-    ) -> Result<(Generation, Ruleset, Option<DatabaseId>), ReconcileError> {
-        let set = set?;
-        let news = self.told_first(set.database)?;
-        Ok((set.generation, plan(&set.desired()?, &self.policy)?, news))
-    }
-
     /// Another database, which is new or was meant by a mistyped setting, knows none of the devices
     /// that are held here. Read from the disk each time: who removes the file has it so at once.
     fn told_first(&self, said: Option<DatabaseId>) -> Result<Option<DatabaseId>, ReconcileError> {
@@ -197,6 +187,29 @@ impl Reconciler {
             }
             Some(_same) => Ok(None),
             None => Ok(Some(said)),
+        }
+    }
+
+    /// With the database, if it is not remembered yet.
+    async fn wanted(
+        &self,
+        set: Result<ActiveSet, ApiError>,
+    ) -> Result<(Generation, Ruleset, Option<DatabaseId>), ReconcileError> {
+        let set = set?;
+        let news = self.told_first(set.database)?;
+        let desired = set.desired()?;
+        let mut wanted = plan(&desired, &self.policy)?;
+        if desired.tunnels.is_none() {
+            wanted.elements = wanted.elements.with_tunnels_of(&self.held().await?);
+        }
+        Ok((desired.generation, wanted, news))
+    }
+
+    /// What the kernel was last given; before the first time, what it holds.
+    async fn held(&self) -> Result<Elements, KernelError> {
+        match &self.given {
+            Some(given) => Ok(given.elements.clone()),
+            None => Ok(self.look().await?.map(|found| found.elements).unwrap_or_default()),
         }
     }
 

@@ -35,6 +35,7 @@ pub(crate) fn machine(kernel: Arc<dyn Kernel>) -> Machine {
 pub(crate) fn policy() -> Policy {
     Policy {
         lan_if: "ens19".to_owned(),
+        wan_if: "eth0".to_owned(),
         ports: PortRange::spanning(15001, 15999),
         unregistered: Unregistered::Allow,
         closed_action: ClosedAction::Drop,
@@ -60,13 +61,13 @@ pub(crate) fn active(generation: u64, mapped: &[(u8, u16)], closed: &[u8]) -> Ac
         version: ACTIVE_VERSION,
         generation: Generation(generation),
         database: None,
-        tunnels: None,
         count: mapped.len() + closed.len(),
         items: mapped.iter().map(item).collect(),
         closed: closed
             .iter()
             .map(|last| ClosedClient { client_id: client(*last), ip_cidr: ip_cidr(*last), mac: None })
             .collect(),
+        tunnels: None,
     }
 }
 

@@ -105,6 +105,7 @@ mod tests {
     use std::time::Duration;
 
     use pgw_core::client::Client;
+    use pgw_core::exit::Expect;
     use pgw_core::health::{Health, HealthStatus};
     use pgw_core::ids::{ClientId, MappingId, ProxyId};
     use pgw_core::mapping::{Mapping, Target};
@@ -140,6 +141,9 @@ mod tests {
             priority: 100,
             target: Target::Original,
             enabled: true,
+            expect: Expect::default(),
+            exclusive: false,
+            stable_exit_ip: None,
             gateway: "gw1".into(),
             port: 15001,
             state: MappingState::Pending,
@@ -163,7 +167,7 @@ mod tests {
             health: Health::default(),
             upstream,
         };
-        Route { mapping, going: false, proxy }
+        Route { mapping, going: false, hold: None, proxy }
     }
 
     /// A board on which proxy and forwarder of mapping `id` are fine.

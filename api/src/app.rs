@@ -17,7 +17,7 @@ use pgw_core::settings::ApiSettings;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::activate::{Activator, Ports, Told};
+use crate::activate::{Absences, Activator, Ports, Told};
 use crate::active::Generations;
 use crate::agent_client::{self, AgentClient, Http};
 use crate::board::Board;
@@ -29,7 +29,9 @@ use crate::events::bounds::Bounds;
 use crate::events::recorder::{RecorderTask, recorder};
 use crate::events::{Bus, Pump};
 use crate::flags::Flags;
+use crate::geoip::GeoIp;
 use crate::health::checks::{HealthChecks, NotChecked};
+use crate::health::countries::Countries;
 use crate::health::evidence::Evidence;
 use crate::health::probe::HttpProbe;
 use crate::health::scheduler::Scheduler;
@@ -58,6 +60,7 @@ pub struct Machinery {
     converger: Converger,
     health: HealthChecks,
     generations: Generations,
+    geoip: Arc<GeoIp>,
     tunnels: Arc<Link>,
     units: Arc<dyn Units>,
     run_dir: PathBuf,
@@ -80,6 +83,7 @@ pub struct Parts {
     evidence: Evidence,
     puller: Puller,
     neighbourhood: Neighbourhood,
+    countries: Countries,
     log: Log,
     deaths: tokio::sync::mpsc::UnboundedReceiver<u16>,
 }
@@ -138,6 +142,7 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         units: units.clone(),
         agent: agent.clone(),
         ports: Ports::default(),
+        absences: Absences::default(),
         told: Told::new(recorder),
         run_dir: settings.run_dir.clone(),
         sni_log: settings.sni_log,
@@ -146,10 +151,13 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
     });
     activator.adopt().await?;
     let (converger, converge) = Converger::new(activator, settings.reconcile_interval);
+    let geoip = Arc::new(GeoIp::open(settings.geoip_file.clone()));
+    board.set_no_countries(geoip.trouble());
     let probe = HttpProbe {
         dialer: Dialer::new(),
         url: settings.health.url.clone(),
         timeout: settings.health.timeout,
+        geoip: geoip.clone(),
     };
     let waking = converger.clone();
     let (health, mut scheduler) = Scheduler::new(
@@ -200,6 +208,12 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         bounds: Bounds { store: store.clone(), days: settings.journal_days, rows: settings.journal_rows },
         listener: Listener { agent: transport, store: store.clone() },
     };
+    let countries = Countries {
+        geoip: geoip.clone(),
+        store: store.clone(),
+        board: board.clone(),
+        checks: health.clone(),
+    };
     let generations = Generations::new(Timestamp::now(), store.identity().id);
     let engine = Arc::new(Machinery {
         store,
@@ -207,6 +221,7 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         converger,
         health,
         generations,
+        geoip,
         tunnels: tunnels.clone(),
         units,
         run_dir: settings.run_dir.clone(),
@@ -226,6 +241,7 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         evidence,
         puller,
         neighbourhood,
+        countries,
         log,
         deaths,
     })
@@ -238,6 +254,7 @@ impl Parts {
         tasks.spawn(self.scheduler.run(stop.clone()));
         tasks.spawn(self.evidence.run(stop.clone()));
         tasks.spawn(self.neighbourhood.run(stop.clone()));
+        tasks.spawn(self.countries.run(stop.clone()));
         tasks.spawn(self.log.recorder.run(stop.clone()));
         tasks.spawn(self.log.pump.run(stop.clone()));
         tasks.spawn(self.log.bounds.run(stop.clone()));
@@ -315,6 +332,7 @@ impl Engine for Machinery {
         };
         vec![
             entry("agent", self.board.agent_trouble(), "it answers, and the kernel holds what it said"),
+            entry("exits", self.geoip.warning(), "what mappings expect of their exits can be found out"),
             entry("forwarders", running.err(), &forwarders),
             entry("gateway", namesake, "no other gateway has its name"),
             entry("health", self.board.checks_error(), "upstreams can be asked"),

@@ -3,7 +3,7 @@
 //! they would be memories.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
@@ -26,6 +26,10 @@ pub struct Board {
     health: RwLock<HashMap<ProxyId, Health>>,
     /// When the gateway itself could last not check an upstream, and why.
     checks_failed: RwLock<Option<(Instant, String)>>,
+    /// Why nobody knows in which country an address is, if so.
+    no_countries: RwLock<Option<String>>,
+    /// Which exit addresses mappings have asked for in vain, and who has them.
+    exits_taken: RwLock<HashMap<MappingId, (IpAddr, String)>>,
     /// Another gateway that is running has this one's name.
     namesake: AtomicBool,
     forwarders: watch::Sender<Forwarders>,
@@ -74,6 +78,8 @@ impl Board {
         Self {
             health: RwLock::default(),
             checks_failed: RwLock::default(),
+            no_countries: RwLock::default(),
+            exits_taken: RwLock::default(),
             namesake: AtomicBool::new(false),
             forwarders: watch::Sender::default(),
             silent: RwLock::default(),
@@ -103,6 +109,28 @@ impl Board {
     pub fn checks_error(&self) -> Option<String> {
         let last = read(&self.checks_failed);
         last.as_ref().filter(|(at, _)| at.elapsed() < CHECKS_FAILED_FOR).map(|(_, why)| why.clone())
+    }
+
+    pub fn set_no_countries(&self, why: Option<String>) {
+        *write(&self.no_countries) = why;
+    }
+
+    pub fn no_countries(&self) -> Option<String> {
+        read(&self.no_countries).clone()
+    }
+
+    /// What came of the last time that it asked: by whom the address is taken, or none.
+    pub fn set_exit_taken(&self, mapping: MappingId, by: Option<(IpAddr, String)>) {
+        let mut taken = write(&self.exits_taken);
+        match by {
+            Some(by) => drop(taken.insert(mapping, by)),
+            None => drop(taken.remove(&mapping)),
+        }
+    }
+
+    pub fn exit_taken(&self, mapping: MappingId, exit_ip: IpAddr) -> Option<String> {
+        let taken = read(&self.exits_taken);
+        taken.get(&mapping).filter(|(ip, _)| *ip == exit_ip).map(|(_, by)| by.clone())
     }
 
     pub fn set_namesake(&self, there_is_one: bool) {
@@ -148,6 +176,11 @@ impl Board {
 
     pub fn forwarder_serves(&self, port: u16, mapping: MappingId) -> bool {
         self.forwarders.borrow().get(&port).is_some_and(|loaded| loaded.contains(&mapping))
+    }
+
+    /// What the forwarder on this port has loaded, if it is ready.
+    pub fn forwarder_loaded(&self, port: u16) -> Option<BTreeSet<MappingId>> {
+        self.forwarders.borrow().get(&port).cloned()
     }
 
     pub fn forwarder_known(&self, port: u16) -> bool {

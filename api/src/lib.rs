@@ -13,6 +13,7 @@ pub mod engine;
 pub mod events;
 pub mod flags;
 pub mod gateway;
+pub mod geoip;
 pub mod health;
 pub mod http;
 pub mod identity;

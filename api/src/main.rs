@@ -39,7 +39,7 @@ pgw-api: owns the configuration of the gateway. Settings are PGW_* environment v
   pgw-api --version";
 
 #[tokio::main]
-async fn main() -> ExitCode {
+pub(crate) async fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     if let ["--help" | "-h"] = arguments.as_slice() {

@@ -7,6 +7,8 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::country::Country;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "UPPERCASE")]
@@ -38,6 +40,9 @@ pub struct Health {
     pub latency_ms: Option<u32>,
     /// The address that the probe saw, where it answers with one.
     pub exit_ip: Option<String>,
+    /// Where that address is, if `PGW_GEOIP_FILE` tells.
+    #[serde(default)]
+    pub country: Option<Country>,
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
     pub checked_at: Option<Timestamp>,
     /// Why the last check failed, in words.

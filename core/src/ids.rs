@@ -87,6 +87,10 @@ pub enum ClientIpError {
     Multicast,
     #[error("is the broadcast address")]
     Broadcast,
+    #[error("is an address that no device can have (0.0.0.0/8 and 240.0.0.0/4 are reserved)")]
+    Reserved,
+    #[error("is one of the leak drill's own (192.0.2.240/29)")]
+    Drill,
 }
 
 impl ClientIp {
@@ -99,6 +103,10 @@ impl ClientIp {
             Err(ClientIpError::Multicast)
         } else if ip.is_broadcast() {
             Err(ClientIpError::Broadcast)
+        } else if matches!(ip.octets(), [0 | 240.., ..]) {
+            Err(ClientIpError::Reserved)
+        } else if matches!(ip.octets(), [192, 0, 2, 240..=247]) {
+            Err(ClientIpError::Drill)
         } else {
             Ok(Self(ip))
         }
@@ -178,6 +186,10 @@ mod tests {
             ("127.9.9.9/32", Err(ClientIpError::Loopback)),
             ("224.0.0.251", Err(ClientIpError::Multicast)),
             ("255.255.255.255", Err(ClientIpError::Broadcast)),
+            ("0.1.2.3", Err(ClientIpError::Reserved)),
+            ("240.0.0.1", Err(ClientIpError::Reserved)),
+            ("192.0.2.240", Err(ClientIpError::Drill)),
+            ("192.0.2.239", Ok("192.0.2.239/32")),
         ] {
             let got = text.parse::<ClientIp>();
             assert_eq!(got.map(|ip| ip.to_string()), want.map(str::to_owned), "{text:?}");

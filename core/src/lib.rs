@@ -10,10 +10,12 @@ pub mod browser;
 pub mod cause;
 pub mod client;
 pub mod control;
+pub mod country;
 #[cfg(feature = "dial")]
 pub mod dial;
 pub mod dns;
 pub mod drill;
+pub mod exit;
 pub mod explain;
 #[cfg(feature = "files")]
 pub mod files;

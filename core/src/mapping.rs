@@ -1,8 +1,11 @@
 //! One client's way out by one proxy. Several of them are the client's failover list.
 
+use std::net::IpAddr;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::exit::Expect;
 use crate::ids::{ClientId, MappingId, ProxyId};
 use crate::state::MappingState;
 
@@ -30,6 +33,13 @@ pub struct Mapping {
     pub priority: u16,
     pub target: Target,
     pub enabled: bool,
+    /// Of the exit address. Broken means FAILED, until it is so again.
+    pub expect: Expect,
+    /// No other device leaves by the same exit address. Whoever has it keeps it.
+    pub exclusive: bool,
+    /// The address to which `expect.stable` holds it: the one with which it was APPLIED first.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub stable_exit_ip: Option<IpAddr>,
     /// Its client's.
     pub gateway: String,
     /// Of that gateway.

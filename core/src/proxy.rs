@@ -88,12 +88,18 @@ pub enum ProxyError {
     Percent,
     #[error("has something behind the port")]
     Trailing,
-    #[error(
-        "has a user name longer than 255 bytes, empty, or with a colon or control character, which no proxy can be sent"
-    )]
+    #[error("can be read as host:port:user:password and as user:password@host:port; write it as a URL")]
+    Ambiguous,
+    #[error("has a user name that is empty, longer than 1024 bytes, or with a control character")]
     Username,
-    #[error("has a password longer than 255 bytes or with a control character, which no proxy can be sent")]
+    #[error("has a password longer than 1024 bytes or with a control character")]
     Password,
+    #[error("has a user name with a colon, which an HTTP proxy would take for the end of it")]
+    Colon,
+    #[error("has a user name longer than the 255 bytes that SOCKS5 carries")]
+    LongUsername,
+    #[error("has a password longer than the 255 bytes that SOCKS5 carries")]
+    LongPassword,
 }
 
 impl Host {
@@ -193,10 +199,28 @@ impl FromStr for Scheme {
     }
 }
 
+impl Scheme {
+    /// Whether it can carry this login: to an HTTP proxy both travel as `user:password`, and
+    /// SOCKS5 counts each of them in one byte.
+    pub fn carries(self, username: &str, password: &str) -> Result<(), ProxyError> {
+        let most = usize::from(u8::MAX);
+        match self {
+            Self::Http | Self::Https if username.contains(':') => Err(ProxyError::Colon),
+            Self::Socks5 if username.len() > most => Err(ProxyError::LongUsername),
+            Self::Socks5 if password.len() > most => Err(ProxyError::LongPassword),
+            Self::Http | Self::Https | Self::Socks5 => Ok(()),
+        }
+    }
+}
+
+/// No proxy's login is longer.
+const LONGEST_LOGIN: usize = 1024;
+
 impl Credentials {
+    /// What any scheme could send; [`Scheme::carries`] says the rest.
     pub fn new(username: &str, password: &str) -> Result<Self, ProxyError> {
-        let printable = |text: &str| text.len() <= 255 && !text.chars().any(char::is_control);
-        if username.is_empty() || username.contains(':') || !printable(username) {
+        let printable = |text: &str| text.len() <= LONGEST_LOGIN && !text.chars().any(char::is_control);
+        if username.is_empty() || !printable(username) {
             return Err(ProxyError::Username);
         }
         if !printable(password) {
@@ -218,7 +242,8 @@ pub struct ProxyAddress {
 impl ProxyAddress {
     /// Reads `scheme://user:pass@host:port`, `user:pass@host:port`, `host:port:user:pass` or
     /// `host:port`; without a scheme it is `default_scheme`. A password may hold `:` and `@`,
-    /// written plainly or, in a URL, as `%3A` and `%40`.
+    /// written plainly or, in a URL, as `%3A` and `%40`. What can be read in two ways is refused: a
+    /// login must not be sent to the wrong host.
     pub fn parse(text: &str, default_scheme: Scheme) -> Result<Self, ProxyError> {
         let text = text.trim();
         if text.is_empty() {
@@ -228,7 +253,13 @@ impl ProxyAddress {
             Some((scheme, rest)) => (scheme.parse()?, rest.strip_suffix('/').unwrap_or(rest), true),
             None => (default_scheme, text, false),
         };
+        let behind_host_and_port = || split_host_port(rest).ok().and_then(|(_host, _port, behind)| behind);
         let (userinfo, hostport) = match rest.rsplit_once('@') {
+            Some((_info, hostport))
+                if !is_url && split_host_port(hostport).is_ok() && behind_host_and_port().is_some() =>
+            {
+                return Err(ProxyError::Ambiguous);
+            }
             // `host:port:user:p@ss`: what stands behind the last @ is no host:port.
             Some((info, hostport)) if is_url || split_host_port(hostport).is_ok() => (Some(info), hostport),
             Some(_) | None => (None, rest),
@@ -247,6 +278,9 @@ impl ProxyAddress {
             (None, None) => None,
             (_, Some(_)) => return Err(ProxyError::Trailing),
         };
+        if let Some(Credentials { username, password }) = &credentials {
+            scheme.carries(username, password.expose())?;
+        }
         Ok(Self { scheme, host, port, credentials })
     }
 }
@@ -275,9 +309,10 @@ fn split_host_port(text: &str) -> Result<(Host, u16, Option<&str>), ProxyError> 
         Some((port, behind)) => (port, Some(behind)),
         None => (rest, None),
     };
+    // Not `+80`, which is a number as well.
     match port.parse::<u16>() {
-        Ok(0) | Err(_) => Err(ProxyError::Port),
-        Ok(port) => Ok((host, port, behind)),
+        Ok(number) if number > 0 && !port.starts_with('+') => Ok((host, number, behind)),
+        Ok(_) | Err(_) => Err(ProxyError::Port),
     }
 }
 
@@ -323,6 +358,7 @@ mod tests {
             ("socks5://bob:p%3Aa%40ss@10.1.2.3:1080", with("socks5", "10.1.2.3", 1080, "bob", "p:a@ss")),
             ("socks5h://bob:p:a@ss@10.1.2.3:1080/", with("socks5", "10.1.2.3", 1080, "bob", "p:a@ss")),
             ("https://bob@[2001:db8::1]:443", with("https", "2001:db8::1", 443, "bob", "")),
+            ("socks5://bob%3Ax:p@10.1.2.3:1080", with("socks5", "10.1.2.3", 1080, "bob:x", "p")),
             ("[2001:db8::1]:443:bob:x", with("http", "2001:db8::1", 443, "bob", "x")),
             ("HTTP://Proxy.Example:80", Ok(("http".into(), "proxy.example".into(), 80, None))),
         ] {
@@ -351,11 +387,27 @@ mod tests {
             ("http://[host]:80", ProxyError::Host),
             ("http://u:%4@h:80", ProxyError::Percent),
             ("http://u:%zz@h:80", ProxyError::Percent),
-            ("http://u%3Ax:p@h:80", ProxyError::Username),
+            ("http://h:+80", ProxyError::Port),
+            ("http://u%3Ax:p@h:80", ProxyError::Colon),
+            ("h12.example:3128:u:p@y:99", ProxyError::Ambiguous),
             ("http://:p@h:80", ProxyError::Username),
             ("http://u:a%0d%0ab@h:80", ProxyError::Password),
         ] {
             assert_eq!(read(text), Err(want), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_login_is_refused_only_by_the_scheme_that_cannot_carry_it() {
+        let long = "x".repeat(256);
+        for (scheme, username, password, want) in [
+            (Scheme::Socks5, "u:x", "p", Ok(())),
+            (Scheme::Https, "u:x", "p", Err(ProxyError::Colon)),
+            (Scheme::Http, &long, &long, Ok(())),
+            (Scheme::Socks5, &long, "p", Err(ProxyError::LongUsername)),
+            (Scheme::Socks5, "u", &long, Err(ProxyError::LongPassword)),
+        ] {
+            assert_eq!(scheme.carries(username, password), want, "{scheme}");
         }
     }
 

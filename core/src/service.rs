@@ -96,18 +96,18 @@ impl Service {
         }
     }
 
-    /// Ready, and alive on the threads that do the work, until somebody wants it to stop.
+    /// Ready, and alive on the threads that do the work, until somebody wants it to stop; alive also
+    /// while it drains, which may take longer than the manager goes without a word.
     pub async fn until_stopped(self) -> io::Result<()> {
         let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         self.ready();
         let service = Arc::new(self);
         let living = service.clone();
-        let living = tokio::spawn(async move { living.live().await });
+        let _until_the_end = tokio::spawn(async move { living.live().await });
         tokio::select! {
             _ = term.recv() => {}
             _ = interrupt.recv() => {}
         }
-        living.abort();
         service.stopping();
         Ok(())
     }

@@ -137,6 +137,8 @@ pub struct ApiSettings {
     pub tunnels: TunnelDoor,
     pub units: UnitsChoice,
     pub health: HealthSettings,
+    /// In which country an address is.
+    pub geoip_file: Option<PathBuf>,
     pub reconcile_interval: Duration,
     pub sni_log: SniLog,
     pub dns: DnsChoice,
@@ -218,6 +220,15 @@ impl ApiSettings {
                 _ => None,
             }),
             health: read_health(&mut r),
+            geoip_file: r.read(
+                "PGW_GEOIP_FILE",
+                None,
+                "an absolute path, of a file in MaxMind's format (.mmdb)",
+                |v| {
+                    Some(Some(PathBuf::from(v)))
+                        .filter(|path| path.as_ref().is_some_and(|path| path.is_absolute()))
+                },
+            ),
             reconcile_interval: r.duration("PGW_RECONCILE_INTERVAL", Duration::from_secs(15)),
             sni_log: r.read("PGW_SNI_LOG", SniLog::default(), "off, redacted or full", |v| match v {
                 "off" => Some(SniLog::Off),

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::exit::Contract;
 use crate::health::HealthStatus;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -16,7 +17,7 @@ pub enum MappingState {
     Pending,
     /// Open: rule in the kernel, forwarder listening, upstream healthy.
     Applied,
-    /// Closed until its proxy works again.
+    /// Closed until its proxy works, and leads where it should, again.
     Failed,
 }
 
@@ -56,6 +57,8 @@ pub struct Facts {
     pub health: HealthStatus,
     /// Why the last check failed, if it did.
     pub health_error: Option<String>,
+    /// Of the exit address that the last check saw.
+    pub contract: Contract,
     pub forwarder: Forwarder,
     pub rule: Rule,
 }
@@ -69,7 +72,7 @@ pub struct Verdict {
 impl Facts {
     /// Shall this mapping be in its forwarder's configuration and, through it, in the kernel?
     pub fn wanted(&self) -> bool {
-        self.enabled == Enabled::Yes && self.health.is_up()
+        self.enabled == Enabled::Yes && self.health.is_up() && self.contract == Contract::Kept
     }
 }
 
@@ -93,8 +96,11 @@ pub fn step(state: MappingState, facts: &Facts) -> Verdict {
         }
         HealthStatus::Ok | HealthStatus::Degraded => {}
     }
+    if let Contract::Broken(why) = &facts.contract {
+        return say(Failed, why.clone());
+    }
     if state == Failed {
-        return say(Pending, format!("proxy {proxy} works again; opening"));
+        return say(Pending, format!("proxy {proxy} can be used again; opening"));
     }
     if let Forwarder::NotReady(why) = &facts.forwarder {
         return say(Pending, format!("the forwarder is not ready: {why}"));
@@ -146,6 +152,10 @@ mod tests {
     const HEALTH: [HealthStatus; 4] =
         [HealthStatus::Unknown, HealthStatus::Ok, HealthStatus::Degraded, HealthStatus::Down];
 
+    fn contracts() -> [Contract; 2] {
+        [Contract::Kept, Contract::Broken("exit is 203.0.113.9 (DE), expected NL".into())]
+    }
+
     fn forwarders() -> [Forwarder; 2] {
         [Forwarder::Ready, Forwarder::NotReady("it does not start".into())]
     }
@@ -160,13 +170,16 @@ mod tests {
         for state in STATES {
             for enabled in ENABLED {
                 for health in HEALTH {
-                    for forwarder in forwarders() {
+                    for (contract, forwarder) in
+                        contracts().iter().flat_map(|c| forwarders().map(|f| (c.clone(), f)))
+                    {
                         for rule in rules() {
                             let facts = Facts {
                                 proxy: "de1".into(),
                                 enabled,
                                 health,
                                 health_error: None,
+                                contract: contract.clone(),
                                 forwarder: forwarder.clone(),
                                 rule,
                             };
@@ -176,12 +189,12 @@ mod tests {
                 }
             }
         }
-        assert_eq!(cases.len(), 3 * 3 * 4 * 2 * 4);
+        assert_eq!(cases.len(), 3 * 3 * 4 * 2 * 2 * 4);
         cases
     }
 
     #[test]
-    fn applied_is_only_said_when_rule_forwarder_and_health_are_facts() {
+    fn applied_is_only_said_when_rule_forwarder_health_and_contract_are_facts() {
         for (state, facts) in every_case() {
             let said = step(state, &facts).state;
             let all_facts = facts.wanted() && facts.forwarder == Forwarder::Ready;
@@ -194,9 +207,10 @@ mod tests {
     }
 
     #[test]
-    fn failed_is_said_exactly_when_the_proxy_is_down_or_the_operator_said_no() {
+    fn failed_is_said_exactly_when_the_proxy_is_down_or_leads_elsewhere_or_the_operator_said_no() {
         for (state, facts) in every_case() {
-            let want = facts.enabled != Enabled::Yes || facts.health == HealthStatus::Down;
+            let elsewhere = facts.health.is_up() && facts.contract != Contract::Kept;
+            let want = facts.enabled != Enabled::Yes || facts.health == HealthStatus::Down || elsewhere;
             assert_eq!(step(state, &facts).state == Failed, want, "{state} {facts:?}");
         }
     }
@@ -224,9 +238,13 @@ mod tests {
             enabled: Enabled::Yes,
             health: HealthStatus::Ok,
             health_error: None,
+            contract: Contract::Kept,
             forwarder: Forwarder::Ready,
             rule: Rule::Confirmed,
         };
+        let why = "exit is 203.0.113.9 (DE), expected NL";
+        let abroad = Facts { contract: Contract::Broken(why.into()), ..good.clone() };
+        let abroad_and_down = Facts { health: HealthStatus::Down, ..abroad.clone() };
         let down = Facts { health: HealthStatus::Down, health_error: Some("407".into()), ..good.clone() };
         let unchecked = Facts { health: HealthStatus::Unknown, ..good.clone() };
         let starting = Facts { forwarder: Forwarder::NotReady("starting".into()), ..good.clone() };
@@ -244,7 +262,11 @@ mod tests {
             (Applied, &down, Failed, "proxy de1 is down: 407"),
             (Applied, &disabled, Failed, "proxy de1 is disabled"),
             (Failed, &down, Failed, "proxy de1 is down: 407"),
-            (Failed, &good, Pending, "proxy de1 works again; opening"),
+            (Pending, &abroad, Failed, why),
+            (Applied, &abroad, Failed, why),
+            (Failed, &abroad, Failed, why),
+            (Failed, &abroad_and_down, Failed, "proxy de1 is down: its last checks failed"),
+            (Failed, &good, Pending, "proxy de1 can be used again; opening"),
         ] {
             let verdict = step(state, facts);
             assert_eq!((verdict.state, verdict.reason.as_str()), (want, reason), "{state} {facts:?}");

@@ -96,6 +96,13 @@ impl FlagSource {
                     tracing::info!(port = self.port, %revision, upstreams, "flag file taken over");
                 }
             }
+            // That is how it is removed: the forwarder's end comes right behind it.
+            Err(LoadError::Read(error)) if error.kind() == io::ErrorKind::NotFound => {
+                if *complained != Some(seen) {
+                    *complained = Some(seen);
+                    tracing::info!(port = self.port, "the flag file is gone; the last good one holds");
+                }
+            }
             // Once for each content: it is looked at again and again.
             Err(error) if *complained != Some(seen) => {
                 *complained = Some(seen);

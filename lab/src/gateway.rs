@@ -27,6 +27,7 @@ pub enum Program {
     Api,
     Agent,
     Ui,
+    Tunneld,
 }
 
 pub struct Gateway {
@@ -37,6 +38,7 @@ pub struct Gateway {
 }
 
 impl Program {
+    /// Those that every gateway has; tunnels are for the tests of tunnels.
     pub const ALL: [Self; 3] = [Self::Api, Self::Agent, Self::Ui];
 
     pub fn name(self) -> &'static str {
@@ -44,6 +46,7 @@ impl Program {
             Self::Api => "pgw-api",
             Self::Agent => "pgw-agent",
             Self::Ui => "pgw-ui",
+            Self::Tunneld => "pgw-tunneld",
         }
     }
 
@@ -52,6 +55,7 @@ impl Program {
             Self::Api => "http://127.0.0.1:8080/healthz",
             Self::Agent => "http://127.0.0.1:9090/healthz",
             Self::Ui => "http://127.0.0.1:8081/healthz",
+            Self::Tunneld => "http://127.0.0.1:8444/healthz",
         }
     }
 }

@@ -46,9 +46,9 @@ fn project() -> &'static Path {
 }
 
 /// A package that `cargo xtask deb` has made: this version, or the one before.
-pub fn package(previous: bool) -> Result<PathBuf> {
+pub fn package(of: &str, previous: bool) -> Result<PathBuf> {
     let suffix = if previous { "~before" } else { "" };
-    let begin = format!("pgw_{}{suffix}_", env!("CARGO_PKG_VERSION"));
+    let begin = format!("{of}_{}{suffix}_", env!("CARGO_PKG_VERSION"));
     let folder = project().join("target/deb");
     let files = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
     let is_it = |path: &PathBuf| {
@@ -274,8 +274,8 @@ impl Machine {
 
     /// `apt install` of a package that lies on its disk.
     pub async fn install(&self, package: &Path) -> Result<String> {
-        fs::copy(package, self.path("root/pgw.deb"))?;
-        self.run(&["apt-get", "install", "--yes", "--quiet", "/root/pgw.deb"]).await
+        fs::copy(package, self.path("root/package.deb"))?;
+        self.run(&["apt-get", "install", "--yes", "--quiet", "/root/package.deb"]).await
     }
 
     /// As an operator does it.

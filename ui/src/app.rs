@@ -137,6 +137,9 @@ mod tests {
         for path in ["/api", "/agent", "/healthz/", "/assets/of-an-older-page.js", "/a//b"] {
             assert_eq!(open(path).await.status(), 404, "{path}");
         }
+        assert_eq!(fetch(address, "/devices").await.status(), 200, "who says nothing takes everything");
+        let program = client().get(format!("http://{address}/devices")).header("accept", "application/json");
+        assert_eq!(program.send().await.unwrap().status(), 404, "a program takes no pages");
     }
 
     #[tokio::test]

@@ -30,7 +30,7 @@ fn find(path: &str) -> Option<&'static Page> {
 }
 
 /// Everything that is no service's. The app has pages of its own at many addresses, and whoever
-/// opens one of them in a browser gets the app; a program that has mistyped a path is told so.
+/// opens one of them gets the app; a program that takes no pages and has mistyped a path is told so.
 pub(crate) async fn answer(request: Request) -> Response {
     let path = request.uri().path();
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -41,7 +41,7 @@ pub(crate) async fn answer(request: Request) -> Response {
     if let Some(page) = find(path).filter(|page| page.path != APP) {
         return page.answer(request.headers());
     }
-    if path == "/" || (is_of_the_app(path) && is_opened_in_a_browser(request.headers())) {
+    if path == "/" || (is_of_the_app(path) && takes_pages(request.headers())) {
         return find(APP).map_or_else(|| not_found().into_response(), |page| page.answer(request.headers()));
     }
     not_found().into_response()
@@ -63,9 +63,10 @@ fn is_of_the_app(path: &str) -> bool {
         && !["/api", "/agent", "/healthz"].map(service).contains(&true)
 }
 
-fn is_opened_in_a_browser(headers: &HeaderMap) -> bool {
-    let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    accepted.is_some_and(|accepted| accepted.contains("text/html"))
+fn takes_pages(headers: &HeaderMap) -> bool {
+    let mut accepted = list(headers, &header::ACCEPT).peekable();
+    let is_page = |kind: &str| matches!(kind.split(';').next(), Some("text/html" | "text/*" | "*/*"));
+    accepted.peek().is_none() || accepted.any(is_page)
 }
 
 impl Page {

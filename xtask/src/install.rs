@@ -1,15 +1,35 @@
-//! What is missing comes from Debian, and only what is missing.
+//! What is missing comes from Debian, or from cargo's registry, and only what is missing.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::run::{Failed, output, step};
+use crate::run::{Failed, cargo, output, step};
 
 pub(crate) struct Package {
     pub(crate) name: &'static str,
     pub(crate) why: &'static str,
+}
+
+/// A program that cargo builds from its registry.
+pub(crate) struct Crate {
+    pub(crate) name: &'static str,
+    pub(crate) version: &'static str,
+    pub(crate) program: &'static str,
+}
+
+impl Crate {
+    /// Builds it once, into a folder of its own.
+    pub(crate) fn fetch(&self, root: &str) -> Result<(), Failed> {
+        let Self { name, version, program } = self;
+        if Path::new(root).join("bin").join(program).exists() {
+            return Ok(());
+        }
+        // What is optimised is compared with what is optimised.
+        let words = ["install", "--quiet", "--root", root, "--version", version, name];
+        step(&format!("build {name} {version}"), || cargo(&words))
+    }
 }
 
 /// Debian asks this file before it starts a service that was just installed. The lab runs the

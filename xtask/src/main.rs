@@ -4,10 +4,13 @@
 
 mod contract;
 mod deb;
+#[cfg(test)]
+mod documents;
 mod fuzz;
 #[cfg(test)]
 mod guarantees;
 mod install;
+mod package;
 mod rootfs;
 mod run;
 mod tools;
@@ -23,8 +26,8 @@ cargo xtask <command>
 
   up       installs what is missing, builds, and starts a whole gateway in a lab of network
            namespaces: devices, real upstream proxies, an origin. Ctrl-C ends all of it.
-  test     installs what the tests need and runs all of them: format, lints, unit, end to end,
-           and a few seconds of each fuzz target
+  test     installs what the tests need and runs all of them: format, lints, unit, end to end, a browser,
+           the package's life cycle, and a few seconds of each fuzz target
   matrix   [sequences] [seed]: the lab's fault matrix, 500 sequences unless it is told otherwise: everything
            is killed, frozen, flushed and filled at random, and nothing may leak; a seed repeats a run
   fuzz     [target] [seconds]: hostile bytes for the readers of such, all or one of them, for a
@@ -39,11 +42,14 @@ cargo xtask <command>
            is not the whole of it goes to target/bench/ instead
            agent: the same for the agent's rules, at 1 to 10,000 clients; about five minutes
            api: the same for the control plane with 1,000 devices; about ten minutes
-  deb      [--arch arm64]: builds the Debian package, target/deb/pgw_<version>_<architecture>.deb,
-           and shows it to lintian
+           tunnel: the same for reverse tunnels, beside rathole and bore; about twelve minutes
+  deb      [--arch arm64]: builds the Debian packages, target/deb/<package>_<version>_<architecture>.deb,
+           and shows them to lintian: pgw, pgw-connect, and pgw-connect-files, which holds clients
+           that a gateway hands out
   lifecycle
-           installs that package in a Debian that systemd boots in the lab, and lives through what happens to
-           a gateway: power cuts, upgrades, faults, removal; about ten minutes
+           [test]: installs them in a Debian that systemd boots in the lab, and lives through what happens
+           to a gateway: power cuts, upgrades, faults, removal; some minutes once they are built. All
+           of it writes docs/bench/package.md
 ";
 
 /// Seconds for a fuzz target, unless it is told otherwise.
@@ -55,6 +61,7 @@ const LAB: &[Package] = &[
     Package { name: "nftables", why: "the firewall" },
     Package { name: "openssl", why: "hashed passwords for the upstreams" },
     Package { name: "curl", why: "requests as a device makes them" },
+    Package { name: "jq", why: "the examples in docs/rest.md" },
     Package { name: "squid", why: "an upstream that speaks HTTP CONNECT with a password" },
     Package { name: "tinyproxy-bin", why: "the HTTP upstream behind TLS" },
     Package { name: "stunnel4", why: "TLS in front of it" },
@@ -65,6 +72,9 @@ const LAB: &[Package] = &[
 /// A server for the tests, which start it themselves.
 const DATABASE: &[Package] =
     &[Package { name: "postgresql", why: "the store's tests run on PostgreSQL as well" }];
+
+/// In which the pages are tried.
+const BROWSER: &[Package] = &[Package { name: "chromium", why: "the pages are tried in a real browser" }];
 
 /// The lab's programs that a bench needs as well.
 const BENCH: &[&str] = &["iproute2", "nftables", "openssl", "curl", "microsocks"];
@@ -77,6 +87,12 @@ const PEERS: &[Package] = &[
     Package { name: "redsocks", why: "a transparent forwarder to compare with" },
     Package { name: "haproxy", why: "another, with a fixed origin" },
     Package { name: "v2ray", why: "another, in Go" },
+];
+
+/// What tunnels are measured against.
+const TUNNEL_PEERS: &[install::Crate] = &[
+    install::Crate { name: "rathole", version: "0.5.0", program: "rathole" },
+    install::Crate { name: "bore-cli", version: "0.6.0", program: "bore" },
 ];
 
 fn main() -> ExitCode {
@@ -122,7 +138,7 @@ fn matrix(rest: &[&str]) -> Result<(), Failed> {
 }
 
 fn test() -> Result<(), Failed> {
-    install::missing(LAB.iter().chain(DATABASE))?;
+    install::missing(LAB.iter().chain(DATABASE).chain(BROWSER))?;
     install::missing(fuzz::COMPILER)?;
     web::test()?;
     tools::PROMTOOL.fetch()?;
@@ -131,16 +147,26 @@ fn test() -> Result<(), Failed> {
     build()?;
     contract::run()?;
     step("tests: unit and end to end", || cargo(&["test", "--workspace", "--no-fail-fast"]))?;
+    life_cycle(&[])?;
     fuzz::run(None, fuzz::SHORT)
 }
 
-/// The package's life in a real systemd; `rest` names some of its tests.
 fn lifecycle(rest: &[&str]) -> Result<(), Failed> {
     install::missing(LAB)?;
     build()?;
+    package::forget()?;
+    life_cycle(rest)?;
+    // Some of the tests make some of the numbers.
+    if rest.is_empty() { package::publish() } else { Ok(()) }
+}
+
+/// The package's life in a real systemd; `rest` names some of its tests. What it needs is made once,
+/// and again when it has changed.
+fn life_cycle(rest: &[&str]) -> Result<(), Failed> {
     deb::for_tests()?;
     rootfs::make()?;
-    let test = ["test", "--package", "pgw-lab", "--test", "lifecycle", "--"];
+    // Of the whole workspace: with the lab alone, cargo would choose other features for the dependencies.
+    let test = ["test", "--workspace", "--test", "lifecycle", "--"];
     step("life cycle", || cargo(&[&test, rest].concat()))
 }
 
@@ -181,28 +207,23 @@ fn golden() -> Result<(), Failed> {
 
 fn bench(rest: &[&str]) -> Result<(), Failed> {
     install::missing(LAB.iter().filter(|package| BENCH.contains(&package.name)).chain([&DISTANCE]))?;
-    let peers = if rest.first() == Some(&"fwd") { PEERS } else { &[] };
+    let (peers, crates): (&[Package], &[install::Crate]) = match rest.first() {
+        Some(&"fwd") => (PEERS, &[]),
+        Some(&"tunnel") => (&[], TUNNEL_PEERS),
+        _ => (&[], &[]),
+    };
+    let absent = |name: &str, Failed(why): Failed| eprintln!("xtask: {why}; it is measured without {name}");
     for peer in peers {
-        if let Err(Failed(why)) = install::missing([peer]) {
-            eprintln!("xtask: {why}; it is measured without {}", peer.name);
-        }
+        install::missing([peer]).unwrap_or_else(|failed| absent(peer.name, failed));
     }
-    step("build what is measured", || {
-        cargo(&[
-            "build",
-            "--release",
-            "-p",
-            "pgw-api",
-            "-p",
-            "pgw-fwd",
-            "-p",
-            "pgw-agent",
-            "-p",
-            "pgw-ui",
-            "-p",
-            "pgw-lab",
-        ])
-    })?;
+    for peer in crates {
+        peer.fetch("target/bench/peers").unwrap_or_else(|failed| absent(peer.name, failed));
+    }
+    let measured: &[&str] = match rest.first() {
+        Some(&"tunnel") => &["-p", "pgw-tunnel"],
+        _ => &["-p", "pgw-api", "-p", "pgw-fwd", "-p", "pgw-agent", "-p", "pgw-ui"],
+    };
+    step("build what is measured", || cargo(&[&["build", "--release", "-p", "pgw-lab"], measured].concat()))?;
     Err(run::instead(&run::built_to_ship("pgw-lab")?, &[&["bench"], rest].concat()))
 }
 

@@ -14,9 +14,8 @@ pub(crate) const TOOLS: &[Package] = &[
 
 const PLACE: &str = "target/lifecycle/rootfs";
 /// What the package depends on, and what a machine has that boots. `libpam-systemd` stands for
-/// whichever package is the session manager.
-const HOLDS: &str =
-    "ca-certificates,dbus,init-system-helpers,iproute2,libpam-systemd,nftables,polkitd,systemd,systemd-sysv";
+/// whichever package is the session manager; `libfaketime` tells programs a wrong time.
+const HOLDS: &str = "ca-certificates,dbus,init-system-helpers,iproute2,libfaketime,libpam-systemd,nftables,polkitd,systemd,systemd-sysv";
 
 /// Returns when it is there, which takes minutes the first time.
 pub(crate) fn make() -> Result<(), Failed> {

@@ -14,6 +14,8 @@ const LOCK: &str = "ui/web/package-lock.json";
 /// npm writes it last.
 const INSTALLED: &str = "ui/web/node_modules/.package-lock.json";
 const BUILT: &str = "target/web/index.html";
+/// What lies beside the sources and is no part of the pages: made, played with, or trying them.
+const NO_PART: [&str; 4] = ["node_modules", "generated", "dev", "browser"];
 
 const NODE: &[Package] = &[
     Package { name: "nodejs", why: "the pages are built with it" },
@@ -55,9 +57,10 @@ fn npm(arguments: &[&str]) -> Result<(), Failed> {
 /// The last change of a file, or of anything in a folder; what is not there was never changed.
 fn changed(path: &Path) -> Option<SystemTime> {
     let own = fs::metadata(path).and_then(|meta| meta.modified()).ok();
-    let made = |name: &OsStr| ["node_modules", "generated"].map(OsStr::new).contains(&name);
     let inside = fs::read_dir(path).into_iter().flatten().flatten();
-    let inside = inside.filter(|entry| !made(&entry.file_name())).map(|entry| changed(&entry.path()));
+    let inside = inside
+        .filter(|entry| !NO_PART.map(OsStr::new).contains(&entry.file_name().as_os_str()))
+        .map(|entry| changed(&entry.path()));
     // A folder's own time moves with what is made in it.
     if path.is_dir() { inside.max().flatten() } else { own }
 }

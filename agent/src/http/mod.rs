@@ -59,9 +59,11 @@ pub fn router(agent: Arc<Agent>) -> Router {
         .route_layer(from_fn_with_state(agent.clone(), guard));
     Router::new()
         .route("/healthz", get(healthz))
+        // And where pgw-ui reaches it.
+        .route("/agent/healthz", get(healthz))
         .method_not_allowed_fallback(method_not_allowed)
         .merge(guarded)
-        .fallback(no_such_path)
+        .fallback(not_found)
         .with_state(agent)
 }
 
@@ -118,8 +120,8 @@ async fn healthz() -> Json<Value> {
     Json(json!({"status": "ok"}))
 }
 
-async fn no_such_path() -> Problem {
-    Problem::NO_SUCH_PATH
+async fn not_found() -> Problem {
+    Problem::NOT_FOUND
 }
 
 async fn method_not_allowed() -> Problem {

@@ -24,9 +24,9 @@ pub(super) struct Problem {
 }
 
 impl Problem {
-    pub(super) const NO_SUCH_PATH: Self = Self {
+    pub(super) const NOT_FOUND: Self = Self {
         status: StatusCode::NOT_FOUND,
-        code: "no_such_path",
+        code: "not_found",
         detail: Cow::Borrowed("there is nothing at this path"),
     };
     pub(super) const METHOD_NOT_ALLOWED: Self = Self {

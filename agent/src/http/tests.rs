@@ -313,8 +313,8 @@ async fn health_is_for_everybody_and_all_else_is_a_problem() {
     let house = House::new(true);
     let told = house.call("GET", "/healthz", "").await;
     assert_eq!((told.status, told.body.as_str()), (StatusCode::OK, r#"{"status":"ok"}"#));
-    house.call("GET", "/", "").await.is_problem(404, "no_such_path");
-    house.call("GET", "/agent/unknown", ADMIN).await.is_problem(404, "no_such_path");
+    house.call("GET", "/", "").await.is_problem(404, "not_found");
+    house.call("GET", "/agent/unknown", ADMIN).await.is_problem(404, "not_found");
     house.call("GET", "/agent/reconcile", ADMIN).await.is_problem(405, "method_not_allowed");
     house.call("DELETE", "/agent/status", ADMIN).await.is_problem(405, "method_not_allowed");
     house.call("POST", "/healthz", "").await.is_problem(405, "method_not_allowed");

@@ -1,6 +1,6 @@
 //! What `Kernel` promises (G8), asked of the fake and of the real one, in a network namespace.
 
-use pgw_core::active::Desired;
+use pgw_core::active::{ActiveTunnels, Desired};
 use pgw_core::dns::DnsChoice;
 use pgw_core::mac::Mac;
 use pgw_core::ports::PortRange;
@@ -12,13 +12,14 @@ use super::golden;
 use super::kernel::{Kernel, KernelError, Nft};
 use super::plan::{Policy, plan};
 use super::render;
-use super::ruleset::Ruleset;
+use super::ruleset::{Elements, Ruleset};
 use crate::testing::{again_inside, inside};
 
 fn ruleset(mapped: &[(u8, u16)], closed: &[u8], closed_action: ClosedAction) -> Ruleset {
     let ip = |last: u8| [10, 0, 0, last].into();
     let policy = Policy {
         lan_if: "lan@0.1-a_b".to_owned(),
+        wan_if: "wan@0.1-a_b".to_owned(),
         ports: PortRange::spanning(15001, 15999),
         unregistered: Unregistered::Drop,
         closed_action,
@@ -28,6 +29,11 @@ fn ruleset(mapped: &[(u8, u16)], closed: &[u8], closed_action: ClosedAction) -> 
         mapped: mapped.iter().map(|(last, port)| (ip(*last), *port)).collect(),
         closed: closed.iter().map(|last| ip(*last)).collect(),
         pins: closed.iter().map(|last| (ip(*last), Mac::new([2, 0, 0, 0, 0, *last]).unwrap())).collect(),
+        tunnels: Some(ActiveTunnels {
+            range: [10_000, 32_000],
+            tcp: mapped.iter().map(|(last, _)| 12_000 + u16::from(*last)).collect(),
+            udp: closed.iter().map(|last| 12_000 + u16::from(*last)).collect(),
+        }),
         ..Desired::default()
     };
     plan(&desired, &policy).unwrap()
@@ -76,6 +82,15 @@ async fn contract(kernel: &dyn Kernel) {
         let error = kernel.apply(&format!("{good}{bad}")).await.unwrap_err();
         assert!(matches!(error, KernelError::Refused(_)), "{error}");
         holds(kernel, &first).await;
+    }
+
+    // One port, the whole range, and one up to the last port there is.
+    for range in [[20_000, 20_000], [1, u16::MAX], [32_768, u16::MAX], [16_384, 32_767]] {
+        let tunnels = Some(ActiveTunnels { range, tcp: [].into(), udp: [].into() });
+        let elements = Elements::of(&Desired { tunnels, ..Desired::default() });
+        let other = Ruleset { elements, ..first.clone() };
+        kernel.apply(&render::replace(&other)).await.unwrap();
+        holds(kernel, &other).await;
     }
 
     kernel.apply("delete table ip pgw\n").await.unwrap();

@@ -131,6 +131,13 @@ impl ModelTable {
         let element = |name: &str, (key, value): (&String, &String)| match key.split_once(" . ") {
             Some((mac, ip)) if name == Set::Pins.name() => json!({"concat": [mac, ip]}),
             Some((ip, port)) => json!({"concat": [ip, number(&port.to_owned())]}),
+            None if name == Set::TunnelRange.name() => match key.split_once('-') {
+                Some((from, to)) => json!({"range": [number(&from.to_owned()), number(&to.to_owned())]}),
+                None => json!(number(key)),
+            },
+            None if [Set::TunnelTcp, Set::TunnelUdp].iter().any(|set| set.name() == name) => {
+                json!(number(key))
+            }
             None if name == Set::ClientPort.name() => json!([key, number(value)]),
             None => json!(key),
         };

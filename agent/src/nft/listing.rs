@@ -55,6 +55,8 @@ enum Element {
     Pin { concat: (Mac, Ipv4Addr) },
     Concat { concat: (Ipv4Addr, u16) },
     Entry(Ipv4Addr, u16),
+    Port(u16),
+    Ports { range: (u16, u16) },
     Other(Value),
 }
 
@@ -112,6 +114,18 @@ fn put(set: Set, element: Element, into: &mut Elements) -> Result<(), ListingErr
         (Set::PinnedMacs, Element::Mac(mac)) => {
             into.pinned_macs.insert(mac);
         }
+        (Set::TunnelTcp, Element::Port(port)) => {
+            into.tunnel_tcp.insert(port);
+        }
+        (Set::TunnelUdp, Element::Port(port)) => {
+            into.tunnel_udp.insert(port);
+        }
+        (Set::TunnelRange, Element::Port(port)) => {
+            into.tunnel_range.insert((port, port));
+        }
+        (Set::TunnelRange, Element::Ports { range }) => {
+            into.tunnel_range.insert(range);
+        }
         (set, Element::Other(value)) => {
             return Err(ListingError::Foreign { set: set.name(), element: value.to_string() });
         }
@@ -121,7 +135,9 @@ fn put(set: Set, element: Element, into: &mut Elements) -> Result<(), ListingErr
             | Element::Mac(_)
             | Element::Pin { .. }
             | Element::Concat { .. }
-            | Element::Entry(..),
+            | Element::Entry(..)
+            | Element::Port(_)
+            | Element::Ports { .. },
         ) => {
             let element = "of another type".to_owned();
             return Err(ListingError::Foreign { set: set.name(), element });
@@ -152,13 +168,17 @@ mod tests {
             {"set": {"name": "clients", "elem": ["10.0.0.3", "10.0.0.4"]}}, {"set": {"name": "open"}},
             {"set": {"name": "pins", "elem": [{"concat": ["02:00:5e:10:00:03", "10.0.0.3"]}]}},
             {"set": {"name": "pinned", "elem": ["10.0.0.3"]}},
-            {"set": {"name": "pinned_macs", "elem": ["02:00:5e:10:00:03"]}}]}"#;
+            {"set": {"name": "pinned_macs", "elem": ["02:00:5e:10:00:03"]}},
+            {"set": {"name": "tunnel_tcp", "elem": [12000, 12001]}}, {"set": {"name": "tunnel_udp", "elem": [12001]}},
+            {"set": {"name": "tunnel_range", "elem": [{"range": [10000, 32000]}]}}]}"#;
         let filter = elements(Table::Filter, filter).unwrap();
         assert_eq!(filter.client_ports, [([10, 0, 0, 3].into(), 15001)].into());
         assert_eq!((filter.clients.len(), filter.open.len()), (2, 0));
         let mac = "02:00:5e:10:00:03".parse().unwrap();
         assert_eq!(filter.pins, [(mac, [10, 0, 0, 3].into())].into());
         assert_eq!((filter.pinned.len(), filter.pinned_macs), (1, [mac].into()));
+        assert_eq!((filter.tunnel_tcp, filter.tunnel_udp), ([12000, 12001].into(), [12001].into()));
+        assert_eq!(filter.tunnel_range, [(10000, 32000)].into());
     }
 
     #[test]
@@ -187,6 +207,7 @@ mod tests {
             r#""eth0""#,
             r#""02:00:5e:10:00:03""#,
             "7",
+            r#"{"range": [1, 2]}"#,
         ] {
             let json = format!(r#"{{"nftables": [{{"set": {{"name": "clients", "elem": [{element}]}}}}]}}"#);
             assert!(matches!(elements(Table::Filter, &json), Err(ListingError::Foreign { .. })), "{element}");

@@ -20,6 +20,7 @@ pub type Known = BTreeMap<Ipv4Addr, Option<Mac>>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     pub lan_if: String,
+    pub wan_if: String,
     pub ports: PortRange,
     pub unregistered: Unregistered,
     pub closed_action: ClosedAction,
@@ -40,6 +41,7 @@ impl From<&AgentSettings> for Policy {
     fn from(settings: &AgentSettings) -> Self {
         Self {
             lan_if: settings.lan_if.clone(),
+            wan_if: settings.wan_if.clone(),
             ports: settings.ports.clone(),
             unregistered: settings.unregistered,
             closed_action: settings.closed_action,
@@ -174,6 +176,7 @@ fn input(policy: &Policy) -> Vec<Rule> {
             "nobody else reaches a forwarder, from nowhere",
         ),
     ];
+    rules.extend(tunnels(policy));
     let whose_names = match policy.dns {
         DnsChoice::Upstream => "names of a registered device do not leave by the resolver of the gateway",
         DnsChoice::Gateway => {
@@ -217,6 +220,30 @@ fn input(policy: &Policy) -> Vec<Rule> {
         )),
     }
     rules
+}
+
+/// What the WAN may reach of the tunnels' ports. Behind the rules for forwarders, whose range may lie
+/// within this one. All of it is in sets: before anybody said which ports tunnels may have, it
+/// means nothing.
+fn tunnels(policy: &Policy) -> [Rule; 4] {
+    let from_wan = || Match::From(policy.wan_if.clone());
+    let open = "the public port of a tunnel that is open";
+    [
+        rule(vec![from_wan(), Match::OpenTunnelTcp], Verdict::Accept, open),
+        rule(vec![from_wan(), Match::OpenTunnelUdp], Verdict::Accept, open),
+        rule(
+            // A resolver chooses its ports from far below those that the kernel gives.
+            vec![from_wan(), Match::TunnelRange, Match::ReplyDirection],
+            Verdict::Accept,
+            "answers to connections that the gateway itself opened",
+        ),
+        counted(
+            vec![from_wan(), Match::TunnelRange],
+            Counter::TunnelRange,
+            Verdict::Drop,
+            "no tunnel is open at this port",
+        ),
+    ]
 }
 
 fn forward(policy: &Policy) -> Vec<Rule> {

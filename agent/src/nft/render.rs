@@ -68,6 +68,9 @@ fn table_body(out: &mut String, table: Table, Ruleset { skeleton, elements }: &R
         let (kind, types, about) = declaration(set);
         line(out, 1, &format!("{kind} {} {{", set.name()));
         line(out, 2, &format!("type {types}"));
+        if set == Set::TunnelRange {
+            line(out, 2, "flags interval");
+        }
         line(out, 2, &format!("comment {about:?}"));
         let entries = entries(elements, set);
         if !entries.is_empty() {
@@ -113,15 +116,24 @@ fn declaration(set: Set) -> (&'static str, &'static str, &'static str) {
         Set::Pins => ("set", "ether_addr . ipv4_addr", "which hardware address a pinned device has"),
         Set::Pinned => ("set", "ipv4_addr", "the addresses of pinned devices"),
         Set::PinnedMacs => ("set", "ether_addr", "the hardware addresses of pinned devices"),
+        Set::TunnelTcp => ("set", "inet_service", "the open TCP ports of reverse tunnels"),
+        Set::TunnelUdp => ("set", "inet_service", "the open UDP ports of reverse tunnels"),
+        Set::TunnelRange => ("set", "inet_service", "the ports that reverse tunnels may have"),
     }
 }
 
 fn entries(elements: &Elements, set: Set) -> Vec<String> {
     match set {
         Set::ClientPort => elements.client_port.iter().map(|(ip, port)| format!("{ip} : {port}")).collect(),
-        Set::ClientPorts | Set::Clients | Set::Open | Set::Pins | Set::Pinned | Set::PinnedMacs => {
-            keys(elements, set)
-        }
+        Set::ClientPorts
+        | Set::Clients
+        | Set::Open
+        | Set::Pins
+        | Set::Pinned
+        | Set::PinnedMacs
+        | Set::TunnelTcp
+        | Set::TunnelUdp
+        | Set::TunnelRange => keys(elements, set),
     }
 }
 
@@ -134,6 +146,9 @@ fn keys(elements: &Elements, set: Set) -> Vec<String> {
         Set::Pins => elements.pins.iter().map(|(mac, ip)| format!("{mac} . {ip}")).collect(),
         Set::Pinned => elements.pinned.iter().map(ToString::to_string).collect(),
         Set::PinnedMacs => elements.pinned_macs.iter().map(ToString::to_string).collect(),
+        Set::TunnelTcp => elements.tunnel_tcp.iter().map(ToString::to_string).collect(),
+        Set::TunnelUdp => elements.tunnel_udp.iter().map(ToString::to_string).collect(),
+        Set::TunnelRange => elements.tunnel_range.iter().map(|(from, to)| span(*from, *to)).collect(),
     }
 }
 
@@ -190,6 +205,9 @@ fn phrase(matched: &Match) -> String {
         Match::OwnForwarderOrItsDns => {
             format!("meta l4proto {{ tcp, udp }} ip saddr . th dport @{}", Set::ClientPorts.name())
         }
+        Match::OpenTunnelTcp => format!("tcp dport @{}", Set::TunnelTcp.name()),
+        Match::OpenTunnelUdp => format!("udp dport @{}", Set::TunnelUdp.name()),
+        Match::TunnelRange => format!("meta l4proto {{ tcp, udp }} th dport @{}", Set::TunnelRange.name()),
         Match::CameByRedirect => "ct status dnat".to_owned(),
         Match::ReplyDirection => "ct direction reply".to_owned(),
         Match::Established => "ct state established,related".to_owned(),
@@ -197,11 +215,11 @@ fn phrase(matched: &Match) -> String {
 }
 
 fn ports(range: &PortRange) -> String {
-    if range.base() == range.max() {
-        range.base().to_string()
-    } else {
-        format!("{}-{}", range.base(), range.max())
-    }
+    span(range.base(), range.max())
+}
+
+fn span(from: u16, to: u16) -> String {
+    if from == to { from.to_string() } else { format!("{from}-{to}") }
 }
 
 fn addresses(end: &str, net: Net) -> String {

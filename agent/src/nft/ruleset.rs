@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use pgw_core::active::Desired;
+use pgw_core::active::{ActiveTunnels, Desired};
 use pgw_core::mac::Mac;
 use pgw_core::ports::PortRange;
 
@@ -39,6 +39,10 @@ pub struct Elements {
     pub pins: BTreeSet<(Mac, Ipv4Addr)>,
     pub pinned: BTreeSet<Ipv4Addr>,
     pub pinned_macs: BTreeSet<Mac>,
+    pub tunnel_tcp: BTreeSet<u16>,
+    pub tunnel_udp: BTreeSet<u16>,
+    /// At most one, from the first port to the last; none before anybody said which it is.
+    pub tunnel_range: BTreeSet<(u16, u16)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,6 +70,11 @@ pub enum Set {
     Pinned,
     /// The hardware addresses among them; one of them may have several addresses.
     PinnedMacs,
+    /// The open ports of reverse tunnels.
+    TunnelTcp,
+    TunnelUdp,
+    /// All ports that reverse tunnels may have.
+    TunnelRange,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,6 +87,7 @@ pub enum Counter {
     ClosedUdp,
     ClosedOther,
     Unregistered,
+    TunnelRange,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,6 +137,11 @@ pub enum Match {
     OwnForwarder,
     /// The same, by TCP or UDP.
     OwnForwarderOrItsDns,
+    /// To the public port of a tunnel that is open.
+    OpenTunnelTcp,
+    OpenTunnelUdp,
+    /// To a port that tunnels may have; TCP or UDP.
+    TunnelRange,
     CameByRedirect,
     ReplyDirection,
     Established,
@@ -185,7 +200,21 @@ impl Elements {
             pins: desired.pins.iter().map(|(ip, mac)| (*mac, *ip)).collect(),
             pinned: desired.pins.keys().copied().collect(),
             pinned_macs: desired.pins.values().copied().collect(),
+            ..Self::default()
         }
+        .with(desired.tunnels.as_ref())
+    }
+
+    fn with(self, tunnels: Option<&ActiveTunnels>) -> Self {
+        let Some(ActiveTunnels { range: [from, to], tcp, udp }) = tunnels else { return self };
+        let tunnel_range = [(*from, *to)].into();
+        Self { tunnel_tcp: tcp.clone(), tunnel_udp: udp.clone(), tunnel_range, ..self }
+    }
+
+    /// With the tunnels that another one holds.
+    pub fn with_tunnels_of(self, other: &Self) -> Self {
+        let Self { tunnel_tcp, tunnel_udp, tunnel_range, .. } = other.clone();
+        Self { tunnel_tcp, tunnel_udp, tunnel_range, ..self }
     }
 
     /// All clients but the leak drill's own.
@@ -201,6 +230,9 @@ impl Elements {
             + self.pins.len()
             + self.pinned.len()
             + self.pinned_macs.len()
+            + self.tunnel_tcp.len()
+            + self.tunnel_udp.len()
+            + self.tunnel_range.len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -227,7 +259,7 @@ impl Table {
 }
 
 impl Set {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::ClientPort,
         Self::ClientPorts,
         Self::Clients,
@@ -235,6 +267,9 @@ impl Set {
         Self::Pins,
         Self::Pinned,
         Self::PinnedMacs,
+        Self::TunnelTcp,
+        Self::TunnelUdp,
+        Self::TunnelRange,
     ];
 
     pub fn name(self) -> &'static str {
@@ -246,21 +281,30 @@ impl Set {
             Self::Pins => "pins",
             Self::Pinned => "pinned",
             Self::PinnedMacs => "pinned_macs",
+            Self::TunnelTcp => "tunnel_tcp",
+            Self::TunnelUdp => "tunnel_udp",
+            Self::TunnelRange => "tunnel_range",
         }
     }
 
     pub fn table(self) -> Table {
         match self {
             Self::ClientPort => Table::Nat,
-            Self::ClientPorts | Self::Clients | Self::Open | Self::Pins | Self::Pinned | Self::PinnedMacs => {
-                Table::Filter
-            }
+            Self::ClientPorts
+            | Self::Clients
+            | Self::Open
+            | Self::Pins
+            | Self::Pinned
+            | Self::PinnedMacs
+            | Self::TunnelTcp
+            | Self::TunnelUdp
+            | Self::TunnelRange => Table::Filter,
         }
     }
 }
 
 impl Counter {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Spoofed,
         Self::Impostor,
         Self::ForwarderRange,
@@ -269,6 +313,7 @@ impl Counter {
         Self::ClosedUdp,
         Self::ClosedOther,
         Self::Unregistered,
+        Self::TunnelRange,
     ];
 
     pub fn name(self) -> &'static str {
@@ -281,6 +326,7 @@ impl Counter {
             Self::ClosedUdp => "closed_udp",
             Self::ClosedOther => "closed_other",
             Self::Unregistered => "unregistered",
+            Self::TunnelRange => "tunnel_range",
         }
     }
 }

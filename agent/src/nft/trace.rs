@@ -4,12 +4,13 @@
 
 mod questions;
 mod text;
+mod tunnels;
 mod walk;
 mod ways;
 
 use std::net::Ipv4Addr;
 
-use pgw_core::active::Desired;
+use pgw_core::active::{ActiveTunnels, Desired};
 use pgw_core::dns::DnsChoice;
 use pgw_core::mac::Mac;
 use pgw_core::settings::{ClosedAction, Unregistered};
@@ -134,7 +135,12 @@ fn packet(words: &str) -> Packet {
 }
 
 fn usual() -> Policy {
-    Policy { lan_if: LAN.to_owned(), ..policy() }
+    Policy { lan_if: LAN.to_owned(), wan_if: WAN.to_owned(), ..policy() }
+}
+
+/// 12000 is open by TCP, 12001 by UDP and 12002 by both; the forwarders' ports lie in the middle.
+fn tunnels() -> ActiveTunnels {
+    ActiveTunnels { range: [10_000, 32_000], tcp: [12_000, 12_002].into(), udp: [12_001, 12_002].into() }
 }
 
 fn with(unregistered: Unregistered) -> Policy {
@@ -149,6 +155,7 @@ fn text(policy: &Policy) -> Text {
         mapped: [(ip(3), 15001), (ip(4), 15002), (ip(6), 15003)].into(),
         closed: [ip(5), ip(7), ip(8)].into(),
         pins: [(ip(6), mac(PINNED)), (ip(7), mac(TWICE)), (ip(8), mac(TWICE))].into(),
+        tunnels: Some(tunnels()),
         ..Desired::default()
     };
     Text::read(&render::replace(&plan(&desired, policy).unwrap()))

@@ -56,7 +56,7 @@ impl Reconciler {
     }
 
     /// A listing that cannot be read is as good as none: everything is replaced.
-    async fn look(&self) -> Result<Option<Found>, KernelError> {
+    pub(super) async fn look(&self) -> Result<Option<Found>, KernelError> {
         match self.machine.kernel.read().await {
             Err(KernelError::Unreadable(error)) => {
                 tracing::warn!(%error, "pgw's tables cannot be read; they are replaced");

@@ -29,6 +29,7 @@ impl ActiveSource for FakeApi {
 
 mod flows;
 mod heal;
+mod tunnels;
 
 struct House {
     api: Arc<FakeApi>,

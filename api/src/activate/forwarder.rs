@@ -79,19 +79,6 @@ impl Activator {
         }
     }
 
-    /// It was ready, and is not there any more. Its device meets a port on which nothing listens,
-    /// so APPLIED is not true from now on, however soon it comes back.
-    pub(super) async fn forwarder_died(&self, port: u16) -> bool {
-        if !self.board.forwarder_known(port) {
-            return false;
-        }
-        let died = match control::status(&self.run_dir, port).await {
-            Ok(status) => status.draining,
-            Err(error) => !error.says_nothing(),
-        };
-        died && self.board.forwarder_gone(port)
-    }
-
     pub(super) async fn start_forwarder(
         &self,
         plan: &ClientPlan,

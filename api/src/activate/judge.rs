@@ -1,5 +1,9 @@
 //! What is true of a mapping, and what is written down of it.
 
+use std::net::IpAddr;
+
+use pgw_core::exit::{Hold, SeenExit};
+use pgw_core::health::Health;
 use pgw_core::state::{Enabled, Facts, Forwarder, MappingState, Rule, step};
 
 use super::Activator;
@@ -17,7 +21,21 @@ pub(super) struct Judged<'a> {
 
 /// What is true of one route, but for its forwarder's troubles.
 pub fn facts(plan: &ClientPlan, route: &Route, board: &Board) -> Facts {
+    let exit_ip = exit_ip(&board.health(route.proxy.id));
+    facts_with(plan, route, board, exit_ip.map(|ip| hold(plan, route, board, ip)).unwrap_or_default())
+}
+
+/// The same, if this were so of its exit address.
+pub(super) fn facts_with(plan: &ClientPlan, route: &Route, board: &Board, hold: Hold) -> Facts {
     let health = board.health(route.proxy.id);
+    let no_countries = board.no_countries();
+    let seen = SeenExit {
+        ip: exit_ip(&health),
+        country: health.country,
+        no_countries: no_countries.as_deref(),
+        stable: route.mapping.stable_exit_ip,
+        hold,
+    };
     let enabled = match (route.proxy.enabled, route.mapping.enabled) {
         (false, _) => Enabled::ProxyDisabled,
         (true, false) => Enabled::MappingDisabled,
@@ -40,8 +58,24 @@ pub fn facts(plan: &ClientPlan, route: &Route, board: &Board) -> Facts {
         enabled,
         health: health.status,
         health_error: health.error,
+        contract: route.mapping.expect.judge(route.mapping.exclusive, &seen),
         forwarder,
         rule,
+    }
+}
+
+pub(super) fn exit_ip(health: &Health) -> Option<IpAddr> {
+    health.exit_ip.as_ref()?.parse().ok()
+}
+
+/// Has it this address for its own, as far as anybody wants one for his own?
+fn hold(plan: &ClientPlan, route: &Route, board: &Board, ip: IpAddr) -> Hold {
+    match route.hold.as_ref().filter(|hold| hold.exit_ip == ip) {
+        Some(hold) => match &hold.rival {
+            Some(rival) => Hold::Taken(rival.words(&plan.client.gateway)),
+            None => Hold::Own,
+        },
+        None => board.exit_taken(route.mapping.id, ip).map_or(Hold::None, Hold::Taken),
     }
 }
 
@@ -65,7 +99,12 @@ impl Activator {
             if before.state == MappingState::Failed && facts.forwarder == Forwarder::Ready {
                 verdict = step(verdict.state, &facts);
             }
-            if verdict.state == before.state && verdict.reason == before.reason {
+            if verdict.state == MappingState::Applied {
+                judged.written = judged.written.and(self.keep_exit(route).await);
+            }
+            // What a closed mapping held is given back with the word that it is closed.
+            let holds_on = verdict.state == MappingState::Failed && route.hold.is_some();
+            if verdict.state == before.state && verdict.reason == before.reason && !holds_on {
                 continue;
             }
             if let Err(error) = self.store.record_verdict(before.id, &verdict).await {

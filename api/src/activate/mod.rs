@@ -1,10 +1,12 @@
 //! One client, brought to what the database says. Each run asks what is true, does what is
 //! missing, and writes down what came of it, so it may be cut off anywhere and run again.
 //!
-//! Opening: flag file, forwarder, rule, APPLIED. Closing is the mirror: a flag file without
+//! Opening: exit address, flag file, forwarder, rule, APPLIED. Closing is the mirror: a flag file without
 //! upstreams, FAILED, rule, forwarder, row; and a reconcile last.
 
+mod absence;
 mod close;
+mod exits;
 mod forwarder;
 mod judge;
 mod open;
@@ -25,6 +27,7 @@ use crate::converge::{Look, Settled, Subject, Turn, Unfinished};
 use crate::flags::Flags;
 use crate::store::{ClientPlan, Route, Store};
 use crate::units::Units;
+pub use absence::Absences;
 pub use judge::facts;
 pub use ports::Ports;
 pub use told::Told;
@@ -36,6 +39,7 @@ pub struct Activator {
     pub units: Arc<dyn Units>,
     pub agent: AgentClient,
     pub ports: Ports,
+    pub absences: Absences,
     pub told: Told,
     pub run_dir: PathBuf,
     pub sni_log: SniLog,
@@ -84,12 +88,12 @@ impl Activator {
         port: u16,
         turn: &mut Turn,
     ) -> Result<Brought, Unfinished> {
-        if self.forwarder_died(port).await {
-            self.told.died(port, &plan.client);
+        if self.forwarder_died(&plan, port, turn).await? {
             let routes: Vec<&Route> = plan.routes.iter().filter(|route| !route.going).collect();
             self.judge(&plan, &routes, Some("it has stopped and is being started again")).await;
             plan.routes = self.store.plan(plan.client.id).await?.map(|plan| plan.routes).unwrap_or_default();
         }
+        let taken = self.take_exits(&mut plan).await;
         let live = plan.routes.iter().filter(|route| !plan.going && !route.going);
         let (wanted, closed): (Vec<&Route>, Vec<&Route>) =
             live.partition(|route| facts(&plan, route, &self.board).wanted());
@@ -99,7 +103,7 @@ impl Activator {
         } else {
             self.open(&plan, port, &wanted, &closed, turn).await?
         };
-        self.finished(&plan, recovered.and(settled)).await
+        self.finished(&plan, taken.and(recovered).and(settled)).await
     }
 
     /// The rows go last, when nothing is left of what they stand for.
@@ -111,6 +115,9 @@ impl Activator {
             return Ok(Brought::There(settled));
         }
         self.store.finish_removal(plan.client.id, &going).await?;
+        for mapping in going {
+            self.board.set_exit_taken(mapping, None);
+        }
         Ok(Brought::Gone)
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::{Arc, LazyLock};
 
+use pgw_core::exit::Expect;
 use pgw_core::health::{Health, HealthStatus};
 use pgw_core::mapping::Target;
 use pgw_core::ports::PortRange;
@@ -98,7 +99,16 @@ async fn fill(store: &dyn Store) {
     for n in 1..=4 {
         let proxy_id = store.create_proxy(new_proxy(n)).await.unwrap().id;
         let client_id = store.create_client(new_client(n)).await.unwrap().id;
-        let new = NewMapping { client_id, proxy_id, priority: 7, target: Target::Hostname, enabled: n > 1 };
+        let (expect, exclusive) = (Expect { stable: true, ..Expect::default() }, n > 1);
+        let new = NewMapping {
+            client_id,
+            proxy_id,
+            priority: 7,
+            target: Target::Hostname,
+            enabled: n > 1,
+            expect,
+            exclusive,
+        };
         let mapping = store.create_mapping(new, &ports).await.unwrap();
         let found = store.upstream(proxy_id).await.unwrap();
         let health = Health { status: HealthStatus::Ok, latency_ms: Some(20), ..Health::default() };

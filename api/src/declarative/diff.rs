@@ -84,6 +84,9 @@ pub(super) fn mapping(from: &MappingEntry, to: &MappingEntry) -> (MappingPatch, 
         priority: diff.field("priority", &from.priority, &to.priority),
         target: diff.field("target", &from.target, &to.target),
         enabled: diff.field("enabled", &from.enabled, &to.enabled),
+        expect: diff.field("expect", &from.expect, &to.expect),
+        exclusive: diff.field("exclusive", &from.exclusive, &to.exclusive),
+        accept_exit: false,
         if_revision: None,
     };
     (patch, diff.0)

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use pgw_core::exit::Expect;
 use pgw_core::ids::ClientIp;
 use pgw_core::mac::Mac;
 use pgw_core::mapping::Target;
@@ -88,6 +89,12 @@ pub struct MappingEntry {
     pub target: Target,
     #[schema(required = false)]
     pub enabled: bool,
+    #[serde(default, skip_serializing_if = "Expect::is_nothing")]
+    #[schema(required = false)]
+    pub expect: Expect,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    pub exclusive: bool,
 }
 
 impl Password {

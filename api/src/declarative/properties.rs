@@ -6,6 +6,7 @@ mod mistakes;
 
 use std::collections::BTreeMap;
 
+use pgw_core::exit::Expect;
 use pgw_core::ids::{ClientId, ClientIp, MappingId, ProxyId};
 use pgw_core::mapping::Target;
 use pgw_core::proxy::Scheme;
@@ -38,7 +39,14 @@ fn proxy_entry(name: &str) -> ProxyEntry {
 }
 
 fn mapping_entry(proxy: &str) -> MappingEntry {
-    MappingEntry { proxy: proxy.to_owned(), priority: 100, target: Target::Original, enabled: true }
+    MappingEntry {
+        proxy: proxy.to_owned(),
+        priority: 100,
+        target: Target::Original,
+        enabled: true,
+        expect: Expect::default(),
+        exclusive: false,
+    }
 }
 
 fn client_entry(last: u8, proxies: &[&str]) -> ClientEntry {
@@ -128,10 +136,12 @@ fn carry_out(now: &mut Snapshot, plan: &Plan) {
             (Subject::Mapping(ip, proxy), Deed::ChangeMapping(id, patch, _)) => {
                 let known = now.clients.get_mut(ip).unwrap().mappings.get_mut(proxy).unwrap();
                 assert_eq!(known.id, *id);
-                let MappingPatch { priority, target, enabled, .. } = patch.clone();
+                let MappingPatch { priority, target, enabled, expect, exclusive, .. } = patch.clone();
                 set(&mut known.entry.priority, priority);
                 set(&mut known.entry.target, target);
                 set(&mut known.entry.enabled, enabled);
+                set(&mut known.entry.expect, expect);
+                set(&mut known.entry.exclusive, exclusive);
             }
             (subject, deed) => panic!("{subject:?} with {deed:?}"),
         }
@@ -172,19 +182,34 @@ prop_compose! {
     }
 }
 
+type Way = (u16, bool, bool, Expect, bool);
+
+prop_compose! {
+    fn an_expectation()(
+        exit_ip in prop::option::of(prop::sample::select(vec!["203.0.113.9", "203.0.113.0/24"])),
+        country in prop::option::of(Just("NL")),
+        stable: bool,
+    ) -> Expect {
+        let exit_ip = exit_ip.map(|net| net.parse().unwrap());
+        Expect { exit_ip, country: country.map(|two| two.parse().unwrap()), stable }
+    }
+}
+
 prop_compose! {
     fn a_client(last: u8, proxies: Vec<String>)(
         name in "[pq]",
         mac in prop::option::of(Just("02:00:5e:10:00:03".parse().unwrap())),
         note in "[mn]?",
         used in prop::sample::subsequence(proxies.clone(), 0..=proxies.len()).prop_shuffle(),
-        ways in prop::collection::vec((0..3_u16, any::<bool>(), any::<bool>()), 4),
+        ways in prop::collection::vec((0..3_u16, any::<bool>(), any::<bool>(), an_expectation(), any::<bool>()), 4),
     ) -> ClientEntry {
-        let way = |(proxy, (priority, hostname, enabled)): (&String, &(u16, bool, bool))| MappingEntry {
+        let way = |(proxy, (priority, hostname, enabled, expect, exclusive)): (&String, &Way)| MappingEntry {
             proxy: proxy.clone(),
             priority: *priority,
             target: if *hostname { Target::Hostname } else { Target::Original },
             enabled: *enabled,
+            expect: *expect,
+            exclusive: *exclusive,
         };
         let mappings = used.iter().zip(&ways).map(way).collect();
         ClientEntry { name, ip_cidr: ip(last), mac, note, mappings }

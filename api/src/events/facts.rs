@@ -4,6 +4,7 @@
 use std::net::Ipv4Addr;
 
 use jiff::Timestamp;
+use pgw_core::country::Country;
 use pgw_core::drill::{Drill, Outcome};
 use pgw_core::health::HealthStatus;
 use pgw_core::ids::{ClientId, MappingId, ProxyId};
@@ -36,7 +37,16 @@ pub struct Exit {
     /// Its name at that time.
     pub proxy: String,
     pub exit_ip: Option<String>,
-    pub country: Option<String>,
+    /// Where that address is, if it is known.
+    pub country: Option<Country>,
+}
+
+/// As it is named at that time.
+#[derive(Debug, Clone, Copy)]
+pub struct Device<'a> {
+    pub id: ClientId,
+    pub name: &'a str,
+    pub ip: Ipv4Addr,
 }
 
 /// `proxy.health`.
@@ -48,6 +58,7 @@ pub struct HealthChange<'a> {
     pub to: HealthStatus,
     pub latency_ms: Option<u32>,
     pub exit_ip: Option<&'a str>,
+    pub country: Option<Country>,
     pub error: Option<&'a str>,
 }
 
@@ -76,6 +87,7 @@ pub enum Thing {
     Proxy,
     Client,
     Mapping,
+    Gateway,
     Token,
     User,
     Webhook,
@@ -114,18 +126,20 @@ impl NewEvent {
         }
     }
 
-    pub fn exit(client: ClientId, through: Option<(ProxyId, &Exit)>, reason: &str) -> Self {
+    pub fn exit(device: &Device<'_>, through: Option<(ProxyId, &Exit)>, reason: &str) -> Self {
         let exit = through.map(|(_, exit)| exit);
         let data = json!({
+            "client": device.name,
+            "ip": device.ip,
             "open": exit.is_some(),
             "mapping_id": exit.map(|exit| exit.mapping_id),
             "proxy": exit.map(|exit| &exit.proxy),
             "exit_ip": exit.and_then(|exit| exit.exit_ip.as_ref()),
-            "country": exit.and_then(|exit| exit.country.as_ref()),
+            "country": exit.and_then(|exit| exit.country),
             "reason": reason,
         });
         Self {
-            client_id: Some(client),
+            client_id: Some(device.id),
             mapping_id: exit.map(|exit| exit.mapping_id),
             proxy_id: through.map(|(proxy, _)| proxy),
             ..Self::new(Kind::ClientExit, data)
@@ -133,10 +147,10 @@ impl NewEvent {
     }
 
     pub fn health(change: &HealthChange<'_>) -> Self {
-        let HealthChange { proxy_id, proxy, from, to, latency_ms, exit_ip, error } = change;
+        let HealthChange { proxy_id, proxy, from, to, latency_ms, exit_ip, country, error } = change;
         let data = json!({
-            "from": from, "to": to, "latency_ms": latency_ms, "exit_ip": exit_ip, "error": error,
-            "proxy": proxy,
+            "from": from, "to": to, "latency_ms": latency_ms, "exit_ip": exit_ip, "country": country,
+            "error": error, "proxy": proxy,
         });
         Self { proxy_id: Some(*proxy_id), ..Self::new(Kind::ProxyHealth, data) }
     }

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use bus::{Bus, Full, MOST_READERS};
-pub use facts::{Action, AgentState, Exit, ForwarderState, HealthChange, StateChange, Thing};
+pub use facts::{Action, AgentState, Device, Exit, ForwarderState, HealthChange, StateChange, Thing};
 pub use pump::Pump;
 pub use tunnels::{TunnelChange, TunnelClientChange};
 

@@ -100,12 +100,13 @@ impl Entry {
 fn judged(gate: &mut Gate, found: Result<Answered, NotAnswered>, before: &Health) -> Health {
     let checked_at = Some(Timestamp::now());
     match found {
-        Ok(Answered { latency, exit_ip }) => {
+        Ok(Answered { latency, exit_ip, country }) => {
             let latency_ms = u32::try_from(latency.as_millis()).unwrap_or(u32::MAX);
             Health {
                 status: gate.observe(Sample::Answered { latency_ms }),
                 latency_ms: Some(latency_ms),
                 exit_ip: exit_ip.map(|ip| ip.to_string()),
+                country,
                 checked_at,
                 error: None,
             }
@@ -114,6 +115,7 @@ fn judged(gate: &mut Gate, found: Result<Answered, NotAnswered>, before: &Health
             status: gate.observe(Sample::Failed),
             latency_ms: None,
             exit_ip: before.exit_ip.clone(),
+            country: before.country,
             checked_at,
             error: Some(format!("{kind} ({detail})")),
         },

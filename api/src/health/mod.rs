@@ -3,6 +3,7 @@
 //! brings what forwarders see in between.
 
 pub mod checks;
+pub mod countries;
 mod entry;
 pub mod evidence;
 pub mod probe;

@@ -3,9 +3,11 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddrV4};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use pgw_core::country::Country;
 use pgw_core::dial::{Destination, DialError, Dialer};
 use pgw_core::health::CheckFailure;
 use pgw_core::proxy::Upstream;
@@ -13,6 +15,8 @@ use pgw_core::resources::is_exhausted;
 use pgw_core::settings::HttpUrl;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
+
+use crate::geoip::GeoIp;
 
 /// More than any probe page needs; what is longer is not read.
 const ANSWER_BOUND: usize = 16 * 1024;
@@ -22,6 +26,8 @@ pub struct Answered {
     pub latency: Duration,
     /// The address that the probe saw, if it answers with one.
     pub exit_ip: Option<IpAddr>,
+    /// Where that address is, if it is known.
+    pub country: Option<Country>,
 }
 
 /// Why not, as a kind and in one line.
@@ -40,6 +46,7 @@ pub struct HttpProbe {
     pub dialer: Dialer,
     pub url: HttpUrl,
     pub timeout: Duration,
+    pub geoip: Arc<GeoIp>,
 }
 
 #[async_trait]
@@ -53,7 +60,10 @@ impl Probe for HttpProbe {
                     detail: format!("no answer from the probe within {:?}", self.timeout),
                 })
             })?;
-        Ok(Answered { latency: start.elapsed(), exit_ip })
+        let latency = start.elapsed();
+        // One address has one spelling.
+        let exit_ip = exit_ip.map(|ip| ip.to_canonical());
+        Ok(Answered { latency, exit_ip, country: exit_ip.and_then(|ip| self.geoip.country(ip)) })
     }
 }
 

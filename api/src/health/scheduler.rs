@@ -28,7 +28,7 @@ pub type OnCheck = Box<dyn Fn(ProxyId, &Health) + Send + Sync>;
 pub struct Scheduler {
     store: Arc<dyn Store>,
     board: Arc<Board>,
-    /// Told whenever a proxy's status, or the reason for it, is another than before.
+    /// Told whenever a proxy's status, the reason for it or its exit is another than before.
     on_change: OnChange,
     /// Told of every check that said something about its upstream.
     on_check: OnCheck,
@@ -275,10 +275,18 @@ impl Scheduler {
         let waiting = std::mem::take(&mut entry.waiting);
         self.board.set_health(id, health.clone());
         (self.on_check)(id, &health);
-        let changed = health.status != before.status;
+        let changed = (health.status, &health.exit_ip, health.country)
+            != (before.status, &before.exit_ip, before.country);
         if changed || health.error != before.error {
             let (proxy, from, to) = (&dial.upstream.name, before.status, health.status);
-            tracing::info!(proxy, ?from, ?to, error = health.error, "health changed");
+            tracing::info!(
+                proxy,
+                ?from,
+                ?to,
+                exit_ip = health.exit_ip,
+                error = health.error,
+                "health changed"
+            );
             (self.on_change)(id);
         }
         if changed || !waiting.is_empty() {

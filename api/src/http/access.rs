@@ -25,6 +25,7 @@ static RULES: &[(Method, &str, Role)] = &[
     (Method::PATCH, "/v1/mappings/{id}", Operator),
     (Method::DELETE, "/v1/mappings/{id}", Operator),
     (Method::GET, "/v1/gateways", Viewer),
+    (Method::DELETE, "/v1/gateways/{name}", Admin),
     (Method::GET, "/v1/explain", Viewer),
     // With ?secrets=true for admins only: the handler asks for that.
     (Method::GET, "/v1/export", Viewer),

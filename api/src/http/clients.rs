@@ -8,6 +8,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use pgw_core::client::Client;
 use pgw_core::ids::ClientId;
+use pgw_core::state::MappingState;
 use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -70,15 +71,46 @@ struct ClientUpdate {
     note: Option<String>,
 }
 
+/// What a list of clients may be asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub(super) enum ClientState {
+    Pending,
+    Applied,
+    Failed,
+    /// None of its mappings is APPLIED.
+    Closed,
+}
+
+impl ClientState {
+    fn of_a_mapping(self) -> Option<MappingState> {
+        match self {
+            Self::Pending => Some(MappingState::Pending),
+            Self::Applied => Some(MappingState::Applied),
+            Self::Failed => Some(MappingState::Failed),
+            Self::Closed => None,
+        }
+    }
+}
+
 const SORTS: &[SortBy] = &[SortBy::Name, SortBy::Address, SortBy::Created, SortBy::Updated];
 
 /// Every registered client of every gateway, oldest first or by ?sort=name, ip_cidr, created_at or
-/// updated_at; `-name` the other way round.
+/// updated_at; `-name` the other way round. ?state= gives those with a mapping in that state, and
+/// CLOSED those without an APPLIED one.
 #[utoipa::path(get, path = "/v1/clients", tag = "clients",
-    params(ListParams, ("sort" = Option<String>, Query), ("gateway" = Option<String>, Query)),
+    params(
+        ListParams,
+        ("sort" = Option<String>, Query),
+        ("state" = Option<ClientState>, Query),
+        ("gateway" = Option<String>, Query),
+    ),
     responses((status = 200, body = List<Client>)))]
 async fn list(State(api): State<Arc<Api>>, Params(mut fields): Params) -> Result<Json<List<Client>>, Error> {
+    let state = fields.optional("state", values::word("PENDING, APPLIED, FAILED, CLOSED"));
     let query = ListQuery {
+        state: state.and_then(ClientState::of_a_mapping),
+        closed: state == Some(ClientState::Closed),
         gateway: fields.optional("gateway", values::gateway),
         ..Params::list(&mut fields, SORTS)
     };

@@ -332,7 +332,8 @@ fn conflict_code(conflict: &Conflict) -> Code {
         Conflict::AddressTaken => Code::AddressTaken,
         Conflict::PairTaken => Code::PairTaken,
         Conflict::PortsExhausted { .. } => Code::PortsExhausted,
-        Conflict::InUse { .. } => Code::InUse,
+        Conflict::InUse { .. } | Conflict::HasClients { .. } => Code::InUse,
+        Conflict::Online { .. } => Code::GatewayOnline,
         Conflict::LastAdmin => Code::LastAdmin,
         Conflict::TooMany { .. } => Code::TooMany,
         Conflict::SetUp => Code::SetupClosed,
@@ -361,6 +362,8 @@ fn conflict_field(conflict: &Conflict) -> Vec<FieldError> {
         Conflict::RouteTaken => "host",
         Conflict::PortsExhausted { .. }
         | Conflict::InUse { .. }
+        | Conflict::HasClients { .. }
+        | Conflict::Online { .. }
         | Conflict::ApplyPending { .. }
         | Conflict::RolledBack
         | Conflict::LastAdmin

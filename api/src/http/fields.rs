@@ -91,6 +91,23 @@ impl Fields {
         }
     }
 
+    /// An object inside of this one, in which everything that is wrong is told at its place. Null is
+    /// an empty one.
+    pub(super) fn object<T>(&mut self, field: &'static str, read: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        let inside = match self.take(field)? {
+            Value::Null => Map::new(),
+            Value::Object(inside) => inside,
+            _ => {
+                self.wrong(field, "must be an object");
+                return None;
+            }
+        };
+        let mut inside = Self::at(format!("{}/{field}", self.place), inside);
+        let read = read(&mut inside);
+        self.errors.extend(inside.mistakes());
+        Some(read)
+    }
+
     /// A field that is read by its own rules.
     pub(super) fn take(&mut self, field: &'static str) -> Option<Value> {
         self.asked.push(field);

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::error::{Error, FieldError};
 use super::fields::Fields;
 use super::media::Media;
-use super::{sort, values};
+use super::{sort, strict_json, values};
 use crate::store::{ListQuery, Sort, SortBy};
 
 const DEFAULT_LIMIT: u32 = 100;
@@ -38,7 +38,7 @@ impl Body {
             return Err(Error::UnsupportedMedia("application/json"));
         }
         let bytes = all_of(request).await?;
-        match serde_json::from_slice(&bytes).map_err(Error::MalformedJson)? {
+        match strict_json::parse(&bytes).map_err(Error::MalformedJson)? {
             Value::Object(given) => Ok(Self(Fields::of_body(given))),
             _ => Err(Error::Validation(vec![FieldError {
                 pointer: String::new(),

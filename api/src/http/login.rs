@@ -36,6 +36,8 @@ struct SetupState {
     /// Until when anybody may make the first admin; null when nobody may (any more).
     #[schema(value_type = Option<String>, format = DateTime)]
     until: Option<Timestamp>,
+    /// Whoever asks came with a token or a session that opens something.
+    signed_in: bool,
 }
 
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -71,11 +73,16 @@ struct PasswordChange {
     new: String,
 }
 
-/// Is there a first admin to be made?
+/// Is there a first admin to be made? And is it somebody who asks?
 #[utoipa::path(get, path = "/v1/setup", tag = "login", security(()), responses((status = 200, body = SetupState)))]
-async fn setup_state(State(api): State<Arc<Api>>) -> Result<Json<SetupState>, Error> {
+async fn setup_state(State(api): State<Arc<Api>>, headers: HeaderMap) -> Result<Json<SetupState>, Error> {
     let needed = !api.store.has_users().await?;
-    Ok(Json(SetupState { needed, until: api.doors.setup.open_until().filter(|_| needed) }))
+    let until = api.doors.setup.open_until().filter(|_| needed);
+    let signed_in = match given(&headers) {
+        Ok(given) => api.auth.recognise(given, api.store.as_ref()).await.is_ok(),
+        Err(_nothing) => false,
+    };
+    Ok(Json(SetupState { needed, until, signed_in }))
 }
 
 /// Makes the first admin and logs in. Open to everybody while there is no user, for 30 minutes

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use pgw_core::active::ActiveSet;
+use pgw_core::exit::Expect;
 use pgw_core::ids::{ClientId, MappingId, ProxyId};
 use pgw_core::mapping::{DEFAULT_PRIORITY, Mapping, Target};
 use pgw_core::state::MappingState;
@@ -49,6 +50,10 @@ struct MappingCreate {
     /// True when it is left out.
     #[schema(nullable = false)]
     enabled: Option<bool>,
+    expect: Option<Expect>,
+    /// False when it is left out.
+    #[schema(nullable = false)]
+    exclusive: Option<bool>,
 }
 
 /// What is left out stays.
@@ -67,6 +72,14 @@ struct MappingUpdate {
     target: Option<Target>,
     #[schema(nullable = false)]
     enabled: Option<bool>,
+    /// The whole of it: what it does not name may be anything.
+    expect: Option<Expect>,
+    #[schema(nullable = false)]
+    exclusive: Option<bool>,
+    /// Null only: whatever the exit address is now, it is the one that is expected to stay. So it is
+    /// for a mapping that is switched on anew, or given another proxy.
+    #[schema(value_type = Option<String>, max_length = 0)]
+    stable_exit_ip: Option<()>,
 }
 
 const SORTS: &[SortBy] = &[
@@ -138,7 +151,12 @@ async fn update(
     Meant(if_revision): Meant,
     Body(fields): Body,
 ) -> Result<Tagged<Mapping>, Error> {
-    let mapping = api.store.update_mapping(id, mapping_patch(fields, if_revision)?).await?;
+    let patch = mapping_patch(fields, if_revision)?;
+    let sharing_changes = patch.exclusive.is_some();
+    let mapping = api.store.update_mapping(id, patch).await?;
+    if sharing_changes {
+        wake_sharers(&api, id).await?;
+    }
     removal::settle(&api, Owner { client: mapping.client_id, gateway: mapping.gateway }).await;
     let mapping = api.store.mapping(id).await?;
     Ok(Tagged(mapping.revision, mapping))
@@ -158,14 +176,26 @@ async fn remove(
     Ok(removal::answer(removal::settle(&api, owner).await))
 }
 
+/// Whether they may leave by an address may depend on it. Other gateways' were told with the write.
+async fn wake_sharers(api: &Api, id: MappingId) -> Result<(), Error> {
+    for owner in api.store.sharers_of_exit(id).await? {
+        if owner.gateway == api.store.gateway() {
+            api.engine.wake(owner.client);
+        }
+    }
+    Ok(())
+}
+
 fn new_mapping(mut fields: Fields) -> Result<NewMapping, Error> {
     let client = fields.required("client_id", client_id);
     let proxy = fields.required("proxy_id", proxy_id);
     let priority = fields.optional("priority", values::priority).unwrap_or(DEFAULT_PRIORITY);
     let target = fields.optional("target", target).unwrap_or_default();
     let enabled = fields.optional("enabled", values::boolean).unwrap_or(true);
+    let expect = fields.object("expect", values::expect).unwrap_or_default();
+    let exclusive = fields.optional("exclusive", values::boolean).unwrap_or(false);
     let (client_id, proxy_id) = fields.finish_with(client.zip(proxy))?;
-    Ok(NewMapping { client_id, proxy_id, priority, target, enabled })
+    Ok(NewMapping { client_id, proxy_id, priority, target, enabled, expect, exclusive })
 }
 
 fn mapping_patch(mut fields: Fields, if_revision: Option<i64>) -> Result<MappingPatch, Error> {
@@ -174,10 +204,17 @@ fn mapping_patch(mut fields: Fields, if_revision: Option<i64>) -> Result<Mapping
         priority: fields.optional("priority", values::priority),
         target: fields.optional("target", target),
         enabled: fields.optional("enabled", values::boolean),
+        expect: fields.object("expect", values::expect),
+        exclusive: fields.optional("exclusive", values::boolean),
+        accept_exit: fields.nullable("stable_exit_ip", nothing_else).is_some(),
         if_revision,
     };
     fields.finish()?;
     Ok(patch)
+}
+
+fn nothing_else(_value: &Value) -> Read<()> {
+    Err("can only be null, which accepts the exit address that there is".to_owned())
 }
 
 fn client_id(value: &Value) -> Read<ClientId> {

@@ -21,8 +21,9 @@ impl Media {
         }
     }
 
+    /// Lines: whatever is not a document. curl calls what it sends a form unless it is told otherwise.
     pub(super) fn is_text(headers: &HeaderMap) -> bool {
-        essence(text(headers, header::CONTENT_TYPE)) == "text/plain"
+        Self::sent(headers).is_none()
     }
 
     /// The first of both that is named; JSON where neither is.

@@ -36,6 +36,7 @@ mod removal;
 mod service;
 mod sessions;
 mod sort;
+mod strict_json;
 mod suggest;
 mod telemetry;
 #[cfg(test)]

@@ -35,7 +35,7 @@ pub(super) struct ListParams {
 #[derive(OpenApi)]
 #[openapi(
     info(title = "pgw", description = "Each device of the LAN its own upstream proxy, or no internet at all."),
-    components(schemas(Problem)),
+    components(schemas(Problem, super::clients::ClientState)),
     security(("bearer" = []), ("session" = []))
 )]
 struct Skeleton;

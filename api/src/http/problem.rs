@@ -47,6 +47,7 @@ codes! {
     PairTaken "pair_taken" CONFLICT,
     PortsExhausted "ports_exhausted" CONFLICT,
     InUse "in_use" CONFLICT,
+    GatewayOnline "gateway_online" CONFLICT,
     ApplyPending "apply_pending" CONFLICT,
     RolledBack "rolled_back" CONFLICT,
     LastAdmin "last_admin" CONFLICT,

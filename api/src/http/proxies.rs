@@ -24,7 +24,7 @@ use super::openapi::{IfMatchHeader, ListParams};
 use super::removal::{self, Removing};
 use super::{Api, List, created, values};
 use crate::converge::Settled;
-use crate::store::{NewProxy, ProxyPatch, SortBy};
+use crate::store::{ListQuery, NewProxy, ProxyPatch, SortBy};
 
 pub(super) fn router() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
@@ -93,11 +93,16 @@ const SORTS: &[SortBy] =
     &[SortBy::Name, SortBy::Host, SortBy::Health, SortBy::Latency, SortBy::Created, SortBy::Updated];
 
 /// Every proxy, oldest first or by ?sort=name, host, health (the worst first), latency_ms,
-/// created_at or updated_at; `-name` the other way round.
-#[utoipa::path(get, path = "/v1/proxies", tag = "proxies", params(ListParams, ("sort" = Option<String>, Query)),
+/// created_at or updated_at; `-name` the other way round. ?state= is the status of their health.
+#[utoipa::path(get, path = "/v1/proxies", tag = "proxies",
+    params(ListParams, ("sort" = Option<String>, Query), ("state" = Option<HealthStatus>, Query)),
     responses((status = 200, body = List<Proxy>)))]
-async fn list(State(api): State<Arc<Api>>, params: Params) -> Result<Json<List<Proxy>>, Error> {
-    let query = params.only_list(SORTS)?;
+async fn list(State(api): State<Arc<Api>>, Params(mut fields): Params) -> Result<Json<List<Proxy>>, Error> {
+    let query = ListQuery {
+        health: fields.optional("state", values::word("UNKNOWN, OK, DEGRADED, DOWN")),
+        ..Params::list(&mut fields, SORTS)
+    };
+    fields.finish()?;
     Ok(Json(List::of(api.store.proxies(&query).await?, &query)))
 }
 
@@ -128,7 +133,8 @@ async fn update(
     Meant(if_revision): Meant,
     Body(fields): Body,
 ) -> Result<Tagged<Proxy>, Error> {
-    let proxy = api.store.update_proxy(id, proxy_patch(fields, if_revision)?).await?;
+    let patch = proxy_patch(&api, id, fields, if_revision).await?;
+    let proxy = api.store.update_proxy(id, patch).await?;
     // Unknown also when it was never checked yet: asking for a check once more does no harm.
     if proxy.health.status == HealthStatus::Unknown {
         api.engine.proxy_changed(id).await;
@@ -215,17 +221,26 @@ fn by_fields(fields: &mut Fields) -> Option<ProxyAddress> {
     let scheme = fields.required("scheme", values::scheme);
     let host = fields.required("host", values::host);
     let port = fields.required("port", values::port);
-    let username = fields.nullable("username", values::username).flatten();
+    let said = fields.has("username");
+    let username = fields.nullable("username", values::username);
+    let nameless = !said || matches!(username, Some(None));
+    let username = username.flatten();
     let password = fields.nullable("password", values::password).flatten();
-    if password.is_some() && username.is_none() {
+    if password.is_some() && nameless {
         fields.wrong("password", "needs a user name");
     }
+    values::carried(fields, scheme, username.as_deref(), password.as_ref());
     let password = password.unwrap_or_else(|| Secret::new(""));
     let credentials = username.map(|username| Credentials { username, password });
     Some(ProxyAddress { scheme: scheme?, host: host?, port: port?, credentials })
 }
 
-fn proxy_patch(mut fields: Fields, if_revision: Option<i64>) -> Result<ProxyPatch, Error> {
+async fn proxy_patch(
+    api: &Api,
+    id: ProxyId,
+    mut fields: Fields,
+    if_revision: Option<i64>,
+) -> Result<ProxyPatch, Error> {
     let patch = ProxyPatch {
         name: fields.optional("name", values::name),
         scheme: fields.optional("scheme", values::scheme),
@@ -238,6 +253,14 @@ fn proxy_patch(mut fields: Fields, if_revision: Option<i64>) -> Result<ProxyPatc
         labels: values::labels(&mut fields),
         if_revision,
     };
+    if patch.scheme.is_some() || patch.username.is_some() || patch.password.is_some() {
+        // One of them alone does not tell whether the login can be sent.
+        let now = api.store.proxy(id).await?;
+        let username = patch.username.clone().unwrap_or(now.username);
+        let password = patch.password.clone().flatten();
+        let scheme = patch.scheme.unwrap_or(now.scheme);
+        values::carried(&mut fields, Some(scheme), username.as_deref(), password.as_ref());
+    }
     fields.finish()?;
     Ok(patch)
 }

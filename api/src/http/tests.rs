@@ -9,6 +9,7 @@ mod conflicts;
 mod contract;
 mod description;
 mod events;
+mod exits;
 mod explain;
 mod fake;
 mod gateways;

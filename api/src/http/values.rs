@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use pgw_core::country::Country;
+use pgw_core::exit::{ExitNet, Expect};
 use pgw_core::ids::ClientIp;
 use pgw_core::mac::Mac;
-use pgw_core::proxy::{Credentials, Host, Scheme};
+use pgw_core::proxy::{Credentials, Host, ProxyError, Scheme};
 use pgw_core::redact::Secret;
 use pgw_core::settings::{GATEWAY_ALLOWED, is_gateway_name};
 use serde::de::DeserializeOwned;
@@ -115,7 +117,7 @@ pub(super) fn scheme(value: &Value) -> Read<Scheme> {
 }
 
 pub(super) fn host(value: &Value) -> Read<Host> {
-    text(value)?.trim().parse().map_err(|error: pgw_core::proxy::ProxyError| error.to_string())
+    text(value)?.trim().parse().map_err(|error: ProxyError| error.to_string())
 }
 
 pub(super) fn client_ip(value: &Value) -> Read<ClientIp> {
@@ -124,6 +126,37 @@ pub(super) fn client_ip(value: &Value) -> Read<ClientIp> {
 
 pub(super) fn mac(value: &Value) -> Read<Mac> {
     text(value)?.parse().map_err(|error: pgw_core::mac::MacError| error.to_string())
+}
+
+/// What the scheme cannot carry of a login, where all of it is known.
+pub(super) fn carried(
+    fields: &mut Fields,
+    scheme: Option<Scheme>,
+    username: Option<&str>,
+    password: Option<&Secret>,
+) {
+    let (Some(scheme), Some(username)) = (scheme, username) else { return };
+    if let Err(error) = scheme.carries(username, password.map_or("", Secret::expose)) {
+        let field = if error == ProxyError::LongPassword { "password" } else { "username" };
+        fields.wrong(field, error.to_string());
+    }
+}
+
+/// What is left out may be anything.
+pub(super) fn expect(fields: &mut Fields) -> Expect {
+    Expect {
+        exit_ip: fields.optional("exit_ip", exit_net),
+        country: fields.optional("country", country),
+        stable: fields.optional("stable", boolean).unwrap_or(false),
+    }
+}
+
+fn exit_net(value: &Value) -> Read<ExitNet> {
+    text(value)?.parse().map_err(|error: pgw_core::exit::ExitNetError| error.to_string())
+}
+
+fn country(value: &Value) -> Read<Country> {
+    text(value)?.parse().map_err(|error: pgw_core::country::CountryError| error.to_string())
 }
 
 /// The rules for both are core's; each is asked with a harmless other.

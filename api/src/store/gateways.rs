@@ -20,6 +20,8 @@ pub trait Gateways: Send + Sync {
     /// Of the database.
     fn identity(&self) -> Identity;
     async fn gateways(&self) -> Result<Vec<Gateway>, StoreError>;
+    /// One that is not there any more, with all that was its own; its clients only with `cascade`.
+    async fn remove_gateway(&self, name: &str, cascade: bool) -> Result<(), StoreError>;
     /// This one is there: said at the start and from then on every few seconds.
     async fn show_presence(&self, presence: &Presence) -> Result<(), StoreError>;
     /// What the others change, for whoever asks first; there is one to hear it.

@@ -1,5 +1,6 @@
 //! Lists: which part of them is asked for, in which order, and where the next page begins.
 
+use pgw_core::health::HealthStatus;
 use pgw_core::ids::{ClientId, ProxyId};
 use pgw_core::state::MappingState;
 use serde::{Deserialize, Serialize};
@@ -17,8 +18,12 @@ pub struct ListQuery {
     pub q: Option<String>,
     /// Clients and mappings only.
     pub gateway: Option<String>,
-    /// Mappings only.
+    /// Clients and mappings; of a client it is enough that one of its mappings is in it.
     pub state: Option<MappingState>,
+    /// Clients only: those of which no mapping is APPLIED.
+    pub closed: bool,
+    /// Proxies only.
+    pub health: Option<HealthStatus>,
     /// Mappings only.
     pub client_id: Option<ClientId>,
     /// Mappings only.

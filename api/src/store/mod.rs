@@ -11,6 +11,7 @@ pub mod crypt;
 pub mod dump;
 mod error;
 mod events;
+mod exits;
 mod gateways;
 mod listing;
 pub mod open;
@@ -30,6 +31,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use pgw_core::client::Client;
+use pgw_core::exit::Expect;
 use pgw_core::health::Health;
 use pgw_core::ids::{ClientId, ClientIp, MappingId, ProxyId, TokenId};
 use pgw_core::mac::Mac;
@@ -44,6 +46,7 @@ use serde::{Deserialize, Serialize};
 use applies::Applies;
 pub use by::By;
 pub use events::{Events, ExitAt, Heard, JournalPage, JournalQuery, LogEnds, Unwatched};
+pub use exits::{ExitHold, Exits, Holder};
 pub use gateways::{Gateway, Gateways, Identity, Neighbours, News, Owner, Presence};
 pub use listing::{Cursor, Key, ListQuery, Page, Sort, SortBy};
 pub use replies::{Claim, Replies, Reply};
@@ -61,7 +64,7 @@ pub use webhooks::{Addressee, Delivery, NewWebhook, Webhook, WebhookPatch, Webho
 
 #[async_trait]
 pub trait Store:
-    Gateways + Users + Replies + Events + Webhooks + Traffic + Applies + Tunnels + 'static
+    Gateways + Users + Replies + Events + Exits + Webhooks + Traffic + Applies + Tunnels + 'static
 {
     async fn create_proxy(&self, new: NewProxy) -> Result<Proxy, StoreError>;
     async fn proxies(&self, query: &ListQuery) -> Result<Page<Proxy>, StoreError>;
@@ -159,6 +162,10 @@ pub enum Conflict {
     PortsExhausted { range: String },
     #[error("the {what} still has mappings ({mappings} of them); delete them first, or use ?cascade=true")]
     InUse { what: &'static str, mappings: i64 },
+    #[error("the gateway {name} still has {clients} clients; delete them first, or use ?cascade=true")]
+    HasClients { name: String, clients: u32 },
+    #[error("the gateway {name} is running, or was seen within the last 30 seconds; stop it first")]
+    Online { name: String },
     /// The mapping names a client or a proxy that does not exist.
     #[error("there is no such {0}")]
     Missing(&'static str),
@@ -258,6 +265,8 @@ pub struct NewMapping {
     pub priority: u16,
     pub target: Target,
     pub enabled: bool,
+    pub expect: Expect,
+    pub exclusive: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -266,6 +275,11 @@ pub struct MappingPatch {
     pub priority: Option<u16>,
     pub target: Option<Target>,
     pub enabled: Option<bool>,
+    /// The whole of it.
+    pub expect: Option<Expect>,
+    pub exclusive: Option<bool>,
+    /// Whatever the exit address is, it is the one that is expected to stay.
+    pub accept_exit: bool,
     /// Only if it is at this revision.
     pub if_revision: Option<i64>,
 }
@@ -310,6 +324,8 @@ pub struct ClientPlan {
 pub struct Route {
     pub mapping: Mapping,
     pub going: bool,
+    /// The exit address that it holds, if it does.
+    pub hold: Option<ExitHold>,
     pub proxy: ProxyDial,
 }
 

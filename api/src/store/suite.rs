@@ -3,6 +3,7 @@
 pub(super) mod applies;
 pub(super) mod concurrency;
 pub(super) mod events;
+pub(super) mod exits;
 pub(super) mod gateways;
 pub(super) mod lists;
 pub(super) mod people;
@@ -18,6 +19,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pgw_core::client::Client;
+use pgw_core::exit::Expect;
 use pgw_core::mapping::{Mapping, Target};
 use pgw_core::ports::PortRange;
 use pgw_core::proxy::{Proxy, Scheme};
@@ -71,6 +73,12 @@ macro_rules! every_store_test {
                 a_new_way_out_is_pending_again_and_one_switched_off_is_not_called_closed_before_it_is,
                 health_is_remembered,
                 what_was_found_of_a_former_way_of_dialling_is_not_written_down,
+            }
+            exits {
+                an_address_that_is_not_to_be_shared_has_one_holder,
+                of_many_who_want_an_address_for_themselves_one_gets_it,
+                what_is_expected_is_kept_and_the_address_with_which_it_opened_until_it_is_accepted,
+                an_exit_is_told_with_its_country_and_with_whose_it_is,
             }
             gateways {
                 a_gateway_shows_itself_with_what_it_has,
@@ -196,6 +204,8 @@ fn between(client: &Client, proxy: &Proxy) -> NewMapping {
         priority: 100,
         target: Target::Original,
         enabled: true,
+        expect: Expect::default(),
+        exclusive: false,
     }
 }
 

@@ -65,7 +65,9 @@ pub fn session(n: u128) -> SessionStatus {
 
 impl StandIn {
     pub fn start(run_dir: &Path) -> Self {
-        let listener = UnixListener::bind(socket_path(run_dir)).unwrap();
+        let path = socket_path(run_dir);
+        path.parent().map(std::fs::create_dir_all).transpose().unwrap();
+        let listener = UnixListener::bind(path).unwrap();
         let inside = Arc::new(Mutex::new(Inside {
             desired: Desired::nothing(),
             sessions: BTreeMap::new(),

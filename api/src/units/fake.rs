@@ -96,6 +96,10 @@ impl Units for Fake {
         Ok(self.state().up.clone())
     }
 
+    async fn keeps(&self, _port: u16) -> bool {
+        false
+    }
+
     fn kind(&self) -> &'static str {
         "fake"
     }

@@ -11,6 +11,7 @@ use pgw_core::settings::UnitsChoice;
 use tokio::sync::mpsc::UnboundedSender;
 
 pub mod control;
+mod listening;
 pub mod spawn;
 pub mod systemd;
 
@@ -34,6 +35,10 @@ pub trait Units: Send + Sync + 'static {
 
     /// The ports that have a forwarder now, wanted or not.
     async fn running(&self) -> Result<BTreeSet<u16>, UnitError>;
+
+    /// Does somebody keep the port open while its forwarder is gone, so that whoever connects waits
+    /// for the next one?
+    async fn keeps(&self, port: u16) -> bool;
 
     /// `systemd` or `spawn`.
     fn kind(&self) -> &'static str;

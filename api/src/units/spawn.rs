@@ -171,6 +171,11 @@ impl Units for Spawn {
         Ok(asked.buffer_unordered(ASKED_AT_ONCE).filter_map(std::future::ready).collect().await)
     }
 
+    /// A child's sockets end with it.
+    async fn keeps(&self, _port: u16) -> bool {
+        false
+    }
+
     fn kind(&self) -> &'static str {
         "spawn"
     }

@@ -133,6 +133,11 @@ impl Units for Systemd {
         }
     }
 
+    /// It keeps the sockets of a unit that died until it is started again, or stopped.
+    async fn keeps(&self, port: u16) -> bool {
+        super::listening::listens(port).await
+    }
+
     fn kind(&self) -> &'static str {
         "systemd"
     }

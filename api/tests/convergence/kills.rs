@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use pgw_core::exit::Expect;
 use pgw_core::health::HealthStatus;
 use pgw_core::state::MappingState;
 
@@ -26,9 +27,17 @@ enum Change {
     ForwarderDies,
     AddressMoves,
     PortChangesHands,
+    /// Elsewhere than the mapping expects it to.
+    ExitMoves,
+    ExitReturns,
+    /// To where a device is that shares its exit with nobody.
+    ExitIsTaken,
 }
 
-const CHANGES: [Change; 12] = [
+const CHANGES: [Change; 15] = [
+    Change::ExitMoves,
+    Change::ExitReturns,
+    Change::ExitIsTaken,
     Change::CreateMapping,
     Change::ProxyDown,
     Change::ProxyBack,
@@ -55,6 +64,7 @@ enum Trouble {
 }
 
 const BYSTANDER: &str = "10.0.0.9";
+const ELSEWHERE: &str = "203.0.113.99";
 
 #[tokio::test]
 async fn g4_killed_between_any_two_effects_it_converges_and_nothing_is_open_that_should_not_be() {
@@ -117,6 +127,16 @@ async fn set(trouble: Trouble, world: &Arc<World>, on: bool) {
 async fn prepare(change: Change, world: &Arc<World>, process: &Process) {
     match change {
         Change::CreateMapping => world.client("tv", "10.0.0.3").await,
+        Change::ExitMoves | Change::ExitReturns => {
+            world.client("tv", "10.0.0.3").await;
+            let expect = Expect { exit_ip: "203.0.113.21".parse().ok(), stable: true, ..Expect::default() };
+            world.map_expecting("tv", "de1", expect, false).await;
+            if change == Change::ExitReturns {
+                process.converge().await;
+                world.exit("de1", ELSEWHERE).await;
+                process.sees_health().await;
+            }
+        }
         Change::ProxyBack => {
             world.open_client(process).await;
             world.health("de1", HealthStatus::Down).await;
@@ -134,11 +154,13 @@ async fn prepare(change: Change, world: &Arc<World>, process: &Process) {
         | Change::DeleteClient
         | Change::ForwarderDies
         | Change::AddressMoves
+        | Change::ExitIsTaken
         | Change::PortChangesHands => world.open_client(process).await,
     }
     world.client("bystander", BYSTANDER).await;
     if change != Change::PortChangesHands {
-        world.map("bystander", "fr1").await;
+        let exclusive = change == Change::ExitIsTaken;
+        world.map_expecting("bystander", "fr1", Expect::default(), exclusive).await;
     }
     process.converge().await;
     world.watch_over(BYSTANDER);
@@ -157,6 +179,9 @@ async fn act(change: Change, world: &Arc<World>, process: &Process) {
             world.map("tv", "fr1").await;
         }
         Change::DeleteClient => world.delete_client("tv").await,
+        Change::ExitMoves => world.exit("de1", ELSEWHERE).await,
+        Change::ExitReturns => world.exit("de1", "203.0.113.21").await,
+        Change::ExitIsTaken => world.exit("de1", "203.0.113.22").await,
         Change::ForwarderDies => world.forwarder_dies(15001),
         Change::AddressMoves => world.move_client("tv", "10.0.0.4").await,
         Change::PortChangesHands => {
@@ -171,11 +196,17 @@ async fn act(change: Change, world: &Arc<World>, process: &Process) {
 fn assert_closed(change: Change, world: &Arc<World>, trouble: Trouble) {
     let carried = |port| world.served(port).is_some_and(|flag| !flag.upstreams.is_empty());
     match change {
-        Change::ProxyDown | Change::SwitchOff | Change::DeleteMapping | Change::DeleteClient => {
+        Change::ProxyDown
+        | Change::SwitchOff
+        | Change::DeleteMapping
+        | Change::DeleteClient
+        | Change::ExitMoves
+        | Change::ExitIsTaken => {
             assert!(!carried(15001), "{change:?} {trouble:?}: the device is open");
         }
         Change::CreateMapping
         | Change::ProxyBack
+        | Change::ExitReturns
         | Change::SecondProxy
         | Change::SwitchOffOne
         | Change::ReplaceMapping
@@ -188,7 +219,7 @@ fn assert_closed(change: Change, world: &Arc<World>, trouble: Trouble) {
 async fn assert_end(change: Change, world: &Arc<World>) {
     let open = |address: &str| vec![address.parse::<Ipv4Addr>().unwrap()];
     let (tv, states): (Vec<Ipv4Addr>, &[(&str, MappingState)]) = match change {
-        Change::CreateMapping | Change::ProxyBack | Change::ForwarderDies => {
+        Change::CreateMapping | Change::ProxyBack | Change::ExitReturns | Change::ForwarderDies => {
             (open("10.0.0.3"), &[("de1", MappingState::Applied)])
         }
         Change::SecondProxy => {
@@ -199,7 +230,9 @@ async fn assert_end(change: Change, world: &Arc<World>) {
         }
         Change::ReplaceMapping => (open("10.0.0.3"), &[("fr1", MappingState::Applied)]),
         Change::AddressMoves => (open("10.0.0.4"), &[("de1", MappingState::Applied)]),
-        Change::ProxyDown | Change::SwitchOff => (vec![], &[("de1", MappingState::Failed)]),
+        Change::ProxyDown | Change::SwitchOff | Change::ExitMoves | Change::ExitIsTaken => {
+            (vec![], &[("de1", MappingState::Failed)])
+        }
         Change::DeleteMapping | Change::DeleteClient | Change::PortChangesHands => (vec![], &[]),
     };
     let plans = world.plans().await;

@@ -9,6 +9,7 @@ mod words;
 
 use serde::Serialize;
 
+use crate::country::Country;
 use crate::dns::DnsChoice;
 use crate::health::Health;
 use crate::ids::{ClientId, ClientIp, MappingId, ProxyId};
@@ -102,6 +103,8 @@ pub struct WayOut {
     pub proxy: String,
     /// As whom the world sees it; none if the health probe's answers do not tell.
     pub exit_ip: Option<String>,
+    /// Where that address is, if it is known.
+    pub country: Option<Country>,
     /// The forwarder's.
     pub port: u16,
     /// What the upstream is asked for.

@@ -2,6 +2,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::*;
+use crate::exit::{Contract, Expect};
 use crate::health::HealthStatus;
 use crate::state::{Enabled, Forwarder, Rule};
 
@@ -14,6 +15,9 @@ fn route(n: u128, name: &str) -> KnownRoute {
         priority: u16::try_from(n).unwrap(),
         target: Target::Original,
         enabled: true,
+        expect: Expect::default(),
+        exclusive: false,
+        stable_exit_ip: None,
         gateway: "gw1".into(),
         port: 15001,
         state: MappingState::Applied,
@@ -30,6 +34,7 @@ fn route(n: u128, name: &str) -> KnownRoute {
         enabled: Enabled::Yes,
         health: HealthStatus::Ok,
         health_error: None,
+        contract: Contract::Kept,
         forwarder: Forwarder::Ready,
         rule: Rule::Confirmed,
     };
@@ -86,6 +91,12 @@ fn each_fact_that_is_missing_closes_at_its_own_step_and_says_what_would_open() {
         (vec![], Closed, no(StepName::Registered), "POST /v1/mappings"),
         (vec![down(1, "de1")], Closed, no(StepName::Upstream), "proxy de1 must work again: it did not"),
         (but(|f| f.health = HealthStatus::Unknown), Closed, no(StepName::Upstream), "pass a health check"),
+        (
+            but(|f| f.contract = Contract::Broken("exit is 203.0.113.9 (DE), expected NL".into())),
+            Closed,
+            no(StepName::Upstream),
+            "must lead where the mapping expects it to (exit is 203.0.113.9 (DE), expected NL)",
+        ),
         (but(|f| f.enabled = Enabled::ProxyDisabled), Closed, no(StepName::Upstream), "PATCH /v1/proxies/"),
         (
             but(|f| f.enabled = Enabled::MappingDisabled),

@@ -70,6 +70,7 @@ impl Walk {
                 proxy_id: route.mapping.proxy_id,
                 proxy: route.facts.proxy.clone(),
                 exit_ip: route.health.exit_ip.clone(),
+                country: route.health.country,
                 port,
                 target: route.mapping.target,
             });
@@ -184,9 +185,10 @@ impl Walk {
     }
 
     fn summary(&self, who: &str, whither: &str) -> String {
-        let seen_as = |way: &WayOut| match &way.exit_ip {
-            Some(ip) => format!("seen as {ip}"),
-            None => "seen as an address that the health probe does not tell".to_owned(),
+        let seen_as = |way: &WayOut| match (&way.exit_ip, way.country) {
+            (Some(ip), Some(country)) => format!("seen as {ip} ({country})"),
+            (Some(ip), None) => format!("seen as {ip}"),
+            (None, _) => "seen as an address that the health probe does not tell".to_owned(),
         };
         match &self.way {
             Some(way) if self.verdict() == Outcome::LeavesBy => {

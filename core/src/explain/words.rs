@@ -1,6 +1,7 @@
 //! The sentences that are said of more than one thing.
 
 use super::{AskedClient, Destination, KnownRoute};
+use crate::exit::Contract;
 use crate::state::{Enabled, step};
 
 impl AskedClient {
@@ -43,9 +44,19 @@ impl KnownRoute {
                     "enable the mapping through {proxy}: PATCH /v1/mappings/{mapping} {{\"enabled\": true}}"
                 )
             }
-            Enabled::Yes => match &self.facts.health_error {
-                Some(error) => format!("proxy {proxy} must work again: {error}"),
-                None => format!("proxy {proxy} must pass a health check"),
+            Enabled::Yes => match (&self.facts.health_error, &self.facts.contract) {
+                (Some(error), _) if !self.facts.health.is_up() => {
+                    format!("proxy {proxy} must work again: {error}")
+                }
+                (_, Contract::Broken(why)) if self.facts.health.is_up() => {
+                    format!(
+                        "proxy {proxy} must lead where the mapping expects it to ({why}), or the mapping must \
+                        expect something else: PATCH /v1/mappings/{mapping}"
+                    )
+                }
+                (_, Contract::Broken(_) | Contract::Kept) => {
+                    format!("proxy {proxy} must pass a health check")
+                }
             },
         }
     }

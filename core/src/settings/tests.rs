@@ -1,3 +1,5 @@
+mod documented;
+
 use super::*;
 
 fn api(pairs: &[(&'static str, &'static str)]) -> Result<ApiSettings, Mistakes> {
@@ -55,6 +57,7 @@ fn a_setting_that_cannot_be_used_is_named_with_its_value_and_what_is_allowed() {
         ("PGW_HEALTH_INTERVAL", "30"),
         ("PGW_HEALTH_TIMEOUT", "0s"),
         ("PGW_HEALTH_FAILURES", "0"),
+        ("PGW_GEOIP_FILE", "country.mmdb"),
         ("PGW_SNI_LOG", "all"),
         ("PGW_LOG", "verbose"),
         ("PGW_DNS", "off"),

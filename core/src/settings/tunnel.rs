@@ -22,6 +22,8 @@ pub struct TunnelSettings {
     pub domain: Option<Host>,
     /// The operator's certificate chain and its key, for visitors.
     pub certificate: Option<(PathBuf, PathBuf)>,
+    /// Where `pgw-connect` lies for those who download it.
+    pub downloads: PathBuf,
     pub state_dir: PathBuf,
     pub run_dir: PathBuf,
     pub log: LogLevels,
@@ -95,6 +97,7 @@ impl TunnelSettings {
                 v.parse().ok().map(Some)
             }),
             certificate,
+            downloads: r.dir("PGW_TUNNEL_DOWNLOADS", DOWNLOADS),
             state_dir: r.dir("PGW_STATE_DIR", STATE_DIR),
             run_dir: r.dir("PGW_RUN_DIR", RUN_DIR),
             log: r.log(),

@@ -1,4 +1,4 @@
-//! What the API and `pgw-tunneld` say to each other on `PGW_RUN_DIR/tunnel.sock`: one JSON line
+//! What the API and `pgw-tunneld` say to each other on `PGW_RUN_DIR/tunnel/control.sock`: one JSON line
 //! asks, one answers, as often as the connection lasts. Who follows hears events until it hangs up.
 
 use std::net::{IpAddr, SocketAddr};
@@ -203,7 +203,8 @@ impl From<PortConflict> for Reason {
 }
 
 pub fn socket_path(run_dir: &Path) -> PathBuf {
-    run_dir.join("tunnel.sock")
+    // In a directory that the daemon owns, which has no right to make anything beside it.
+    run_dir.join("tunnel").join("control.sock")
 }
 
 /// Where `pgw-tunneld` keeps the last document.

@@ -1,7 +1,7 @@
-//! Distance: every packet that comes to the far end waits, in the order of its coming. The
-//! kernel hands packets to this process by a netfilter queue, and takes them back when their
-//! time has come. Kernels of small machines often have such a queue and no netem qdisc, and it
-//! leaves large packets whole.
+//! Distance: every packet that comes to the far end waits, in the order of its coming, and a few
+//! are lost if that is wanted. The kernel hands packets to this process by a netfilter queue, and
+//! takes them back when their time has come. Kernels of small machines often have such a queue and
+//! no netem qdisc, and it leaves large packets whole.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -13,11 +13,10 @@ use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with, sockopt,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::command;
 
-/// The number of the queue, here and in [`RULE`].
-const QUEUE: u16 = 1;
 /// More packets than any measurement has on their way.
 const LONGEST: u32 = 65_536;
 const BUFFER: usize = 16 << 20;
@@ -25,29 +24,69 @@ const BUFFER: usize = 16 << 20;
 /// Of the queue's protocol (linux/netfilter/nfnetlink_queue.h): subsystem 3 in the upper byte.
 const PACKET: u16 = 0x0300;
 const CONFIG: u16 = 0x0302;
+const VERDICT: u16 = 0x0301;
 const VERDICT_BATCH: u16 = 0x0303;
 const REQUEST: u16 = 1;
 const HEADER: usize = 16 + 4;
+const DROP: u32 = 0;
 const ACCEPT: u32 = 1;
 
-/// By iptables: a kernel may have its queue and not the one of nft.
-const RULE: [&str; 5] = ["INPUT", "--jump", "NFQUEUE", "--queue-num", "1"];
+/// What becomes of packets: a queue each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Distance {
+    Far,
+    /// And of a thousand packets five do not arrive.
+    FarAndLossy,
+}
+
+impl Distance {
+    fn queue(self) -> u16 {
+        match self {
+            Self::Far => 1,
+            Self::FarAndLossy => 2,
+        }
+    }
+
+    fn lost_of_a_thousand(self) -> u64 {
+        match self {
+            Self::Far => 0,
+            Self::FarAndLossy => 5,
+        }
+    }
+}
 
 /// Says that packets wait from now on; nothing does when it is taken back.
-pub(crate) async fn lead(ns: &str) -> Result<()> {
-    rule(ns, "--append").await
+pub(crate) async fn lead(ns: &str, distance: Distance) -> Result<()> {
+    rule(ns, "--append", distance).await
 }
 
-pub(crate) async fn lead_no_more(ns: &str) -> Result<()> {
-    rule(ns, "--delete").await
+pub(crate) async fn lead_no_more(ns: &str, distance: Distance) -> Result<()> {
+    rule(ns, "--delete", distance).await
 }
 
-async fn rule(ns: &str, what: &str) -> Result<()> {
-    command::ok(ns, &[&["iptables", "--wait", what], &RULE[..]].concat()).await.map(drop)
+/// By iptables: a kernel may have its queue and not the one of nft.
+async fn rule(ns: &str, what: &str, distance: Distance) -> Result<()> {
+    let queue = distance.queue().to_string();
+    let words = ["iptables", "--wait", what, "INPUT", "--jump", "NFQUEUE", "--queue-num", &queue];
+    command::ok(ns, &words).await.map(drop)
+}
+
+/// The same packets are lost in every run (xorshift, by Marsaglia).
+struct Dice(u64);
+
+impl Dice {
+    fn of_a_thousand(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % 1000
+    }
 }
 
 /// Keeps packets waiting until it is killed.
-pub(crate) fn run(wait: Duration) -> Result<()> {
+pub(crate) fn run(wait: Duration, distance: Distance) -> Result<()> {
+    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    let queue = distance.queue();
     let socket = socket_with(
         AddressFamily::NETLINK,
         SocketType::RAW,
@@ -56,7 +95,7 @@ pub(crate) fn run(wait: Duration) -> Result<()> {
     )?;
     // Only a wish: without the privilege the kernel's own limit stays.
     let _refused = sockopt::set_socket_recv_buffer_size_force(&socket, BUFFER);
-    configure(&socket).context("this kernel has no netfilter queue (module nfnetlink_queue)")?;
+    configure(&socket, queue).context("this kernel has no netfilter queue (module nfnetlink_queue)")?;
     let mut waiting: VecDeque<(Instant, u32)> = VecDeque::new();
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -75,7 +114,13 @@ pub(crate) fn run(wait: Duration) -> Result<()> {
             };
             let due = Instant::now() + wait;
             for message in messages(buffer.get(..length).unwrap_or_default()) {
-                waiting.extend(packet_id(message)?.map(|id| (due, id)));
+                let Some(id) = packet_id(message)? else { continue };
+                if dice.of_a_thousand() < distance.lost_of_a_thousand() {
+                    let verdict = [DROP.to_be_bytes(), id.to_be_bytes()].concat();
+                    tell(&socket, queue, VERDICT, &[attribute(2, &verdict)])?;
+                } else {
+                    waiting.push_back((due, id));
+                }
             }
         }
         let now = Instant::now();
@@ -86,23 +131,23 @@ pub(crate) fn run(wait: Duration) -> Result<()> {
         if let Some(id) = last {
             // Numbers grow, and this verdict is for all up to this one.
             let verdict = [ACCEPT.to_be_bytes(), id.to_be_bytes()].concat();
-            tell(&socket, VERDICT_BATCH, &[attribute(2, &verdict)])?;
+            tell(&socket, queue, VERDICT_BATCH, &[attribute(2, &verdict)])?;
         }
     }
 }
 
-fn configure(socket: &OwnedFd) -> Result<()> {
+fn configure(socket: &OwnedFd, queue: u16) -> Result<()> {
     let bind = [1, 0, 0, 0];
     // No byte of the packet itself is wanted.
     let only_its_number = [0, 0, 0, 0, 1];
     let whole = 4_u32.to_be_bytes();
-    tell(socket, CONFIG, &[attribute(1, &bind)])?;
-    tell(socket, CONFIG, &[attribute(2, &only_its_number)])?;
-    tell(socket, CONFIG, &[attribute(3, &LONGEST.to_be_bytes())])?;
-    tell(socket, CONFIG, &[attribute(4, &whole), attribute(5, &whole)])
+    tell(socket, queue, CONFIG, &[attribute(1, &bind)])?;
+    tell(socket, queue, CONFIG, &[attribute(2, &only_its_number)])?;
+    tell(socket, queue, CONFIG, &[attribute(3, &LONGEST.to_be_bytes())])?;
+    tell(socket, queue, CONFIG, &[attribute(4, &whole), attribute(5, &whole)])
 }
 
-fn tell(socket: &OwnedFd, kind: u16, attributes: &[Vec<u8>]) -> Result<()> {
+fn tell(socket: &OwnedFd, queue: u16, kind: u16, attributes: &[Vec<u8>]) -> Result<()> {
     let attributes = attributes.concat();
     let length = u32::try_from(HEADER + attributes.len())?;
     let head = [
@@ -112,7 +157,7 @@ fn tell(socket: &OwnedFd, kind: u16, attributes: &[Vec<u8>]) -> Result<()> {
         &[0; 8],
         // Any family, version 0, and the queue.
         &[0, 0],
-        &QUEUE.to_be_bytes(),
+        &queue.to_be_bytes(),
     ];
     send(socket, &[&head.concat()[..], &attributes].concat(), SendFlags::empty())?;
     Ok(())
@@ -175,6 +220,14 @@ mod tests {
     fn message(kind: u16, body: &[u8]) -> Vec<u8> {
         let length = u32::try_from(16 + body.len()).unwrap();
         [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), &[0; 10], body].concat()
+    }
+
+    #[test]
+    fn about_as_many_packets_are_lost_as_shall_be() {
+        let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+        let lost = Distance::FarAndLossy.lost_of_a_thousand();
+        let count = (0..100_000).filter(|_| dice.of_a_thousand() < lost).count();
+        assert!((450..550).contains(&count), "{count} of 100,000");
     }
 
     #[test]

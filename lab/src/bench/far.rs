@@ -5,12 +5,13 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use tokio::task::{LocalSet, spawn_local};
 use tokio_rustls::TlsAcceptor;
 
@@ -28,6 +29,8 @@ pub(crate) const PORTS: [u16; 5] = [ORIGIN, CONNECT, SOCKS, TLS_CONNECT, TLS_ORI
 const BACKLOG: u32 = 32 * 1024;
 const LONGEST_HEAD: usize = 16 * 1024;
 const PIECE: usize = 256 * 1024;
+/// So often it is told how much has come.
+const COUNTED: Duration = Duration::from_millis(20);
 
 struct Far {
     tls: TlsAcceptor,
@@ -55,8 +58,20 @@ pub(crate) fn run(pem: &str) -> Result<()> {
     let local = LocalSet::new();
     local.block_on(&runtime, async {
         let accepting = PORTS.map(|port| accept(far.clone(), port));
-        futures_util::future::try_join_all(accepting).await.map(drop)
+        let accepting = futures_util::future::try_join_all(accepting);
+        futures_util::future::try_join(accepting, echo_datagrams()).await.map(drop)
     })
+}
+
+/// On the origin's port.
+async fn echo_datagrams() -> Result<()> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, ORIGIN)).await?;
+    let mut room = vec![0; 65_535];
+    loop {
+        // A sender who is gone is heard of by an error.
+        let Ok((length, from)) = socket.recv_from(&mut room).await else { continue };
+        let _gone = socket.send_to(room.get(..length).unwrap_or_default(), from).await;
+    }
 }
 
 async fn accept(far: Rc<Far>, port: u16) -> Result<()> {
@@ -168,8 +183,11 @@ impl Far {
             left = left.saturating_sub(u64::try_from(sent)?);
         }
         talk.stream.flush().await?;
-        if order.then == Then::Wait {
-            while talk.stream.read(&mut [0; 64]).await? > 0 {}
+        match order.then {
+            Then::End => {}
+            Then::Wait => while talk.stream.read(&mut [0; 64]).await? > 0 {},
+            Then::Echo => talk.echo().await?,
+            Then::Count => talk.count().await?,
         }
         talk.stream.shutdown().await?;
         Ok(())
@@ -200,5 +218,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
     async fn say(&mut self, bytes: &[u8]) -> Result<()> {
         self.stream.write_all(bytes).await?;
         Ok(self.stream.flush().await?)
+    }
+
+    async fn echo(&mut self) -> Result<()> {
+        self.heard.reserve(16 * 1024);
+        loop {
+            let heard = std::mem::take(&mut self.heard);
+            self.say(&heard).await?;
+            self.heard = heard;
+            self.heard.clear();
+            if self.stream.read_buf(&mut self.heard).await? == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn count(&mut self) -> Result<()> {
+        let mut count = u64::try_from(self.heard.len())?;
+        let mut room = vec![0; PIECE];
+        let mut due = tokio::time::interval(COUNTED);
+        loop {
+            let heard = tokio::select! {
+                heard = self.stream.read(&mut room) => heard?,
+                _tick = due.tick() => {
+                    self.say(&count.to_be_bytes()).await?;
+                    continue;
+                }
+            };
+            if heard == 0 {
+                return Ok(());
+            }
+            count += u64::try_from(heard)?;
+        }
     }
 }

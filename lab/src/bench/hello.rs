@@ -26,6 +26,10 @@ pub(crate) enum Then {
     End,
     /// The origin waits until the client ends it.
     Wait,
+    /// The origin says back what it hears, until the client ends.
+    Echo,
+    /// The origin hears what comes, and says again and again how many bytes that were.
+    Count,
 }
 
 impl Order {
@@ -33,6 +37,8 @@ impl Order {
         let then = match self.then {
             Then::End => 0,
             Then::Wait => 1,
+            Then::Echo => 2,
+            Then::Count => 3,
         };
         let mut random = [&MARK[..], &self.bytes.to_be_bytes(), &[then]].concat();
         random.resize(32, 0);
@@ -64,7 +70,13 @@ impl Order {
         };
         ensure!(mark == MARK, "a ClientHello of somebody else");
         let Some((bytes, [then, ..])) = rest.split_first_chunk::<8>() else { bail!("no order") };
-        let then = if *then == 0 { Then::End } else { Then::Wait };
+        let then = match *then {
+            0 => Then::End,
+            1 => Then::Wait,
+            2 => Then::Echo,
+            3 => Then::Count,
+            other => bail!("{other} is no order"),
+        };
         Ok(Some((Self { bytes: u64::from_be_bytes(*bytes), then }, length)))
     }
 }
@@ -81,7 +93,11 @@ mod tests {
 
     #[test]
     fn an_order_is_read_as_it_was_written_and_not_before_it_is_whole() {
-        for order in [Order { bytes: 0, then: Then::Wait }, Order { bytes: u64::MAX, then: Then::End }] {
+        for order in [
+            Order { bytes: 0, then: Then::Wait },
+            Order { bytes: u64::MAX, then: Then::End },
+            Order { bytes: 7, then: Then::Count },
+        ] {
             let hello = order.hello();
             for part in 0..hello.len() {
                 assert_eq!(Order::read(&hello[..part]).unwrap(), None, "{part}");

@@ -14,10 +14,11 @@ use tokio::time::{timeout, timeout_at};
 
 use super::drain::Drain;
 use super::hello::{Order, Then};
+use super::talk;
 use crate::names;
 
 /// Longer than any connection needs that comes to something.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// The start of a transfer is not measured.
 const RUN_UP: Duration = Duration::from_millis(300);
 /// As long as a small page.
@@ -40,6 +41,13 @@ pub(crate) enum Load {
     Hold { to: SocketAddr },
     /// Questions for names one after the other.
     Names { to: Ipv4Addr, count: usize, fresh: bool },
+    /// What so many visitors give, as far as the origin says that it has it.
+    Upload { to: SocketAddr, streams: usize, time: Duration },
+    /// Small questions and answers on so many connections; beside them, so many ask for a lot and
+    /// take nothing.
+    Requests { to: SocketAddr, connections: usize, stalled: usize, time: Duration },
+    /// Datagrams that shall come back as they were, one after the other.
+    Datagrams { to: SocketAddr, size: usize, count: usize },
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -62,6 +70,11 @@ pub(crate) fn run(load: Load) -> Result<()> {
         Load::End { to, count } => say(&runtime.block_on(end(to, count))?),
         Load::Hold { to } => hold(&runtime, to),
         Load::Names { to, count, fresh } => say(&ask(to, count, fresh)?),
+        Load::Upload { to, streams, time } => say(&runtime.block_on(talk::upload(to, streams, time))?),
+        Load::Requests { to, connections, stalled, time } => {
+            say(&runtime.block_on(talk::requests(to, connections, stalled, time))?)
+        }
+        Load::Datagrams { to, size, count } => say(&talk::datagrams(to, size, count)?),
     }
 }
 
@@ -171,7 +184,7 @@ fn hold(runtime: &tokio::runtime::Runtime, to: SocketAddr) -> Result<()> {
     Ok(())
 }
 
-async fn ask_for(to: SocketAddr, order: Order) -> Result<TcpStream> {
+pub(super) async fn ask_for(to: SocketAddr, order: Order) -> Result<TcpStream> {
     let mut stream = TcpStream::connect(to).await?;
     stream.set_nodelay(true)?;
     stream.write_all(&order.hello()).await?;
@@ -203,6 +216,6 @@ fn ask(to: Ipv4Addr, count: usize, fresh: bool) -> Result<Outcome> {
     Ok(outcome)
 }
 
-fn micros(time: Duration) -> f64 {
+pub(super) fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }

@@ -1,5 +1,5 @@
 //! `pgw-lab bench`: measures pgw beside its peers, in one run and in namespaces of its own. What
-//! is measured is in a module per subject ([`fwd`], [`agent`], [`api`]); the rest is for all of them.
+//! is measured is in a module per subject ([`fwd`], [`agent`], [`api`], [`tunnel`]); the rest is for all of them.
 
 mod agent;
 mod api;
@@ -15,7 +15,10 @@ mod machine;
 mod options;
 mod process;
 mod report;
+mod samples;
 mod stats;
+mod talk;
+mod tunnel;
 
 use std::net::SocketAddrV4;
 use std::path::Path;
@@ -41,7 +44,7 @@ pub(crate) enum Part {
     /// Upstream and origin.
     Far { pem: String },
     /// Between the gateway and the far end.
-    Delay { time: Duration },
+    Delay { time: Duration, distance: delay::Distance },
     /// The relay that is the limit.
     Bare { port: u16, target: SocketAddrV4 },
     /// The device.
@@ -58,7 +61,7 @@ impl Part {
 pub fn part(word: &str) -> Result<()> {
     match serde_json::from_str(word).context("no part of a bench")? {
         Part::Far { pem } => far::run(&pem),
-        Part::Delay { time } => delay::run(time),
+        Part::Delay { time, distance } => delay::run(time, distance),
         Part::Bare { port, target } => bare::run(port, target),
         Part::Load(load) => load::run(load),
     }
@@ -96,6 +99,7 @@ pub async fn inside(words: &[String]) -> Result<()> {
         Subject::Fwd => fwd::run(&options).await,
         Subject::Agent => agent::run(&options).await,
         Subject::Api => api::run(&options).await,
+        Subject::Tunnel => tunnel::run(&options).await,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, bail};
 
-pub const USAGE: &str = "pgw-lab bench fwd|agent|api [--quick] [--only <word>] [--repeat <number>]";
+pub const USAGE: &str = "pgw-lab bench fwd|agent|api|tunnel [--quick] [--only <word>] [--repeat <number>]";
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,6 +10,7 @@ pub(crate) enum Subject {
     Fwd,
     Agent,
     Api,
+    Tunnel,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +30,7 @@ impl Options {
             Some("fwd") => Subject::Fwd,
             Some("agent") => Subject::Agent,
             Some("api") => Subject::Api,
+            Some("tunnel") => Subject::Tunnel,
             Some(_) | None => bail!("{USAGE}"),
         };
         let mut options = Self { subject, quick: false, only: None, repeat: 0 };

@@ -7,14 +7,17 @@
 mod agent;
 mod alone;
 mod closed;
+mod command_line;
 mod crashes;
 mod crowds;
 mod database;
+mod documented;
 mod documents;
 mod drift;
 mod drill;
 mod events;
 mod evidence;
+mod exits;
 mod explained;
 mod faults;
 mod faults_at_random;
@@ -33,6 +36,7 @@ mod silence;
 mod sources;
 mod telemetry;
 mod through;
+mod tunnels;
 mod upstreams;
 mod ways;
 
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
         closed::TESTS,
         upstreams::TESTS,
         evidence::TESTS,
+        exits::TESTS,
         events::TESTS,
         crashes::TESTS,
         database::TESTS,
@@ -57,6 +62,8 @@ fn main() -> ExitCode {
         interfaces::TESTS,
         removal::TESTS,
         documents::TESTS,
+        documented::TESTS,
+        command_line::TESTS,
         silence::TESTS,
         rules::TESTS,
         ways::TESTS,
@@ -69,5 +76,6 @@ fn main() -> ExitCode {
         faults_at_random::TESTS,
         faults::TESTS,
         crowds::TESTS,
+        tunnels::TESTS,
     ])
 }

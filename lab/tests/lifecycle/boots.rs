@@ -7,7 +7,7 @@ use pgw_lab::net::{C1, STRANGER};
 use pgw_lab::upstream::Kind;
 use pgw_lab::vigil::Vigil;
 
-use crate::harness::MEASURED;
+use crate::numbers;
 use crate::setup::{Flood, installed_now, is_open, on_a_machine};
 
 crate::tests![g13_no_packet_gets_out_before_the_rules_and_devices_are_open_again_by_themselves];
@@ -37,10 +37,19 @@ async fn g13_no_packet_gets_out_before_the_rules_and_devices_are_open_again_by_t
             let (passed, _) = witness.end().await?;
             ensure!(passed > 0, "nobody's packets came out, and zero of the device's prove nothing");
             ensure!(leaked == 0, "{leaked} packets of the device came out during the boot");
-            eprintln!(
-                "{MEASURED} off, boot, APPLIED, open: {} ms, 0 packets of a closed device, {passed} of another",
-                took.as_millis()
-            );
+            let (name, how) =
+                if power_failure { ("5-cut", "its power cut") } else { ("4-off", "switched off in order") };
+            numbers::keep(
+                name,
+                &format!(
+                    "packets of a registered device that came out while the gateway was {how} and booted"
+                ),
+                "0",
+                &format!(
+                    "{leaked} ({passed} of an unregistered one; open again after {:.0} s)",
+                    took.as_secs_f32()
+                ),
+            )?;
         }
         Ok(())
     })

@@ -1,6 +1,6 @@
 //! What goes wrong on gateways: somebody else's firewall, ports and disks (G8).
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use pgw_lab::Lab;
 use pgw_lab::lab::eventually;
 use pgw_lab::net::{C1, C2};
@@ -13,6 +13,7 @@ crate::tests![
     g8_the_distributions_firewall_is_restarted_and_anothers_drops_what_is_forwarded,
     a_port_that_is_taken_is_told_in_one_line_and_not_tried_for_ever,
     a_full_disk_and_a_missing_interface_open_nobody,
+    a_clock_that_is_decades_off_opens_nobody_and_closes_nobody,
 ];
 
 async fn g8_the_distributions_firewall_is_restarted_and_anothers_drops_what_is_forwarded(
@@ -41,9 +42,11 @@ async fn g8_the_distributions_firewall_is_restarted_and_anothers_drops_what_is_f
 async fn a_port_that_is_taken_is_told_in_one_line_and_not_tried_for_ever(mut lab: Lab) -> Result<()> {
     on_a_machine(async |machine| {
         let (_rest, _mapping) = installed_now(&mut lab, machine).await?;
-        for (unit, setting, port) in
-            [("pgw-api.service", "PGW_API_LISTEN", 8080), ("pgw-ui.service", "PGW_UI_LISTEN", 8081)]
-        {
+        for (unit, setting, port) in [
+            ("pgw-api.service", "PGW_API_LISTEN", 8080),
+            ("pgw-ui.service", "PGW_UI_LISTEN", 8081),
+            ("pgw-tunneld.service", "PGW_TUNNEL_LISTEN", 8443),
+        ] {
             machine.run(&["systemctl", "stop", unit]).await?;
             // A dollar of the line is two to systemd.
             let squatter = format!(
@@ -97,7 +100,7 @@ async fn a_full_disk_and_a_missing_interface_open_nobody(mut lab: Lab) -> Result
         rest.wait_ready().await?;
         rest.wait_state(&mapping, "APPLIED").await?;
 
-        // Somebody mistypes the interface of the LAN.
+        // Somebody mistypes the interface of the LAN: a setting that can be used, and is wrong (G14).
         machine.shell("echo PGW_LAN_IF=ens91 >> /etc/pgw/pgw.env && systemctl restart pgw-agent").await?;
         eventually("the agent says that the interface is not there", async || {
             let status = rest.send(Method::GET, &format!("{AGENT}/agent/status"), None).await?;
@@ -105,8 +108,40 @@ async fn a_full_disk_and_a_missing_interface_open_nobody(mut lab: Lab) -> Result
         })
         .await?;
         machine.shell("sed -i /ens91/d /etc/pgw/pgw.env && systemctl restart pgw-agent").await?;
+        eventually("the rules are the right ones again", async || Ok(is_open(&lab, C1).await.ok())).await?;
         rest.wait_state(&mapping, "APPLIED").await?;
-        is_open(&lab, C1).await?;
+        ensure!(lab.seen_as(C2, "http://origin/").await.is_err(), "a closed device got out");
+        Ok(())
+    })
+    .await
+}
+
+async fn a_clock_that_is_decades_off_opens_nobody_and_closes_nobody(mut lab: Lab) -> Result<()> {
+    on_a_machine(async |machine| {
+        let (rest, mapping) = installed_now(&mut lab, machine).await?;
+        rest.add_client(C2).await?;
+        // The machine has its host's clock: what the programs are told is another. What is measured with
+        // (the monotonic one) no machine gets wrong.
+        let clock = "[Service]\nEnvironment=LD_PRELOAD=$(ls /usr/lib/*/faketime/libfaketime.so.1) \
+                     FAKETIME=-30y DONT_FAKE_MONOTONIC=1 FAKETIME_DISABLE_SHM=1\n";
+        let units = "pgw-api pgw-agent pgw-ui pgw-tunneld pgw-fwd@";
+        machine
+            .shell(&format!(
+                "for unit in {units}; do mkdir -p /run/systemd/system/$unit.service.d; \
+                 printf \"{}\" > /run/systemd/system/$unit.service.d/clock.conf; done",
+                clock.replace('\n', "\\n")
+            ))
+            .await?;
+        for (restart, then) in [
+            ("systemctl daemon-reload", "in the past"),
+            ("rm /run/systemd/system/pgw-*.service.d/clock.conf; systemctl daemon-reload", "set right"),
+        ] {
+            machine.shell(&format!("{restart}; systemctl restart pgw.target 'pgw-fwd@*'")).await?;
+            rest.wait_ready().await.context(then)?;
+            rest.wait_state(&mapping, "APPLIED").await.context(then)?;
+            is_open(&lab, C1).await.context(then)?;
+            ensure!(lab.seen_as(C2, "http://origin/").await.is_err(), "a closed device got out, {then}");
+        }
         Ok(())
     })
     .await

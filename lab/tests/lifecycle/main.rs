@@ -9,6 +9,7 @@ mod faults;
 mod first_run;
 #[path = "../e2e/harness.rs"]
 mod harness;
+mod numbers;
 mod removal;
 mod running;
 mod setup;

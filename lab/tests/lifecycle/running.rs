@@ -15,8 +15,8 @@ use pgw_lab::upstream::Kind;
 use pgw_lab::vigil::Vigil;
 use serde_json::json;
 
-use crate::harness::MEASURED;
-use crate::setup::{DECIDERS, FORWARDER, in_the_lab, installed_now, is_open, on_a_machine};
+use crate::numbers;
+use crate::setup::{DAEMONS, FORWARDER, in_the_lab, installed_now, is_open, on_a_machine};
 
 crate::tests![
     g4_each_program_that_is_killed_is_started_again_and_a_port_stays_open_meanwhile,
@@ -29,7 +29,7 @@ async fn g4_each_program_that_is_killed_is_started_again_and_a_port_stays_open_m
     on_a_machine(async |machine| {
         let (rest, mapping) = installed_now(&mut lab, machine).await?;
         let vigil = Vigil::begin(C1).await?;
-        for unit in DECIDERS {
+        for unit in DAEMONS {
             let before = in_the_lab(machine, unit).await?;
             kill_pid(before)?;
             eventually(&format!("{unit} runs again"), async || {
@@ -79,7 +79,17 @@ async fn ten_forwarders_and_all_daemons_together_take_little(mut lab: Lab) -> Re
         }
         ensure!(by_name.get("fwd").is_some_and(|(count, _)| *count == 10), "{by_name:?}");
         let all: u64 = by_name.values().map(|(_, kib)| kib).sum();
-        eprintln!("{MEASURED} memory (count, KiB): {by_name:?}, together {all} KiB");
+        let each: Vec<String> = by_name
+            .iter()
+            .map(|(name, (count, kib))| format!("{count} pgw-{name} {}", numbers::mib(*kib)))
+            .collect();
+        let all_of_it = format!("{} ({})", numbers::mib(all), each.join(", "));
+        numbers::keep(
+            "3-memory",
+            "memory (PSS) of all daemons and ten forwarders, idle",
+            "< 80 MiB",
+            &all_of_it,
+        )?;
         ensure!(all < MOST_KIB, "{all} KiB: {by_name:?}");
         Ok(())
     })

@@ -16,7 +16,9 @@ use pgw_lab::rest::{Mapped, Rest};
 use pgw_lab::upstream::Kind;
 use tokio::task::JoinHandle;
 
-pub(crate) const DECIDERS: [&str; 3] = ["pgw-api.service", "pgw-agent.service", "pgw-ui.service"];
+/// What `pgw.target` starts and a device can do without.
+pub(crate) const DAEMONS: [&str; 4] =
+    ["pgw-api.service", "pgw-agent.service", "pgw-ui.service", "pgw-tunneld.service"];
 /// The first forwarder's.
 pub(crate) const FORWARDER: &str = "pgw-fwd@15001.service";
 
@@ -49,7 +51,7 @@ pub(crate) async fn installed(lab: &mut Lab, machine: &mut Machine, from: &Path)
 }
 
 pub(crate) async fn installed_now(lab: &mut Lab, machine: &mut Machine) -> Result<(Rest, Mapped)> {
-    installed(lab, machine, &package(false)?).await
+    installed(lab, machine, &package("pgw", false)?).await
 }
 
 /// From the installed package to a gateway that is ready.

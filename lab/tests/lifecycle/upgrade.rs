@@ -13,8 +13,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use crate::harness::MEASURED;
-use crate::setup::{DECIDERS, FORWARDER, in_the_lab, installed, is_open, on_a_machine};
+use crate::numbers;
+use crate::setup::{DAEMONS, FORWARDER, in_the_lab, installed, is_open, on_a_machine};
 
 crate::tests![g7_an_upgrade_refuses_no_connection_and_cuts_none];
 
@@ -44,7 +44,7 @@ async fn requests(stopped: watch::Receiver<bool>) -> Result<u32> {
 
 async fn g7_an_upgrade_refuses_no_connection_and_cuts_none(mut lab: Lab) -> Result<()> {
     on_a_machine(async |machine| {
-        let (rest, mapping) = installed(&mut lab, machine, &package(true)?).await?;
+        let (rest, mapping) = installed(&mut lab, machine, &package("pgw", true)?).await?;
         let settings = machine.shell("cat /etc/pgw/pgw.env").await?;
         let old = in_the_lab(machine, FORWARDER).await?;
         let old_api = in_the_lab(machine, "pgw-api.service").await?;
@@ -57,11 +57,11 @@ async fn g7_an_upgrade_refuses_no_connection_and_cuts_none(mut lab: Lab) -> Resu
         let (stop, stopped) = watch::channel(false);
         let busy = tokio::spawn(requests(stopped));
 
-        let told = machine.install(&package(false)?).await?;
+        let told = machine.install(&package("pgw", false)?).await?;
         let new = in_the_lab(machine, FORWARDER).await?;
         ensure!(new != old, "the forwarder is the old one: {told}\n{}", machine.journal(FORWARDER).await?);
         ensure!(in_the_lab(machine, "pgw-api.service").await? != old_api, "the API is the old one: {told}");
-        for unit in DECIDERS {
+        for unit in DAEMONS {
             machine.wait(unit, "active").await?;
         }
         rest.wait_ready().await?;
@@ -74,7 +74,8 @@ async fn g7_an_upgrade_refuses_no_connection_and_cuts_none(mut lab: Lab) -> Resu
         stop.send_replace(true);
         let count = busy.await??;
         ensure!(count > 10, "only {count} requests were tried");
-        eprintln!("{MEASURED} requests during an upgrade: {count}, none refused");
+        let none = format!("0 of {count}");
+        numbers::keep("6-upgrade", "requests refused or cut during an upgrade", "0", &none)?;
         // The connection from before goes on in the process that has it.
         ensure!(std::path::Path::new(&format!("/proc/{old}")).exists(), "the old forwarder is gone");
         lasts.write_all(b"still here?\r\n").await?;

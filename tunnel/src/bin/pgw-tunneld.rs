@@ -3,46 +3,66 @@
 use std::process::ExitCode;
 
 use pgw_core::resources::raise_file_limit;
-use pgw_core::settings::{Environment, Mistakes, TunnelSettings};
+use pgw_core::service::{Service, exit_code};
+use pgw_core::settings::{Environment, TunnelSettings};
 use pgw_tunnel::gateway::run;
-use tokio::signal::unix::{SignalKind, signal};
+
+const USAGE: u8 = 64;
+const HELP: &str = "pgw-tunneld: the gateway's end of reverse tunnels. It takes no arguments but --help and \
+--version; settings are PGW_* environment variables.";
 
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error(transparent)]
-    Settings(#[from] Mistakes),
     #[error(transparent)]
     Start(#[from] run::Failure),
     #[error("cannot start: {0}")]
     Runtime(#[from] std::io::Error),
 }
 
-fn main() -> ExitCode {
-    match served() {
+pub(crate) fn main() -> ExitCode {
+    if let Some(argument) = std::env::args().nth(1) {
+        return answer(&argument);
+    }
+    let settings = match TunnelSettings::read(&Environment) {
+        Ok(settings) => settings,
+        Err(mistakes) => {
+            eprintln!("pgw-tunneld: {mistakes}");
+            return ExitCode::from(USAGE);
+        }
+    };
+    settings.log.clone().start_json();
+    match served(&settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("pgw-tunneld: {failure}");
-            // As sysexits.h has them: 64 is a mistake in the call.
-            if matches!(failure, Failure::Settings(_)) { ExitCode::from(64) } else { ExitCode::FAILURE }
+            exit_code(&failure)
         }
     }
 }
 
-fn served() -> Result<(), Failure> {
-    let settings = TunnelSettings::read(&Environment)?;
-    settings.log.clone().start_json();
+fn answer(argument: &str) -> ExitCode {
+    match argument {
+        "--help" | "-h" => eprintln!("{HELP}"),
+        "--version" | "-V" => eprintln!("pgw-tunneld {}", env!("CARGO_PKG_VERSION")),
+        other => {
+            eprintln!("pgw-tunneld: {other:?} is not understood; see --help");
+            return ExitCode::from(USAGE);
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn served(settings: &TunnelSettings) -> Result<(), Failure> {
     raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let ready = run::prepare(&settings)?;
-        let _told = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        let ready = run::prepare(settings)?;
         ready
             .serve(async {
-                tokio::select! {
-                    _signal = terminate.recv() => {}
-                    _signal = interrupt.recv() => {}
+                if let Err(error) = Service::default().until_stopped().await {
+                    // It goes on without: a signal then ends it at once.
+                    tracing::error!(%error, "signals cannot be received");
+                    std::future::pending::<()>().await;
                 }
             })
             .await;

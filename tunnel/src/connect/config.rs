@@ -202,6 +202,11 @@ client:
 "#;
 
     #[test]
+    fn the_example_that_is_installed_is_a_configuration() {
+        Config::parse(include_str!("../../../packaging/connect.example.yaml")).unwrap().check().unwrap();
+    }
+
+    #[test]
     fn a_whole_file_is_read() {
         let config = Config::parse(WHOLE).unwrap();
         config.check().unwrap();

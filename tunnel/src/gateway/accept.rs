@@ -17,9 +17,11 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
 
 use super::first::{self, Carrier, Upgraded};
 use super::{Gateway, http};
+use crate::carrier::Io;
 use crate::carrier::ahead::Ahead;
 use crate::carrier::quic;
 use crate::wire::{ALPN, SERVER_NAME};
@@ -116,10 +118,7 @@ async fn greet(
     match timeout(HELLO, stream.peek(&mut byte)).await {
         // A TLS handshake begins with this, and no HTTP does.
         Ok(Ok(1)) if byte == [0x16] => {}
-        Ok(Ok(1)) => {
-            drop(place);
-            return http::serve(stream, peer, false, gateway).await;
-        }
+        Ok(Ok(1)) => return visit(stream, peer, false, gateway, place).await,
         _ => return,
     }
     let stream = match timeout(HELLO, acceptor.accept(Ahead::new(stream))).await {
@@ -134,15 +133,28 @@ async fn greet(
             first::meet(gateway, stream, peer, Carrier::Tls, place).await;
         }
     } else if session.server_name() == Some(SERVER_NAME) {
-        websocket(gateway, stream, peer, place).await;
+        as_browser(gateway, stream, peer, place).await;
     } else {
-        drop(place);
-        http::serve(stream, peer, true, gateway).await;
+        visit(stream, peer, true, gateway, place).await;
     }
 }
 
-/// One request, which asks for a WebSocket; what comes behind it is a client's connection.
-async fn websocket(
+/// A visitor of http tunnels, who leaves his place among the strangers to the next one.
+async fn visit(
+    stream: impl Io + 'static,
+    peer: SocketAddr,
+    tls: bool,
+    gateway: Arc<Gateway>,
+    place: tokio::sync::OwnedSemaphorePermit,
+) {
+    let Ok(_seat) = gateway.crowd.clone().try_acquire_owned() else { return };
+    drop(place);
+    http::serve(stream, peer, tls, gateway).await;
+}
+
+/// One request, which asks for a WebSocket; what comes behind it is a client's connection. Or for the
+/// program, by a machine that has yet to become a client.
+async fn as_browser(
     gateway: Arc<Gateway>,
     stream: TlsStream<Ahead<TcpStream>>,
     peer: SocketAddr,
@@ -150,16 +162,36 @@ async fn websocket(
 ) {
     let (given, upgraded) = tokio::sync::oneshot::channel::<Upgraded>();
     let given = Arc::new(std::sync::Mutex::new(Some(given)));
+    let (downloading, late) = (CancellationToken::new(), CancellationToken::new());
+    let in_time = async {
+        tokio::select! {
+            () = tokio::time::sleep(HELLO) => {}
+            () = downloading.cancelled() => late.cancelled().await,
+        }
+    };
+    let (house, begins, ends) = (gateway.clone(), downloading.clone(), late.clone());
     let service = service_fn(move |request| {
-        let given = given.clone();
-        async move { Ok::<_, std::convert::Infallible>(first::upgrade(request, &given)) }
+        let (given, gateway) = (given.clone(), house.clone());
+        let (begins, ends) = (begins.clone(), ends.clone());
+        async move {
+            Ok::<_, std::convert::Infallible>(if http::downloads::is_asked(&request) {
+                begins.cancel();
+                http::own(&request, &gateway, &ends).await
+            } else {
+                first::upgrade(request, &given)
+            })
+        }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HELLO)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
-    if timeout(HELLO, served).await.is_ok_and(|served| served.is_ok())
+    let served = tokio::select! {
+        served = served => served.is_ok(),
+        () = in_time => false,
+    };
+    if served
         && let Ok(upgraded) = upgraded.await
         && let Ok(Ok(io)) = timeout(HELLO, upgraded.websocket()).await
     {

@@ -1,4 +1,5 @@
 //! The gateway's own authority: made at the first start, kept with the state, pinned by clients.
+//! And who is shown what it has signed.
 
 use std::io;
 use std::path::Path;
@@ -13,10 +14,12 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+use super::certificate::Certificate;
 use crate::tls::Pin;
 use crate::wire::{ALPN, SERVER_NAME};
 
-const FILE: &str = "tunnel-ca.pem";
+/// In the state directory: below what is the tunnels' alone, as their daemon may make nothing beside it.
+const FILE: &str = "tunnel/ca.pem";
 
 /// Key and certificate, in one file, so that it is there whole or not at all.
 #[derive(Debug)]
@@ -30,7 +33,7 @@ pub struct Authority {
 struct Faces {
     own: Arc<CertifiedKey>,
     /// The operator's, for visitors.
-    visitors: Option<Arc<CertifiedKey>>,
+    visitors: Option<Arc<Certificate>>,
 }
 
 impl Authority {
@@ -42,6 +45,7 @@ impl Authority {
             Ok(pem) => pem,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let pem = make().map_err(io::Error::other)?;
+                path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
                 match files::create(&path, 0o600, pem.as_bytes()) {
                     Ok(()) => pem,
                     Err(there) if there.kind() == io::ErrorKind::AlreadyExists => {
@@ -77,9 +81,12 @@ impl Authority {
         Pin::of(&self.certificate)
     }
 
-    /// For clients, and with the operator's certificate also for visitors.
-    pub fn server_config(&self, visitors: Option<CertifiedKey>) -> Result<Arc<ServerConfig>, rustls::Error> {
-        let faces = Faces { own: self.own.clone(), visitors: visitors.map(Arc::new) };
+    /// For clients and visitors.
+    pub fn server_config(
+        &self,
+        visitors: Option<Arc<Certificate>>,
+    ) -> Result<Arc<ServerConfig>, rustls::Error> {
+        let faces = Faces { own: self.own.clone(), visitors };
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
@@ -94,17 +101,13 @@ impl ResolvesServerCert for Faces {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let is_client = hello.server_name() == Some(SERVER_NAME)
             || hello.alpn().is_some_and(|mut asked| asked.any(|protocol| protocol == ALPN));
-        if is_client { Some(self.own.clone()) } else { self.visitors.clone() }
+        match &self.visitors {
+            Some(operators) if !is_client => Some(operators.shown()),
+            // A visitor who is shown this one is warned by his browser, and a script that knows what it
+            // wants to download can still do so.
+            Some(_) | None => Some(self.own.clone()),
+        }
     }
-}
-
-/// The operator's certificate chain and key, as PEM.
-pub fn operators(chain: &[u8], key: &[u8]) -> Result<CertifiedKey, rustls::Error> {
-    let bad = |error: rustls::pki_types::pem::Error| rustls::Error::General(error.to_string());
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(chain).collect::<Result<_, _>>().map_err(bad)?;
-    let key = PrivateKeyDer::from_pem_slice(key).map_err(bad)?;
-    // Refuses a key that belongs to another certificate.
-    CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider())
 }
 
 /// For as long as calendars go: a client whose clock begins in 1970 has to come in, and the
@@ -149,6 +152,7 @@ mod tests {
     #[test]
     fn one_that_cannot_be_read_is_not_replaced() {
         let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("tunnel")).unwrap();
         std::fs::write(dir.path().join(FILE), "damaged").unwrap();
         Authority::open(dir.path()).unwrap_err();
         assert_eq!(std::fs::read_to_string(dir.path().join(FILE)).unwrap(), "damaged");

@@ -3,8 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http_body_util::Empty;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -16,6 +15,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::accept::HELLO;
+use super::http::{Body, nothing};
 use super::lanes;
 use super::session::{Newcomer, Session};
 use super::{Gateway, admit};
@@ -231,8 +231,8 @@ impl Upgraded {
 pub(super) fn upgrade(
     mut request: Request<Incoming>,
     given: &Mutex<Option<oneshot::Sender<Upgraded>>>,
-) -> Response<Empty<Bytes>> {
-    let mut answer = Response::new(Empty::new());
+) -> Response<Body> {
+    let mut answer = Response::new(nothing());
     let key = request.headers().get(header::SEC_WEBSOCKET_KEY).map(|key| derive_accept_key(key.as_bytes()));
     let key = key.and_then(|key| HeaderValue::from_str(&key).ok());
     let wish = given.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -5,13 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use pgw_core::ids::{TunnelClientId, TunnelId};
 use pgw_core::ports::PortRange;
+use pgw_core::resources::file_limit;
 use pgw_core::tunnel::{ClientStatus, Desired, Event, Status, VisitorRow};
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, Semaphore, broadcast};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -24,6 +26,7 @@ mod accept;
 mod admit;
 mod asked;
 pub mod ca;
+pub mod certificate;
 mod control;
 mod converge;
 mod doors;
@@ -39,6 +42,7 @@ mod tunnel;
 mod udp;
 
 use asked::Asked;
+use http::downloads::Downloads;
 use http::route::Routes;
 use keep::Keep;
 use session::Session;
@@ -46,6 +50,9 @@ use tunnel::{Buckets, Tunnel};
 
 /// Events for whoever follows and is slow. One who misses some is given the status.
 const EVENTS: usize = 1024;
+/// Of the files that the process may open, visitors get this part; the rest is the clients'.
+const VISITORS: usize = 2;
+const MOST_VISITORS: usize = 1 << 20;
 /// For open connections when the gateway stops.
 pub const DRAIN: Duration = Duration::from_secs(30);
 
@@ -57,11 +64,16 @@ pub struct Fixed {
     /// Without the dot in front of it.
     pub domain: Option<String>,
     pub pin: Pin,
+    /// Where the programs lie that can be downloaded.
+    pub downloads: PathBuf,
 }
 
 pub struct Gateway {
     fixed: Fixed,
     keep: Keep,
+    downloads: Downloads,
+    /// Of all visitors by TCP together.
+    crowd: Arc<Semaphore>,
     house: Mutex<House>,
     routes: RwLock<Arc<Routes>>,
     changed: Notify,
@@ -96,9 +108,12 @@ impl House {
 impl Gateway {
     pub fn new(fixed: Fixed, state_dir: &std::path::Path) -> io::Result<Arc<Self>> {
         let (keep, desired) = Keep::open(state_dir)?;
+        let downloads = Downloads::new(fixed.downloads.clone());
         Ok(Arc::new(Self {
             fixed,
             keep,
+            downloads,
+            crowd: Arc::new(Semaphore::new((file_limit() / VISITORS).min(MOST_VISITORS))),
             house: Mutex::new(House {
                 desired: Arc::new(desired),
                 sessions: BTreeMap::new(),

@@ -11,7 +11,8 @@ use rustls::ServerConfig;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::time::timeout;
 
-use super::ca::{self, Authority};
+use super::ca::Authority;
+use super::certificate::{Certificate, Unusable};
 use super::{DRAIN, Fixed, Gateway, accept, control, converge, health};
 use crate::carrier::quic;
 use crate::gateway::tcp;
@@ -25,9 +26,22 @@ const HEALTH: usize = 64;
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     #[error("cannot {doing}: {error}")]
-    Io { doing: String, error: io::Error },
-    #[error("the certificate for visitors cannot be used: {0}")]
-    Certificate(#[source] rustls::Error),
+    Io {
+        doing: String,
+        #[source]
+        error: io::Error,
+    },
+    #[error("{setting}={address} cannot be listened on: {error}")]
+    Listen {
+        setting: &'static str,
+        address: SocketAddr,
+        #[source]
+        error: io::Error,
+    },
+    #[error("the certificate for visitors: {0}")]
+    Certificate(#[from] Unusable),
+    #[error("TLS cannot be used: {0}")]
+    Tls(#[from] rustls::Error),
 }
 
 /// Everything is bound, and nothing served yet.
@@ -38,40 +52,36 @@ pub struct Ready {
     control: UnixListener,
     tls: Arc<ServerConfig>,
     quic: Endpoint,
+    certificate: Option<Arc<Certificate>>,
     state_dir: std::path::PathBuf,
 }
 
 /// Starts what is to be started; `serve` does the rest.
 pub fn prepare(settings: &TunnelSettings) -> Result<Ready, Failure> {
-    let authority = Authority::open(&settings.state_dir).map_err(doing("read or make tunnel-ca.pem"))?;
-    let visitors = match &settings.certificate {
-        None => None,
-        Some((chain, key)) => {
-            let read = |path: &std::path::Path| {
-                std::fs::read(path).map_err(doing(format!("read {}", path.display())))
-            };
-            Some(ca::operators(&read(chain)?, &read(key)?).map_err(Failure::Certificate)?)
-        }
-    };
+    let authority = Authority::open(&settings.state_dir).map_err(doing("read or make tunnel/ca.pem"))?;
+    let certificate = settings.certificate.as_ref().map(|(chain, key)| Certificate::open(chain, key));
+    let certificate = certificate.transpose()?.map(Arc::new);
     let fixed = Fixed {
         ports: settings.ports.clone(),
         forwarders: settings.forwarders.clone(),
         domain: settings.domain.as_ref().map(|domain| domain.as_str().trim_end_matches('.').to_owned()),
         pin: authority.pin(),
+        downloads: settings.downloads.clone(),
     };
-    let listener = tcp::bind(settings.listen).map_err(doing(format!("listen on {}", settings.listen)))?;
-    let health_listen = settings.health_listen;
-    let health = tcp::bind(health_listen).map_err(doing(format!("listen on {health_listen}")))?;
+    let listener = tcp::bind(settings.listen).map_err(listening("PGW_TUNNEL_LISTEN", settings.listen))?;
+    let health = settings.health_listen;
+    let health = tcp::bind(health).map_err(listening("PGW_TUNNEL_HEALTH_LISTEN", health))?;
     let path = socket_path(&settings.run_dir);
     let control = control::bind(&path).map_err(doing(format!("make {}", path.display())))?;
     let gateway = Gateway::new(fixed, &settings.state_dir).map_err(doing("read the state directory"))?;
-    let tls = authority.server_config(visitors).map_err(Failure::Certificate)?;
+    let tls = authority.server_config(certificate.clone())?;
     let port = listener.local_addr().map_err(doing("look at the listener"))?;
-    let for_clients = authority.server_config(None).map_err(Failure::Certificate)?;
-    let quic =
-        quic::listen(port, &quic_only(&for_clients)).map_err(doing(format!("listen on {port} by UDP")))?;
+    let for_clients = authority.server_config(None)?;
+    let quic = quic::listen(port, &quic_only(&for_clients))
+        .map_err(listening("PGW_TUNNEL_LISTEN (by UDP)", port))?;
     tracing::info!(listen = %settings.listen, pin = %authority.pin(), "ready for clients");
-    Ok(Ready { gateway, listener, health, control, tls, quic, state_dir: settings.state_dir.clone() })
+    let state_dir = settings.state_dir.clone();
+    Ok(Ready { gateway, listener, health, control, tls, quic, certificate, state_dir })
 }
 
 impl Ready {
@@ -82,11 +92,13 @@ impl Ready {
 
     /// Until `stop`; then nobody new is let in, and those who are there have half a minute.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
-        let Self { gateway, listener, health, control, tls, quic, state_dir } = self;
+        let Self { gateway, listener, health, control, tls, quic, certificate, state_dir } = self;
         let router = health::router(gateway.clone(), &state_dir);
         let answers =
             pgw_core::serve::serve(health, router, HEALTH, gateway.tasks.clone(), gateway.over.clone());
-        let background = [tokio::spawn(control::serve(gateway.clone(), control)), tokio::spawn(answers)];
+        let mut background =
+            vec![tokio::spawn(control::serve(gateway.clone(), control)), tokio::spawn(answers)];
+        background.extend(certificate.map(|certificate| tokio::spawn(certificate.keep())));
         let doors = tokio::spawn(converge::run(gateway.clone()));
         gateway.tasks.spawn(accept::run_quic(gateway.clone(), quic));
         let accepting = tokio::spawn(accept::run(gateway.clone(), listener, tls));
@@ -136,6 +148,10 @@ fn quic_only(config: &ServerConfig) -> ServerConfig {
     let mut config = config.clone();
     config.alpn_protocols = vec![ALPN.to_vec()];
     config
+}
+
+fn listening(setting: &'static str, address: SocketAddr) -> impl FnOnce(io::Error) -> Failure {
+    move |error| Failure::Listen { setting, address, error }
 }
 
 fn doing(what: impl Into<String>) -> impl FnOnce(io::Error) -> Failure {

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::Gateway;
-use super::tunnel::{Seat, Tunnel};
+use super::tunnel::{Away, Seat, Tunnel};
 use crate::carrier::Channel;
 use crate::relay::{Ended, Relay};
 use crate::wire::frame;
@@ -54,9 +54,13 @@ pub(super) async fn listen(
             Ok((stream, visitor)) => {
                 // Sent away before anything is spent on it: a reset, as from a closed port.
                 let Some(tunnel) = gateway.tunnel_of(id) else { continue };
-                match tunnel.enter(visitor.ip()) {
-                    Ok(seat) => {
-                        gateway.tasks.spawn(visit(stream, visitor, tunnel, seat));
+                let place = gateway.crowd.clone().try_acquire_owned().map_err(|_full| Away::Full);
+                match place.and_then(|place| Ok((place, tunnel.enter(visitor.ip())?))) {
+                    Ok((place, seat)) => {
+                        gateway.tasks.spawn(async move {
+                            visit(stream, visitor, tunnel, seat).await;
+                            drop(place);
+                        });
                     }
                     Err(away) => {
                         tracing::debug!(tunnel = %id, %visitor, reason = %away, "visitor sent away");

@@ -10,7 +10,9 @@ use pgw_core::tunnel::Protocol;
 use pgw_tunnel::tls;
 use pgw_tunnel::wire::hello::{First, Hello, RefusalCode, Reply};
 use pgw_tunnel::wire::{PROTOCOL, SERVER_NAME, line};
-use rustls::pki_types::ServerName;
+use rustls::ClientConfig;
+use rustls::pki_types::{ServerName, UnixTime};
+use rustls::time_provider::TimeProvider;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -20,14 +22,17 @@ use tokio_rustls::client::TlsStream;
 use crate::world::{Machine, PATIENCE, World, ask_echo, asks, echo};
 
 /// A client whose words we choose.
-async fn stranger(world: &World) -> TlsStream<TcpStream> {
-    let config = tls::client_config(world.pin.parse().unwrap(), false).unwrap();
+pub(crate) async fn stranger(world: &World) -> TlsStream<TcpStream> {
+    stranger_with(world, tls::client_config(world.pin.parse().unwrap(), false).unwrap()).await
+}
+
+async fn stranger_with(world: &World, config: Arc<ClientConfig>) -> TlsStream<TcpStream> {
     let stream = TcpStream::connect(world.address).await.unwrap();
     let name = ServerName::try_from(SERVER_NAME).unwrap();
     TlsConnector::from(config).connect(name, stream).await.unwrap()
 }
 
-fn hello(name: &str, token: &Secret) -> Hello {
+pub(crate) fn hello(name: &str, token: &Secret) -> Hello {
     Hello {
         protocol: PROTOCOL,
         version: "test".to_owned(),
@@ -75,6 +80,31 @@ async fn a_gateway_with_another_authority_is_not_spoken_to() {
     let name = ServerName::try_from(SERVER_NAME).unwrap();
     let error = TlsConnector::from(config).connect(name, stream).await.unwrap_err();
     assert!(error.to_string().contains("UnknownIssuer"), "{error}");
+}
+
+/// A machine without a battery begins in 1970, or wherever else.
+#[derive(Debug)]
+struct Clock(u64);
+
+impl TimeProvider for Clock {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(self.0)))
+    }
+}
+
+#[tokio::test]
+async fn a_client_whose_clock_is_off_comes_in() {
+    let mut world = World::new().await;
+    let (_, token) = world.client("pi").await;
+    for years in [0, 1, 30, 130, 1_000] {
+        let config = tls::client_config(world.pin.parse().unwrap(), false).unwrap();
+        let mut config = ClientConfig::clone(&config);
+        config.time_provider = Arc::new(Clock(years * 365 * 86_400));
+        let mut stream = stranger_with(&world, Arc::new(config)).await;
+        line::write(&mut stream, &First::Hello(hello("pi", &token))).await.unwrap();
+        let reply = timeout(PATIENCE, line::read::<Reply>(&mut stream)).await.unwrap().unwrap();
+        assert!(matches!(reply, Reply::Welcome(_)), "{years} years after 1970");
+    }
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use crate::world::{PATIENCE, World};
 
 /// Answers with the head that it was asked with, or speaks another protocol if it is asked to.
-async fn server() -> SocketAddr {
+pub(crate) async fn server() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {

@@ -9,8 +9,10 @@
 )]
 
 mod carriers;
+mod crowds;
 mod faults;
 mod http;
 mod life;
 mod traffic;
+mod visitors;
 mod world;

@@ -37,6 +37,8 @@ pub(crate) struct World {
     pub pin: String,
     pub base: u16,
     pub desired: Desired,
+    /// Of the operator, for visitors.
+    pub certificate: Option<(PathBuf, PathBuf)>,
     stop: Option<oneshot::Sender<()>>,
     served: Option<JoinHandle<()>>,
 }
@@ -52,6 +54,7 @@ impl World {
             pin: String::new(),
             base,
             desired: Desired::nothing(),
+            certificate: None,
             stop: None,
             served: None,
         };
@@ -68,6 +71,8 @@ impl World {
         settings.state_dir = self.dir.path().to_owned();
         settings.run_dir = self.dir.path().to_owned();
         settings.domain = Some("tunnels.example.com".parse().unwrap());
+        settings.certificate = self.certificate.clone();
+        settings.downloads = self.downloads();
         let ready = gateway::prepare(&settings).unwrap();
         self.address = ready.address().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -76,6 +81,10 @@ impl World {
         })));
         self.stop = Some(stop);
         self.pin = self.status().await.ca_pin;
+    }
+
+    pub(crate) fn downloads(&self) -> PathBuf {
+        self.dir.path().join("connect")
     }
 
     /// In order, with a drain.

@@ -90,13 +90,13 @@ const status = (world) => ({
   drill: { last_at: new Date(Date.now() - 40_000).toISOString(), outcome: "closed", proven_closed_at: new Date(Date.now() - 40_000).toISOString(), detail: "12 packets of a closed device met the rules and none came out", took_ms: 180, kinds: [{ kind: "tcp 443", sent: 3, met: 3, leaked: 0, control: 3, not_tried: null }, { kind: "udp 443", sent: 3, met: 3, leaked: 0, control: 3, not_tried: null }, { kind: "ipv6 tcp", sent: 0, met: 0, leaked: 0, control: 0, not_tried: "this gateway does not forward IPv6" }] },
 });
 
-export function answer(world, method, url, body, text) {
+export function answer(world, method, url, body, text, signedIn) {
   const [, version, list, id, action] = url.pathname.split("/");
   const query = url.searchParams;
   const at = `${method} ${url.pathname}`;
   const special = {
     "GET /v1/me": () => ({ name: "admin", role: "admin", kind: "session" }),
-    "GET /v1/setup": () => ({ needed: world.users.size === 0, until: new Date(Date.now() + 1_800_000).toISOString() }),
+    "GET /v1/setup": () => ({ needed: world.users.size === 0, until: new Date(Date.now() + 1_800_000).toISOString(), signed_in: signedIn }),
     "GET /readyz": () => ({ ready: true, checks: [{ name: "database", ok: true, detail: "it can be read and written" }, { name: "agent", ok: true, detail: "it answers" }, { name: "units", ok: true, detail: "systemd answers" }] }),
     "GET /version": () => ({ name: "pgw-api", version: "0.1.0" }),
     "GET /v1/gateways": () => ({ items: [{ name: "gw1", version: "0.1.0", online: true, started_at: new Date(Date.now() - 86_400_000).toISOString(), seen_at: new Date().toISOString(), clients: world.clients.size, applied: 20, pending: 1, failed: 3, ports_free: 950 }] }),
@@ -107,7 +107,7 @@ export function answer(world, method, url, body, text) {
     "GET /v1/telemetry/names": () => ({ items: ["*.example.com", "*.video.example", "*.cdn.example"].map((name, n) => ({ name, connections: 90 - n * 20, bytes_up: 1e6 * (3 - n), bytes_down: 1e7 * (3 - n) })) }),
     "GET /v1/connections": () => ({ items: connections(world, query), next_cursor: null }),
     "GET /v1/explain": () => explain(world, query.get("client")),
-    "GET /v1/apply": () => ({ apply_id: null, confirm_by: null }),
+    "GET /v1/apply": () => ({ waiting: null, ended: null }),
     "GET /agent/status": () => status(world),
     "POST /agent/drill": () => status(world).drill,
     "POST /agent/reconcile": () => ({ generation: 413 }),
@@ -137,6 +137,8 @@ export function answer(world, method, url, body, text) {
     Object.assign(thing.health, { checked_at: new Date().toISOString() });
     return { status: 200, body: thing.health };
   }
+  if (action === "stats") return { status: 200, body: { ...thing, visitors: [{ address: "198.51.100.7:50211", since: thing.created_at, connections: 1, bytes_in: 54_321, bytes_out: 1234 }] } };
+  if (action === "sessions") return { status: 200, body: { items: [] } };
   if (action === "test") return { status: 200, body: { delivered: true, status: 204 } };
   return method === "GET" ? { status: 200, body: thing } : method === "PATCH" ? update(world, list, thing, body) : remove(world, list, thing);
 }

@@ -58,7 +58,7 @@ const server = createServer(async (request, response) => {
   const thing = world[list]?.get?.(id);
   const match = request.headers["if-match"];
   if (thing && match && match !== "*" && match !== `"${thing.revision}"`) return problem(412, "precondition_failed", "It was changed in the meantime.");
-  const told = answer(world, request.method, url, json, text);
+  const told = answer(world, request.method, url, json, text, world.sessions.has(cookie) || Boolean(request.headers.authorization));
   if (told.text !== undefined) {
     response.writeHead(told.status, { "content-type": "text/plain; charset=utf-8" });
     return response.end(told.text);

@@ -8,7 +8,7 @@ const KINDS = ["phone", "tv", "console", "tablet", "camera", "box"];
 const SCHEMES = ["http", "https", "socks5"];
 
 export function makeWorld(devices, proxies) {
-  const world = { clients: new Map(), proxies: new Map(), mappings: new Map(), users: new Map(), webhooks: new Map(), tokens: new Map(), events: [], listeners: new Set(), sessions: new Set() };
+  const world = { clients: new Map(), proxies: new Map(), mappings: new Map(), users: new Map(), webhooks: new Map(), tokens: new Map(), "tunnel-clients": new Map(), tunnels: new Map(), events: [], listeners: new Set(), sessions: new Set() };
   for (let n = 1; n <= proxies; n += 1) {
     const country = COUNTRIES[n % COUNTRIES.length];
     const status = n % 9 === 4 ? "DOWN" : n % 7 === 3 ? "DEGRADED" : n === proxies ? "UNKNOWN" : "OK";
@@ -38,6 +38,10 @@ export function makeWorld(devices, proxies) {
   put(world.tokens, { name: "first admin token", role: "admin", last_used_at: now(40), revoked_at: null });
   put(world.tokens, { name: "grafana", role: "viewer", last_used_at: null, revoked_at: null });
   put(world.webhooks, { name: "on-call", url: "https://hooks.example/pgw", kinds: ["client.exit"], enabled: true, has_secret: true, status: { last_ok_at: now(300), failing_since: null, last_error: null, waiting: 0 } });
+  const office = put(world["tunnel-clients"], { name: "office-pc", gateway: "gw1", note: "", enabled: true, allowed_ports: [], max_tunnels: 16, max_connections: 1024, status: "online", address: "192.0.2.44", version: "0.1.0", carrier: "tls", rtt_ms: 31, last_seen: now(2), enrolled: true, tunnels: 2 });
+  for (const [name, local_port, state] of [["office desktop", 3389, "PENDING"], ["office shell", 22, "ACTIVE"]]) {
+    put(world.tunnels, { name, tunnel_client_id: office.id, tunnel_client: office.name, gateway: "gw1", protocol: "tcp", public_port: 10_000 + local_port, local_host: "127.0.0.1", local_port, origin: "operator", enabled: true, verified: state === "ACTIVE", state, reason: state === "ACTIVE" ? null : "it waits to be verified", visitor_allow: [], basic_auth: [], compression: false, proxy_protocol: false, udp_idle_s: 30, bytes_in: 12_345_678, bytes_out: 987_654, connections: 12, active: 1 });
+  }
   const some = [...world.mappings.values()];
   for (let n = 0; n < 60; n += 1) {
     const mapping = some[(n * 7) % some.length];
@@ -64,7 +68,7 @@ export function reasonOf(world, mapping) {
 
 export function addMapping(world, client, proxy, priority, n) {
   const same = [...world.mappings.values()].find((one) => one.client_id === client.id);
-  const mapping = put(world.mappings, { client_id: client.id, proxy_id: proxy.id, priority, target: "original", enabled: true, port: same?.port ?? 15000 + n, state: "PENDING", reason: "", applied_at: null, gateway: "gw1" });
+  const mapping = put(world.mappings, { client_id: client.id, proxy_id: proxy.id, priority, target: "original", expect: {}, exclusive: false, stable_exit_ip: null, enabled: true, port: same?.port ?? 15000 + n, state: "PENDING", reason: "", applied_at: null, gateway: "gw1" });
   [mapping.state, mapping.reason] = reasonOf(world, mapping);
   mapping.applied_at = mapping.state === "APPLIED" ? mapping.updated_at : null;
   return mapping;

@@ -55,8 +55,8 @@ struct Crate {
 }
 
 /// `copyright`, and `third-party/licences`.
-pub(super) fn write(folder: &Path, target: &Target) -> Result<(), Failed> {
-    let crates = crates(target)?;
+pub(super) fn write(folder: &Path, target: &Target, packages: &[&str]) -> Result<(), Failed> {
+    let crates = crates(target, packages)?;
     let mut list = OURS.to_owned();
     for Crate { name, version, licence, repository, texts } in &crates {
         let holders = holders(texts);
@@ -83,9 +83,9 @@ pub(super) fn write(folder: &Path, target: &Target) -> Result<(), Failed> {
 }
 
 /// What is compiled into the programs, our own crates left out.
-fn crates(target: &Target) -> Result<Vec<Crate>, Failed> {
+fn crates(target: &Target, packages: &[&str]) -> Result<Vec<Crate>, Failed> {
     let mut words = vec!["tree", "--edges", "normal", "--prefix", "none", "--format", "{p}|{l}|{r}"];
-    words.extend(super::PROGRAMS.iter().flat_map(|program| ["-p", program]));
+    words.extend(packages);
     words.extend(target.for_tree());
     let tree = output(env!("CARGO"), &words)?;
     let lines: BTreeSet<&str> = tree.lines().collect();

@@ -1,44 +1,27 @@
-//! The Debian package: what was built to ship and what lies in `packaging/` and `systemd/`, put
-//! where it goes. Everything that is installed stands in one of the lists below.
+//! The Debian packages: what was built to ship and what lies in `packaging/` and `systemd/`, put where
+//! it goes (`contents.rs`).
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::install::{self, Package};
-use crate::run::{Failed, cannot, foreground, output, step};
+use crate::install::{self, Package as Needed};
+use crate::run::{Failed, cannot, foreground, step};
 use crate::web;
 
+mod clients;
+mod contents;
 mod copyright;
+mod stage;
 mod target;
 
+use contents::{BUILT, CONNECT, GATEWAY, HANDED_OUT, Package};
+use stage::Stage;
 use target::Target;
 
-pub(crate) const TOOLS: &[Package] = &[
-    Package { name: "dpkg-dev", why: "the libraries that programs need" },
-    Package { name: "lintian", why: "a package as Debian expects it" },
+const TOOLS: &[Needed] = &[
+    Needed { name: "dpkg-dev", why: "the libraries that programs need" },
+    Needed { name: "lintian", why: "packages as Debian expects them" },
 ];
-
-/// A program of the package is one line here, and has a page in `packaging/man`.
-const PROGRAMS: &[&str] = &["pgw-api", "pgw-agent", "pgw-fwd", "pgw-ui"];
-
-/// What goes where. A folder's files go there all.
-const FILES: &[(&str, &str)] = &[
-    ("systemd", "usr/lib/systemd/system"),
-    ("packaging/man", "usr/share/man/man8"),
-    ("packaging/pgw.sysusers", "usr/lib/sysusers.d/pgw.conf"),
-    ("packaging/pgw.tmpfiles", "usr/lib/tmpfiles.d/pgw.conf"),
-    ("packaging/50-pgw.rules", "usr/share/polkit-1/rules.d/50-pgw.rules"),
-    ("packaging/pgw.env", "etc/pgw/pgw.env"),
-    ("packaging/debian/changelog", "usr/share/doc/pgw/changelog"),
-    ("docs/operations.md", "usr/share/doc/pgw/operations.md"),
-    ("docs/guarantees.md", "usr/share/doc/pgw/guarantees.md"),
-    ("docs/known-issues.md", "usr/share/doc/pgw/known-issues.md"),
-];
-
-/// These lie beside what is installed, for the package manager.
-const SCRIPTS: &[&str] = &["config", "postinst", "prerm", "postrm"];
-const NOTES: &[&str] = &["templates", "conffiles"];
 
 /// How it is packed: what is shipped, and what is used here once.
 const SMALL: &str = "-Zxz";
@@ -52,96 +35,54 @@ pub(crate) fn run(rest: &[&str]) -> Result<(), Failed> {
         other => return Err(Failed(format!("what is {:?}? see `cargo xtask help`", other.join(" ")))),
     };
     install::missing(TOOLS)?;
-    let package = build(&target, &version()?)?;
-    lint(&package)?;
-    eprintln!("{}", package.display());
+    let mut packages = build(&target)?;
+    packages.push(hand_out(&target)?);
+    lint(&packages)?;
+    packages.iter().for_each(|package| eprintln!("{}", package.display()));
     Ok(())
 }
 
-/// This version, and one that is a little older: what an upgrade begins with.
+/// This version, and one of the gateway's that is a little older: what an upgrade begins with.
 pub(crate) fn for_tests() -> Result<(), Failed> {
     install::missing(TOOLS)?;
-    let (target, version) = (Target::here()?, version()?);
-    lint(&build(&target, &version)?)?;
-    stage(&target, &format!("{version}~before"), QUICKLY).map(drop)
+    let target = Target::here()?;
+    lint(&build(&target)?)?;
+    pack(&GATEWAY, &target, &format!("{}~before", version()?), QUICKLY, &[]).map(drop)
 }
 
-fn build(target: &Target, version: &str) -> Result<PathBuf, Failed> {
+fn build(target: &Target) -> Result<Vec<PathBuf>, Failed> {
+    let version = version()?;
     web::build()?;
-    step("build what ships", || target.build(PROGRAMS))?;
-    stage(target, version, SMALL)
+    step("build what ships", || target.build(BUILT))?;
+    [GATEWAY, CONNECT].iter().map(|package| pack(package, target, &version, SMALL, &[])).collect()
 }
 
-fn stage(target: &Target, version: &str, packed: &str) -> Result<PathBuf, Failed> {
-    let root = PathBuf::from("target/deb").join(target.architecture);
-    let mut package = PathBuf::new();
-    step(&format!("package {version}"), || {
-        match fs::remove_dir_all(&root) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(cannot("target/deb")(error));
-            }
-            Ok(()) | Err(_) => {}
-        }
-        fill(&root, target)?;
-        describe(&root, target, version)?;
-        package = PathBuf::from(format!("target/deb/pgw_{version}_{}.deb", target.architecture));
+fn hand_out(target: &Target) -> Result<PathBuf, Failed> {
+    let clients = clients::build(target)?;
+    pack(&HANDED_OUT, target, &version()?, SMALL, &clients)
+}
+
+/// `clients`: which file is handed out under which name.
+fn pack(
+    package: &Package,
+    target: &Target,
+    version: &str,
+    packed: &str,
+    clients: &[(PathBuf, String)],
+) -> Result<PathBuf, Failed> {
+    let name = package.name;
+    let file = PathBuf::from(format!("target/deb/{name}_{version}_{}.deb", target.architecture));
+    step(&format!("package {name} {version}"), || {
+        let stage = Stage::empty(target, package)?;
+        stage.fill()?;
+        clients::put(&stage, clients)?;
+        stage.describe(version)?;
         // Whole or not at all: somebody may be installing the last one.
-        let (from, to) = (root.display().to_string(), format!("{}.new", package.display()));
+        let (from, to) = (stage.root().display().to_string(), format!("{}.new", file.display()));
         foreground("dpkg-deb".as_ref(), &["--root-owner-group", packed, "--build", &from, &to])?;
-        fs::rename(&to, &package).map_err(cannot(&to))
+        fs::rename(&to, &file).map_err(cannot(&to))
     })?;
-    Ok(package)
-}
-
-fn fill(root: &Path, target: &Target) -> Result<(), Failed> {
-    for program in PROGRAMS {
-        let to = root.join("usr/bin").join(program);
-        put(&target.built(program), &to, 0o755)?;
-        target.strip(&to)?;
-    }
-    for (from, to) in FILES {
-        if Path::new(from).is_dir() {
-            for entry in fs::read_dir(from).map_err(cannot(from))? {
-                let entry = entry.map_err(cannot(from))?;
-                put(&entry.path(), &root.join(to).join(entry.file_name()), 0o644)?;
-            }
-        } else {
-            put(Path::new(from), &root.join(to), 0o644)?;
-        }
-    }
-    copyright::write(&root.join("usr/share/doc/pgw"), target)?;
-    // Debian wants these packed, and packed alike each time.
-    for folder in ["usr/share/man/man8", "usr/share/doc/pgw/changelog", "usr/share/doc/pgw/third-party"] {
-        let folder = root.join(folder).display().to_string();
-        foreground("gzip".as_ref(), &["--best", "--no-name", "--recursive", &folder])?;
-    }
-    Ok(())
-}
-
-/// What the package manager reads.
-fn describe(root: &Path, target: &Target, version: &str) -> Result<(), Failed> {
-    let debian = Path::new("packaging/debian");
-    for name in SCRIPTS {
-        put(&debian.join(name), &root.join("DEBIAN").join(name), 0o755)?;
-    }
-    for name in NOTES {
-        put(&debian.join(name), &root.join("DEBIAN").join(name), 0o644)?;
-    }
-    let size =
-        output("du", &["--summarize", "--apparent-size", "--block-size=1024", &root.display().to_string()])?;
-    let size = size.split_whitespace().next().unwrap_or("0");
-    let control = fs::read_to_string(debian.join("control")).map_err(cannot("packaging/debian/control"))?;
-    let control = control
-        .replace("@VERSION@", version)
-        .replace("@ARCHITECTURE@", target.architecture)
-        .replace("@SIZE@", size)
-        .replace("@LIBRARIES@", &target.libraries(root, PROGRAMS)?);
-    write(&root.join("DEBIAN/control"), &control, 0o644)?;
-    let sums = output(
-        "sh",
-        &["-c", &format!("cd {} && find etc usr -type f | sort | xargs md5sum", root.display())],
-    )?;
-    write(&root.join("DEBIAN/md5sums"), &sums, 0o644)
+    Ok(file)
 }
 
 /// The workspace's, which the changelog must tell of.
@@ -156,35 +97,11 @@ fn version() -> Result<String, Failed> {
     }
 }
 
-fn lint(package: &Path) -> Result<(), Failed> {
-    let package = package.display().to_string();
+fn lint(packages: &[PathBuf]) -> Result<(), Failed> {
+    let files: Vec<String> = packages.iter().map(|package| package.display().to_string()).collect();
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
     step("lintian", || {
-        foreground("lintian".as_ref(), &["--allow-root", "--no-cfg", "--fail-on", "error,warning", &package])
+        let call = ["--allow-root", "--no-cfg", "--fail-on", "error,warning"];
+        foreground("lintian".as_ref(), &[&call, files.as_slice()].concat())
     })
-}
-
-fn put(from: &Path, to: &Path, mode: u32) -> Result<(), Failed> {
-    folder_of(to)?;
-    let told = from.display().to_string();
-    fs::copy(from, to).map_err(cannot(&told))?;
-    fs::set_permissions(to, fs::Permissions::from_mode(mode)).map_err(cannot(&told))
-}
-
-fn write(to: &Path, text: &str, mode: u32) -> Result<(), Failed> {
-    folder_of(to)?;
-    let told = to.display().to_string();
-    fs::write(to, text).map_err(cannot(&told))?;
-    fs::set_permissions(to, fs::Permissions::from_mode(mode)).map_err(cannot(&told))
-}
-
-/// With the modes that they have on the machine, whatever the umask here is.
-fn folder_of(file: &Path) -> Result<(), Failed> {
-    let Some(folder) = file.parent() else { return Ok(()) };
-    if folder.exists() {
-        return Ok(());
-    }
-    folder_of(folder)?;
-    let told = folder.display().to_string();
-    fs::create_dir(folder).map_err(cannot(&told))?;
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).map_err(cannot(&told))
 }

@@ -48,13 +48,21 @@ impl Target {
         }
     }
 
-    pub(crate) fn build(&self, programs: &[&str]) -> Result<(), Failed> {
-        let mut words = vec!["build", "--release"];
-        programs.iter().for_each(|program| words.extend(["-p", program]));
+    pub(crate) fn build(&self, what: &[&str]) -> Result<(), Failed> {
+        let mut words = [&["build", "--release"], what].concat();
         let Some(triple) = self.other else { return cargo(&words) };
         words.extend(["--target", triple]);
         let linker = format!("CARGO_TARGET_{}_LINKER", triple.to_uppercase().replace('-', "_"));
         with_env(&words, &[(&linker, &format!("{}-gcc", self.tools))])
+    }
+
+    /// As the kernel calls it.
+    pub(crate) fn processor(&self) -> &'static str {
+        self.tools.split('-').next().unwrap_or(self.tools)
+    }
+
+    pub(crate) fn is_this_machine(&self) -> bool {
+        self.other.is_none()
     }
 
     pub(crate) fn built(&self, program: &str) -> PathBuf {
@@ -77,15 +85,13 @@ impl Target {
     }
 
     /// The packages that hold the libraries which the programs load, as a `Depends` line has them.
-    pub(crate) fn libraries(&self, root: &Path, programs: &[&str]) -> Result<String, Failed> {
+    pub(crate) fn libraries(&self, programs: &[PathBuf]) -> Result<String, Failed> {
         // It insists on the folder of a source package.
         let place = "target/deb/source/debian";
         std::fs::create_dir_all(place).map_err(crate::run::cannot(place))?;
         let control = "Source: pgw\n\nPackage: pgw\nArchitecture: any\n";
         std::fs::write(format!("{place}/control"), control).map_err(crate::run::cannot(place))?;
-        let programs = programs
-            .iter()
-            .map(|program| format!("../../../{}", root.join("usr/bin").join(program).display()));
+        let programs = programs.iter().map(|program| format!("../../../{}", program.display()));
         let line =
             format!("cd target/deb/source && dpkg-shlibdeps -O {}", programs.collect::<Vec<_>>().join(" "));
         let found = output("sh", &["-c", &line])?;

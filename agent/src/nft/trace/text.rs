@@ -104,7 +104,8 @@ fn elements(body: &[&str]) -> BTreeMap<String, String> {
                 found.insert(key.to_owned(), value.to_owned());
             }
         } else {
-            assert!(line.starts_with("type ") || line.starts_with("comment "), "not understood: {line}");
+            let known = line.starts_with("type ") || line.starts_with("comment ") || line == "flags interval";
+            assert!(known, "not understood: {line}");
         }
     }
     found

@@ -150,18 +150,23 @@ fn met(packet: &Packet, table: &Table, words: &mut Words<'_>, hook: &Hook) -> bo
     };
     let Some(key) = key.into_iter().collect::<Option<Vec<String>>>() else { return false };
     let key = key.join(" . ");
-    let is = wanted.split(',').any(|wanted| match (wanted.strip_prefix('@'), wanted.split_once('-')) {
-        (Some(set), _) => table.sets[set].contains_key(&key),
-        (None, Some((from, to))) if from.parse::<u16>().is_ok() => {
+    let is = wanted.split(',').any(|wanted| match wanted.strip_prefix('@') {
+        Some(set) => table.sets[set].keys().any(|held| is(&key, held)),
+        None => is(&key, wanted),
+    });
+    is != unlike
+}
+
+/// A value, a span of ports, or a net.
+fn is(key: &str, wanted: &str) -> bool {
+    match (wanted.split_once('-'), wanted.split_once('/')) {
+        (Some((from, to)), _) if from.parse::<u16>().is_ok() => {
             let range = from.parse::<u16>().unwrap()..=to.parse().unwrap();
             range.contains(&key.parse().unwrap())
         }
-        (None, _) => match wanted.split_once('/') {
-            Some((net, bits)) => agrees(&key, net, bits.parse().unwrap()),
-            None => wanted == key,
-        },
-    });
-    is != unlike
+        (_, Some((net, bits))) => agrees(key, net, bits.parse().unwrap()),
+        _ => wanted == key,
+    }
 }
 
 fn agrees(address: &str, net: &str, bits: u32) -> bool {

@@ -136,7 +136,7 @@ fn suspicion(blame: Blame) -> Suspicion {
 }
 
 fn fine() -> Result<Answered, NotAnswered> {
-    Ok(Answered { latency: Duration::from_millis(20), exit_ip: Some([192, 0, 2, 7].into()) })
+    Ok(Answered { latency: Duration::from_millis(20), exit_ip: Some([192, 0, 2, 7].into()), country: None })
 }
 
 fn out_of_files() -> Result<Answered, NotAnswered> {
@@ -288,10 +288,30 @@ async fn what_was_found_last_is_written_down_before_the_end() {
     bench.asked.recv().await.unwrap();
     bench.answers(fine()).await;
     for ms in [30, 40, 50] {
-        let same = Answered { latency: Duration::from_millis(ms), exit_ip: None };
+        let same = Answered { latency: Duration::from_millis(ms), ..fine().unwrap() };
         assert_eq!(bench.answers(Ok(same)).await, HealthStatus::Ok);
     }
     bench.stop.cancel();
     bench.running.await.unwrap();
     assert_eq!(bench.store.proxy(bench.proxy).await.unwrap().health.latency_ms, Some(50));
+}
+
+/// Somebody may have been promised another one.
+#[tokio::test]
+async fn another_exit_is_told_at_once_and_written_down() {
+    let mut bench = Bench::every(Duration::from_secs(3600)).await;
+    bench.asked.recv().await.unwrap();
+    assert_eq!(bench.found(fine()).await.exit_ip.as_deref(), Some("192.0.2.7"));
+    let told = *bench.told.lock().unwrap();
+    for (exit_ip, country) in [([192, 0, 2, 8], None), ([192, 0, 2, 8], "NL".parse().ok())] {
+        bench.checks.check_soon(bench.proxy);
+        bench.asked.recv().await.unwrap();
+        let moved = Answered { exit_ip: Some(exit_ip.into()), country, ..fine().unwrap() };
+        let health = bench.found(Ok(moved)).await;
+        assert_eq!((health.exit_ip.as_deref(), health.country), (Some("192.0.2.8"), country));
+        while bench.store.proxy(bench.proxy).await.unwrap().health != health {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert_eq!(*bench.told.lock().unwrap(), told + 2);
 }

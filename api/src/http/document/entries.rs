@@ -1,6 +1,7 @@
 //! One proxy, one client, one mapping of a document. What is left out is what it is without an
 //! operator's word; but a password that is left out stays.
 
+use pgw_core::exit::Expect;
 use pgw_core::mapping::DEFAULT_PRIORITY;
 use serde_json::Value;
 
@@ -16,15 +17,20 @@ pub(super) fn proxy(place: &str, value: Value, mistakes: &mut Vec<FieldError>) -
     let scheme = fields.required("scheme", values::scheme);
     let host = fields.required("host", values::host);
     let port = fields.required("port", values::port);
-    let username = fields.nullable("username", values::username).flatten();
+    let said = fields.has("username");
+    let username = fields.nullable("username", values::username);
+    let nameless = !said || matches!(username, Some(None));
+    let username = username.flatten();
     let password = match fields.nullable("password", values::password) {
         None => Password::Untold,
         Some(None) => Password::None,
         Some(Some(secret)) => Password::Is(secret),
     };
-    if matches!(password, Password::Is(_)) && username.is_none() {
+    let secret = if let Password::Is(secret) = &password { Some(secret) } else { None };
+    if secret.is_some() && nameless {
         fields.wrong("password", "needs a user name");
     }
+    values::carried(&mut fields, scheme, username.as_deref(), secret);
     let enabled = fields.optional("enabled", values::boolean);
     let note = fields.optional("note", values::note);
     let labels = values::labels(&mut fields);
@@ -70,6 +76,11 @@ fn mapping(place: &str, value: Value, mistakes: &mut Vec<FieldError>) -> Option<
     let priority = fields.optional("priority", values::priority);
     let target = fields.optional("target", values::word("original, hostname"));
     let enabled = fields.optional("enabled", values::boolean);
+    let expect = match fields.take("expect") {
+        None => Some(Expect::default()),
+        Some(given) => expect(&format!("{place}/expect"), given, mistakes),
+    };
+    let exclusive = fields.optional("exclusive", values::boolean);
     if !all_well(fields, mistakes) {
         return None;
     }
@@ -78,7 +89,15 @@ fn mapping(place: &str, value: Value, mistakes: &mut Vec<FieldError>) -> Option<
         priority: priority.unwrap_or(DEFAULT_PRIORITY),
         target: target.unwrap_or_default(),
         enabled: enabled.unwrap_or(true),
+        expect: expect?,
+        exclusive: exclusive.unwrap_or(false),
     })
+}
+
+fn expect(place: &str, value: Value, mistakes: &mut Vec<FieldError>) -> Option<Expect> {
+    let mut fields = object(place, value, mistakes)?;
+    let expect = values::expect(&mut fields);
+    all_well(fields, mistakes).then_some(expect)
 }
 
 fn object(place: &str, value: Value, mistakes: &mut Vec<FieldError>) -> Option<Fields> {

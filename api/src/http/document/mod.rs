@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::error::{Error, FieldError};
 use super::fields::Fields;
 use super::media::Media;
-use super::values;
+use super::{strict_json, values};
 use crate::declarative::document::{ClientEntry, Document, MOST_ENTRIES, ProxyEntry, VERSION};
 use crate::declarative::wanted::Mistake;
 use place::Places;
@@ -38,7 +38,7 @@ impl Sent {
 
     pub(super) fn read(&self) -> Result<Document, Error> {
         let value = match self.media {
-            Media::Json => serde_json::from_slice(&self.body).map_err(Error::MalformedJson)?,
+            Media::Json => strict_json::parse(&self.body).map_err(Error::MalformedJson)?,
             Media::Yaml => yaml::read(&self.body)?,
         };
         document(value).map_err(|mistakes| self.refused(mistakes))

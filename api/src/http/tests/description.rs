@@ -54,6 +54,7 @@ async fn every_call_is_described() {
             "post /v1/logout",
             "get /v1/explain",
             "get /v1/gateways",
+            "delete /v1/gateways/{name}",
             "get /v1/events",
             "get /v1/ws",
             "get /v1/journal",

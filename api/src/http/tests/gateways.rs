@@ -67,3 +67,47 @@ async fn every_gateway_is_listed_and_one_that_was_not_seen_for_long_is_not_onlin
     );
     gateway.get("/v1/gateways?limit=1").await.invalid_at(&["/limit"]);
 }
+
+#[tokio::test]
+async fn a_gateway_that_will_not_come_back_is_removed_with_what_was_its_own_and_no_other() {
+    let gateway = with_a_neighbour().await;
+    let proxy = gateway.make_proxy("de1").await;
+    let there = json!({"name": "tv", "ip_cidr": "192.168.2.3", "gateway": "gw2"});
+    let (there, here) = (gateway.make("/v1/clients", there).await, gateway.make_client(4).await);
+    for client in [&there, &here] {
+        gateway.make_mapping(client, &proxy).await;
+    }
+    gateway.call(OPERATOR, Method::DELETE, "/v1/gateways/gw2", None).await.refused(403, "forbidden");
+    let in_use = gateway.delete("/v1/gateways/gw2").await;
+    in_use.refused(409, "in_use");
+    assert!(in_use.json()["detail"].as_str().unwrap().contains("1 clients"), "{}", in_use.text);
+    assert_eq!(gateway.delete("/v1/gateways/gw2?cascade=true").await.status, 204);
+    for nothing in ["gw2", "gw3", "no%20name"] {
+        gateway.delete(&format!("/v1/gateways/{nothing}?cascade=true")).await.refused(404, "not_found");
+    }
+    gateway.get(&format!("/v1/clients/{there}")).await.refused(404, "not_found");
+    assert_eq!(gateway.get(&format!("/v1/clients/{here}")).await.status, 200);
+    let events = gateway.get("/v1/journal?kind=change&limit=3").await.json();
+    let told: Vec<String> = events["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| {
+            format!("{} {}", event["data"]["what"].as_str().unwrap(), event["data"]["name"].as_str().unwrap())
+        })
+        .collect();
+    assert_eq!(told, ["gateway gw2", "client tv", "mapping tv by de1"]);
+    assert_eq!(gateway.delete(&format!("/v1/proxies/{proxy}?cascade=true")).await.status, 204);
+}
+
+#[tokio::test]
+async fn a_gateway_that_runs_is_not_removed() {
+    let gateway = with_a_neighbour().await;
+    let presence = crate::store::Presence {
+        version: "1",
+        ports: PortRange::spanning(15001, 15009),
+        started_at: jiff::Timestamp::UNIX_EPOCH,
+    };
+    crate::store::Gateways::show_presence(&*gateway.store, &presence).await.unwrap();
+    gateway.delete("/v1/gateways/gw1?cascade=true").await.refused(409, "gateway_online");
+}

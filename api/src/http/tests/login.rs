@@ -5,6 +5,20 @@ use crate::store::Users;
 
 const OTHER: &str = "another dozen letters";
 
+/// So that a page need not ask for what it may not have.
+#[tokio::test]
+async fn anybody_is_told_whether_he_is_signed_in() {
+    let gateway = Gateway::new().await;
+    gateway.make_user("ann", "viewer").await;
+    let browser = gateway.log_in("ann", LOGIN).await;
+    let signed_in = |answer: Answer| answer.json()["signed_in"].clone();
+    assert_eq!(signed_in(browser.get("/v1/setup").await), true);
+    assert_eq!(signed_in(gateway.get("/v1/setup").await), true);
+    assert_eq!(signed_in(gateway.call("pgw_guessed", Method::GET, "/v1/setup", None).await), false);
+    browser.post("/v1/logout", json!({})).await;
+    assert_eq!(signed_in(browser.get("/v1/setup").await), false);
+}
+
 #[tokio::test]
 async fn the_first_admin_is_made_once_and_is_logged_in() {
     let gateway = Gateway::new().await;
@@ -16,7 +30,10 @@ async fn the_first_admin_is_made_once_and_is_logged_in() {
     assert_eq!(made.status, 201, "{}", made.text);
     let me = gateway.with_cookie_of(&made).get("/v1/me").await.json();
     assert_eq!([&me["name"], &me["role"], &me["kind"]], ["alice", "admin", "session"]);
-    assert_eq!(gateway.call_open_get("/v1/setup").await, json!({"needed": false, "until": null}));
+    assert_eq!(
+        gateway.call_open_get("/v1/setup").await,
+        json!({"needed": false, "until": null, "signed_in": false})
+    );
     gateway
         .call_openly("/v1/setup", json!({"name": "eve", "password": LOGIN}))
         .await
@@ -48,7 +65,10 @@ async fn after_half_an_hour_the_first_admin_needs_a_token() {
     tokio::time::pause();
     tokio::time::advance(Duration::from_mins(30)).await;
     tokio::time::resume();
-    assert_eq!(gateway.call_open_get("/v1/setup").await, json!({"needed": true, "until": null}));
+    assert_eq!(
+        gateway.call_open_get("/v1/setup").await,
+        json!({"needed": true, "until": null, "signed_in": false})
+    );
     let body = json!({"name": "alice", "password": LOGIN});
     gateway.call_openly("/v1/setup", body.clone()).await.refused(403, "setup_closed");
     assert_eq!(gateway.post("/v1/setup", body).await.status, 201);

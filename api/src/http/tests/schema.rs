@@ -92,7 +92,8 @@ fn whole() -> Value {
         "proxies": [{"name": "exit", "scheme": "socks5", "host": "h.example", "port": 1, "username": "bob",
             "password": null, "enabled": false, "note": "n", "labels": {"country": "de"}}],
         "clients": [{"name": "phone", "ip_cidr": "192.168.2.3/32", "mac": "02:00:5e:10:00:03", "note": "",
-            "mappings": [{"proxy": "exit", "priority": 1, "target": "hostname", "enabled": false}]}]})
+            "mappings": [{"proxy": "exit", "priority": 1, "target": "hostname", "enabled": false,
+                "expect": {"exit_ip": "203.0.113.0/24", "country": "NL", "stable": true}, "exclusive": true}]}]})
 }
 
 #[tokio::test]
@@ -130,6 +131,11 @@ async fn what_the_schema_refuses_the_gateway_refuses_at_the_same_place() {
         ("/clients/0/mappings/0/proxy", json!(null)),
         ("/clients/0/mappings/0/priority", json!(-1)),
         ("/clients/0/mappings/0/target", json!("both")),
+        ("/clients/0/mappings/0/expect", json!(null)),
+        ("/clients/0/mappings/0/expect/exit_ip", json!("")),
+        ("/clients/0/mappings/0/expect/country", json!("NLD")),
+        ("/clients/0/mappings/0/expect/stable", json!("yes")),
+        ("/clients/0/mappings/0/exclusive", json!(1)),
     ] {
         let mut document = whole();
         *document.pointer_mut(pointer).unwrap() = value;

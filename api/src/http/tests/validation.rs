@@ -119,7 +119,19 @@ async fn a_mapping_names_a_client_and_a_proxy_that_are_there() {
     for (body, pointers) in cases {
         gateway.post("/v1/mappings", body).await.invalid_at(pointers);
     }
+    for (expect, pointers) in [
+        (json!("NL"), &["/expect"][..]),
+        (json!({"contry": "NL"}), &["/expect/contry"]),
+        (json!({"country": "UK"}), &["/expect/country"]),
+        (json!({"country": ["NL"]}), &["/expect/country"]),
+        (json!({"country": null}), &["/expect/country"]),
+        (json!({"exit_ip": "203.0.113.9/24", "stable": null}), &["/expect/exit_ip", "/expect/stable"]),
+    ] {
+        let body = json!({"client_id": client, "proxy_id": proxy, "expect": expect, "exclusive": null});
+        gateway.post("/v1/mappings", body).await.invalid_at(&[pointers, &["/exclusive"]].concat());
+    }
     let path = format!("/v1/mappings/{}", gateway.make_mapping(&client, &proxy).await);
+    gateway.patch(&path, json!({"stable_exit_ip": "203.0.113.9"})).await.invalid_at(&["/stable_exit_ip"]);
     gateway.patch(&path, json!({"proxy_id": nobody})).await.invalid_at(&["/proxy_id"]);
     let bad = json!({"client_id": client, "state": "APPLIED", "priority": 70000});
     gateway.patch(&path, bad).await.invalid_at(&["/client_id", "/state", "/priority"]);

@@ -7,7 +7,7 @@ use pgw_core::ids::{ClientId, ClientIp, ProxyId};
 use pgw_core::ports::PortRange;
 
 use super::db::Connection;
-use super::{clients, mappings, ports, proxies};
+use super::{clients, holds, mappings, ports, proxies};
 use crate::declarative::plan::{Deed, Plan, Step, Subject};
 use crate::declarative::snapshot::Snapshot;
 use crate::store::applies::Touched;
@@ -85,6 +85,10 @@ impl Work<'_> {
                 let mapping = mappings::update(db, self.own, *id, patch.clone()).await?;
                 self.touched.needed.insert(mapping.proxy_id);
                 self.touched.closed.insert(mapping.client_id);
+                if patch.exclusive.is_some() {
+                    let sharers = holds::sharers(db, *id).await?;
+                    self.close(sharers);
+                }
             }
             Deed::CreateMapping(entry) => {
                 let new = NewMapping {
@@ -93,6 +97,8 @@ impl Work<'_> {
                     priority: entry.priority,
                     target: entry.target,
                     enabled: entry.enabled,
+                    expect: entry.expect,
+                    exclusive: entry.exclusive,
                 };
                 self.give_ports(db).await?;
                 self.touched.needed.insert(new.proxy_id);

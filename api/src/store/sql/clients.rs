@@ -12,7 +12,7 @@ use super::db::Connection;
 use super::events::{self, changes};
 use super::gateways::{self, tell};
 use super::lists::{Column, Listing};
-use super::values::{now, pattern, unchanged};
+use super::values::{Word, now, pattern, unchanged};
 use super::{exits, mappings};
 use crate::events::{Action, NewEvent, Thing};
 use crate::store::{
@@ -68,8 +68,7 @@ pub(super) async fn create(db: &mut Connection, own: &str, new: NewClient) -> Re
     .await?;
     tell(db, own, News::Client(ClientId(row.id))).await?;
     change(db, own, &row, Action::Created, &[]).await?;
-    exits::settle(db, own, ClientId(row.id), By::current().0, "it is registered, and has no mapping yet")
-        .await?;
+    exits::settle(db, ClientId(row.id), By::current().0, "it is registered, and has no mapping yet").await?;
     Ok(row.into())
 }
 
@@ -97,10 +96,18 @@ pub(super) async fn list(db: &mut Connection, query: &ListQuery) -> Result<Page<
         r"clients where removed_at is null
             and ($1 is null or gateway = $1)
             and ($2 is null or lower(name) like $2 escape '\' or ip like $2 escape '\'
-                 or mac like $2 escape '\' or lower(note) like $2 escape '\')",
-        2,
+                 or mac like $2 escape '\' or lower(note) like $2 escape '\')
+            and ($3 is null or exists (select 1 from mappings m
+                 where m.client_id = clients.id and m.removed_at is null and m.state = $3))
+            and not ($4 and exists (select 1 from mappings m
+                 where m.client_id = clients.id and m.removed_at is null and m.state = 'APPLIED'))",
+        4,
     );
-    let filled = sqlx::query(statement).bind(query.gateway.clone()).bind(pattern(query));
+    let filled = sqlx::query(statement)
+        .bind(query.gateway.clone())
+        .bind(pattern(query))
+        .bind(query.state.map(Word))
+        .bind(query.closed);
     listing.page(db, filled, |row: &Row| row.id).await
 }
 
@@ -201,7 +208,7 @@ async fn close_mappings(db: &mut Connection, own: &str, id: ClientId) -> Result<
     .bind(reason)
     .execute(&mut *db)
     .await?;
-    exits::settle(db, own, id, By::current().0, reason).await
+    exits::settle(db, id, By::current().0, reason).await
 }
 
 pub(super) async fn remove(
@@ -234,6 +241,6 @@ pub(super) async fn remove(
     tell(db, own, News::Client(id)).await?;
     change(db, own, &row, Action::Deleted, &[]).await?;
     let reason = "it is no longer registered: its traffic is left alone";
-    exits::settle(db, own, id, By::current().0, reason).await?;
+    exits::settle(db, id, By::current().0, reason).await?;
     Ok(Owner { client: id, gateway: row.gateway })
 }

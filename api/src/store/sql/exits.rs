@@ -2,13 +2,14 @@
 //! the events `client.exit`.
 
 use jiff::Timestamp;
-use pgw_core::ids::{ClientId, MappingId, ProxyId};
+use pgw_core::country::Country;
+use pgw_core::ids::{ClientId, ClientIp, MappingId, ProxyId};
 use sqlx::types::Text;
 use uuid::Uuid;
 
 use super::db::Connection;
 use super::events::{self, Row as EventRow, sortable};
-use crate::events::{Event, Exit, NewEvent};
+use crate::events::{Device, Event, Exit, NewEvent};
 use crate::store::{ExitAt, StoreError, Unwatched};
 
 #[derive(sqlx::FromRow)]
@@ -17,6 +18,15 @@ struct Effective {
     proxy_id: Uuid,
     proxy: String,
     exit_ip: Option<String>,
+    country: Option<Text<Country>>,
+}
+
+/// Whose way out it is, and where.
+#[derive(sqlx::FromRow)]
+struct Whose {
+    name: String,
+    ip: Text<ClientIp>,
+    gateway: String,
 }
 
 #[derive(sqlx::FromRow)]
@@ -29,13 +39,12 @@ struct Known {
 /// last written, or is none now. A way that is going counts as gone: its end was asked for.
 pub(super) async fn settle(
     db: &mut Connection,
-    own: &str,
     client: ClientId,
     by: Option<String>,
     reason: &str,
 ) -> Result<(), StoreError> {
     let now: Option<Effective> = sqlx::query_as(
-        "select m.id as mapping_id, m.proxy_id, p.name as proxy, h.exit_ip
+        "select m.id as mapping_id, m.proxy_id, p.name as proxy, h.exit_ip, h.country
          from mappings m
          join clients c on c.id = m.client_id
          join proxies p on p.id = m.proxy_id
@@ -62,16 +71,18 @@ pub(super) async fn settle(
         mapping_id: MappingId(now.mapping_id),
         proxy: now.proxy.clone(),
         exit_ip: now.exit_ip.clone(),
-        country: None,
+        country: now.country.map(|Text(country)| country),
     });
     let through = now.as_ref().zip(exit.as_ref()).map(|(now, exit)| (ProxyId(now.proxy_id), exit));
-    let event = NewEvent { by, ..NewEvent::exit(client, through, reason) };
-    // It happens where the client is, whoever asked for it.
-    let gateway: Option<String> = sqlx::query_scalar("select gateway from clients where id = $1")
+    let whose: Option<Whose> = sqlx::query_as("select name, ip, gateway from clients where id = $1")
         .bind(client.0)
         .fetch_optional(&mut *db)
         .await?;
-    let id = events::write(db, gateway.as_deref().unwrap_or(own), &event).await?;
+    let Some(Whose { name, ip, gateway }) = whose else { return Ok(()) };
+    let device = Device { id: client, name: &name, ip: ip.0.addr() };
+    let event = NewEvent { by, ..NewEvent::exit(&device, through, reason) };
+    // It happens where the client is, whoever asked for it.
+    let id = events::write(db, &gateway, &event).await?;
     sqlx::query(
         "insert into client_exits (client_id, event_id, mapping_id, exit_ip) values ($1, $2, $3, $4)
          on conflict (client_id) do update set
@@ -112,7 +123,7 @@ async fn settle_all(db: &mut Connection, own: &str) -> Result<(), StoreError> {
             .fetch_all(&mut *db)
             .await?;
     for client in clients {
-        settle(db, own, ClientId(client), None, "so it was found when pgw-api started").await?;
+        settle(db, ClientId(client), None, "so it was found when pgw-api started").await?;
     }
     Ok(())
 }

@@ -1,76 +1,28 @@
 //! The tables `mappings` and `ports`.
 
-use jiff::Timestamp;
-use pgw_core::ids::{ClientId, ClientIp, MappingId, ProxyId};
-use pgw_core::mapping::{Mapping, Target};
+mod row;
+mod told;
+
+use pgw_core::ids::{ClientId, MappingId, ProxyId};
+use pgw_core::mapping::Mapping;
 use pgw_core::ports::PortRange;
 use pgw_core::state::{MappingState, Verdict};
 use sqlx::types::Text;
 use uuid::Uuid;
 
 use super::db::Connection;
-use super::events::{self, changes};
+use super::events::changes;
 use super::gateways::{self, tell};
 use super::lists::{Column, Listing};
 use super::values::{Number, Word, now, pattern, unchanged};
-use super::{clients, exits, ports, proxies};
-use crate::events::{Action, NewEvent, StateChange, Thing};
+use super::{clients, exits, holds, ports, proxies};
+use crate::events::Action;
 use crate::store::{
     By, Conflict, ListQuery, MappingPatch, NewMapping, News, Owner, Page, SortBy, StoreError,
 };
-
-/// A row of `mappings` with its client's port.
-#[derive(Clone, sqlx::FromRow)]
-pub(super) struct Row {
-    id: Uuid,
-    client_id: Uuid,
-    pub(super) proxy_id: Uuid,
-    priority: Number<u16>,
-    target: Word<Target>,
-    enabled: bool,
-    gateway: String,
-    port: Number<u16>,
-    state: Word<MappingState>,
-    reason: String,
-    revision: i64,
-    applied_at: Option<Text<Timestamp>>,
-    created_at: Text<Timestamp>,
-    updated_at: Text<Timestamp>,
-    pub(super) removed_at: Option<Text<Timestamp>>,
-}
-
-/// What an event tells of a mapping beside its state.
-#[derive(sqlx::FromRow)]
-struct Named {
-    client_id: Uuid,
-    proxy_id: Uuid,
-    state: Word<MappingState>,
-    client: String,
-    ip: Text<ClientIp>,
-    proxy: String,
-    port: Number<u16>,
-}
-
-impl From<Row> for Mapping {
-    fn from(row: Row) -> Self {
-        Self {
-            id: MappingId(row.id),
-            client_id: ClientId(row.client_id),
-            proxy_id: ProxyId(row.proxy_id),
-            priority: row.priority.0,
-            target: row.target.0,
-            enabled: row.enabled,
-            gateway: row.gateway,
-            port: row.port.0,
-            state: row.state.0,
-            reason: row.reason,
-            revision: row.revision,
-            applied_at: row.applied_at.map(|Text(at)| at),
-            created_at: row.created_at.0,
-            updated_at: row.updated_at.0,
-        }
-    }
-}
+pub(super) use row::Row;
+use told::change;
+pub(super) use told::{tell_removal, tell_state};
 
 pub(super) async fn create(
     db: &mut Connection,
@@ -91,8 +43,10 @@ pub(super) async fn insert(db: &mut Connection, own: &str, new: NewMapping) -> R
     let id = MappingId(Uuid::now_v7());
     sqlx::query(
         "insert into mappings
-            (id, client_id, proxy_id, priority, target, enabled, state, reason, created_at, updated_at)
-         values ($1, $2, $3, $4, $5, $6, 'PENDING', 'created; its first look is under way', $7, $7)",
+            (id, client_id, proxy_id, priority, target, enabled, expect_exit, expect_country, expect_stable,
+             exclusive, state, reason, created_at, updated_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'PENDING', 'created; its first look is under way',
+            $11, $11)",
     )
     .bind(id.0)
     .bind(new.client_id.0)
@@ -100,6 +54,10 @@ pub(super) async fn insert(db: &mut Connection, own: &str, new: NewMapping) -> R
     .bind(Number(new.priority))
     .bind(Word(new.target))
     .bind(new.enabled)
+    .bind(new.expect.exit_ip.map(Text))
+    .bind(new.expect.country.map(Text))
+    .bind(new.expect.stable)
+    .bind(new.exclusive)
     .bind(Text(now()))
     .execute(&mut *db)
     .await?;
@@ -219,8 +177,15 @@ pub(super) async fn update(
     let before = row.clone();
     let proxy_id = patch.proxy_id.map_or(row.proxy_id, |id| id.0);
     let enabled = patch.enabled.unwrap_or(row.enabled);
+    let expect = patch.expect.unwrap_or_else(|| row.expect.expect());
+    let exclusive = patch.exclusive.unwrap_or(row.exclusive);
     if proxy_id != row.proxy_id {
         present(proxies::live(db, own, ProxyId(proxy_id)).await)?;
+    }
+    // Whoever switches it on anew takes it as it is.
+    let accepted = patch.accept_exit || !expect.stable || proxy_id != row.proxy_id || enabled && !row.enabled;
+    if accepted {
+        row.stable_exit_ip = None;
     }
     // PENDING and FAILED mean closed. One that is switched off is as open as it was until the door
     // is shut; whoever shuts it says so.
@@ -232,7 +197,8 @@ pub(super) async fn update(
     }
     sqlx::query(
         "update mappings set proxy_id = $2, priority = $3, target = $4, enabled = $5,
-            state = $6, reason = $7, applied_at = $8, revision = revision + 1, updated_at = $9
+            expect_exit = $6, expect_country = $7, expect_stable = $8, exclusive = $9, stable_exit_ip = $10,
+            state = $11, reason = $12, applied_at = $13, revision = revision + 1, updated_at = $14
          where id = $1",
     )
     .bind(id.0)
@@ -240,6 +206,11 @@ pub(super) async fn update(
     .bind(Number(patch.priority.unwrap_or(row.priority.0)))
     .bind(Word(patch.target.unwrap_or(row.target.0)))
     .bind(enabled)
+    .bind(expect.exit_ip.map(Text))
+    .bind(expect.country.map(Text))
+    .bind(expect.stable)
+    .bind(exclusive)
+    .bind(row.stable_exit_ip)
     .bind(row.state)
     .bind(row.reason)
     .bind(row.applied_at)
@@ -247,81 +218,39 @@ pub(super) async fn update(
     .execute(&mut *db)
     .await?;
     tell(db, own, News::Client(ClientId(row.client_id))).await?;
+    if exclusive != before.exclusive {
+        change_of_mind(db, own, id, exclusive).await?;
+    }
     let now = live(db, id).await?;
     let fields = changes([
         ("proxy_id", now.proxy_id != before.proxy_id),
         ("priority", now.priority != before.priority),
         ("target", now.target.0 != before.target.0),
         ("enabled", now.enabled != before.enabled),
+        ("expect", now.expect.expect() != before.expect.expect()),
+        ("exclusive", now.exclusive != before.exclusive),
+        ("stable_exit_ip", now.stable_exit_ip != before.stable_exit_ip),
     ]);
     if !fields.is_empty() {
         change(db, own, id, Action::Updated, &fields).await?;
         let client = ClientId(now.client_id);
-        exits::settle(db, own, client, By::current().0, "one of its mappings was changed").await?;
+        exits::settle(db, client, By::current().0, "one of its mappings was changed").await?;
     }
     Ok(now.into())
 }
 
-async fn named(db: &mut Connection, id: MappingId) -> Result<Option<Named>, StoreError> {
-    Ok(sqlx::query_as(
-        "select m.client_id, m.proxy_id, m.state, c.name as client, c.ip, p.name as proxy, ports.port
-         from mappings m
-         join clients c on c.id = m.client_id
-         join proxies p on p.id = m.proxy_id
-         join ports on ports.client_id = m.client_id
-         where m.id = $1 and m.removed_at is null",
-    )
-    .bind(id.0)
-    .fetch_optional(db)
-    .await?)
-}
-
-/// While it is there.
-async fn change(
+/// Whoever leads to the same address may be closed by it now, or open again.
+async fn change_of_mind(
     db: &mut Connection,
     own: &str,
     id: MappingId,
-    action: Action,
-    fields: &[&str],
+    exclusive: bool,
 ) -> Result<(), StoreError> {
-    let Some(named) = named(db, id).await? else { return Ok(()) };
-    let name = format!("{} by {}", named.client, named.proxy);
-    let told = NewEvent::change(By::current().0, Thing::Mapping, action, &name, fields);
-    let told = told.of_mapping(ClientId(named.client_id), id, ProxyId(named.proxy_id));
-    events::write(db, own, &told).await.map(drop)
-}
-
-/// Before it is marked.
-pub(super) async fn tell_removal(db: &mut Connection, own: &str, id: MappingId) -> Result<(), StoreError> {
-    change(db, own, id, Action::Deleted, &[]).await
-}
-
-/// Before it is written down: whether it is another state, and what it was, is read from the row.
-/// Answers whose it is, if it is there.
-pub(super) async fn tell_state(
-    db: &mut Connection,
-    own: &str,
-    id: MappingId,
-    verdict: &Verdict,
-) -> Result<Option<ClientId>, StoreError> {
-    let Some(named) = named(db, id).await? else { return Ok(None) };
-    let client = ClientId(named.client_id);
-    if named.state.0 != verdict.state {
-        let told = NewEvent::state(&StateChange {
-            client_id: client,
-            mapping_id: id,
-            proxy_id: ProxyId(named.proxy_id),
-            from: named.state.0,
-            to: verdict.state,
-            reason: &verdict.reason,
-            client: &named.client,
-            ip: named.ip.0.addr(),
-            proxy: &named.proxy,
-            port: named.port.0,
-        });
-        events::write(db, own, &told).await?;
+    holds::share(db, id, exclusive).await?;
+    for owner in holds::sharers(db, id).await? {
+        tell(db, own, News::Client(owner.client)).await?;
     }
-    Ok(Some(client))
+    Ok(())
 }
 
 /// Those of a client or a proxy that are not going.
@@ -356,7 +285,7 @@ pub(super) async fn remove(
         .execute(&mut *db)
         .await?;
     tell(db, own, News::Client(client)).await?;
-    exits::settle(db, own, client, By::current().0, "its mapping was removed").await?;
+    exits::settle(db, client, By::current().0, "its mapping was removed").await?;
     Ok(Owner { client, gateway: row.gateway })
 }
 
@@ -379,5 +308,8 @@ pub(super) async fn record_verdict(
     .bind(Text(now()))
     .execute(&mut *db)
     .await?;
-    exits::settle(db, own, client, None, &verdict.reason).await
+    if verdict.state == MappingState::Failed {
+        holds::release(db, id).await?;
+    }
+    exits::settle(db, client, None, &verdict.reason).await
 }

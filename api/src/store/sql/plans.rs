@@ -4,14 +4,15 @@
 use std::collections::HashMap;
 
 use pgw_core::ids::{ClientId, MappingId};
+use pgw_core::mapping::Mapping;
 use sqlx::types::Text;
 use uuid::Uuid;
 
 use super::db::Connection;
 use super::values::Number;
-use super::{clients, exits, mappings, proxies};
+use super::{clients, exits, holds, mappings, proxies};
 use crate::store::crypt::Vault;
-use crate::store::{ClientPlan, ProxyDial, Route, StoreError};
+use crate::store::{ClientPlan, ExitHold, ProxyDial, Route, StoreError};
 
 #[derive(sqlx::FromRow)]
 struct PlannedClient {
@@ -40,9 +41,10 @@ pub(super) async fn all(
          where ports.gateway = $1 order by m.priority, m.id",
     )
     .bind(own)
-    .fetch_all(db)
+    .fetch_all(&mut *db)
     .await?;
-    assemble(clients, proxies, mappings, vault)
+    let holds = holds::of_gateway(db, own).await?;
+    assemble(clients, proxies, mappings, holds, vault)
 }
 
 pub(super) async fn one(
@@ -61,13 +63,15 @@ pub(super) async fn one(
     .await?;
     let proxies = proxies::of_client(db, own, id).await?;
     let mappings = mappings::of_client(db, id).await?;
-    Ok(assemble(client.into_iter().collect(), proxies, mappings, vault)?.pop())
+    let holds = holds::of_client(db, id).await?;
+    Ok(assemble(client.into_iter().collect(), proxies, mappings, holds, vault)?.pop())
 }
 
 fn assemble(
     clients: Vec<PlannedClient>,
     proxies: Vec<proxies::Row>,
     mappings: Vec<mappings::Row>,
+    mut holds: HashMap<MappingId, ExitHold>,
     vault: &Vault,
 ) -> Result<Vec<ClientPlan>, StoreError> {
     let mut dials: HashMap<Uuid, ProxyDial> = HashMap::with_capacity(proxies.len());
@@ -78,7 +82,8 @@ fn assemble(
     for row in mappings {
         // The foreign key says that there is one.
         let Some(proxy) = dials.get(&row.proxy_id).cloned() else { continue };
-        let route = Route { going: row.removed_at.is_some(), mapping: row.into(), proxy };
+        let (going, mapping) = (row.removed_at.is_some(), Mapping::from(row));
+        let route = Route { going, hold: holds.remove(&mapping.id), mapping, proxy };
         routes.entry(route.mapping.client_id).or_default().push(route);
     }
     let plan = |PlannedClient { client, removed_at, port }| {
@@ -91,6 +96,18 @@ fn assemble(
         }
     };
     Ok(clients.into_iter().map(plan).collect())
+}
+
+pub(super) async fn going_mappings(
+    db: &mut Connection,
+    client: ClientId,
+) -> Result<Vec<MappingId>, StoreError> {
+    let ids: Vec<Uuid> =
+        sqlx::query_scalar("select id from mappings where client_id = $1 and removed_at is not null")
+            .bind(client.0)
+            .fetch_all(db)
+            .await?;
+    Ok(ids.into_iter().map(MappingId).collect())
 }
 
 pub(super) async fn finish_removal(

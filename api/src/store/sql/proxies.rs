@@ -26,7 +26,7 @@ use told::{change, tell_health};
 macro_rules! columns {
     () => {
         "p.*, h.status as health_status, h.latency_ms as health_latency_ms, h.exit_ip as health_exit_ip,
-            h.checked_at as health_checked_at, h.error as health_error"
+            h.country as health_country, h.checked_at as health_checked_at, h.error as health_error"
     };
 }
 
@@ -111,11 +111,13 @@ pub(super) async fn list(
             tables!(),
             r" where p.removed_at is null
                 and ($2 is null or lower(p.name) like $2 escape '\' or lower(p.host) like $2 escape '\'
-                     or lower(p.note) like $2 escape '\')"
+                     or lower(p.note) like $2 escape '\')
+                and ($3 is null or coalesce(h.status, 'UNKNOWN') = $3)"
         ),
-        2,
+        3,
     );
-    let filled = sqlx::query(statement).bind(own.to_owned()).bind(pattern(query));
+    let filled =
+        sqlx::query(statement).bind(own.to_owned()).bind(pattern(query)).bind(query.health.map(Word));
     listing.page(db, filled, |row: &Row| row.id).await
 }
 
@@ -259,7 +261,7 @@ pub(super) async fn remove(
     let reason = format!("proxy {} was removed", row.name);
     for owner in &clients {
         tell(db, own, News::Client(owner.client)).await?;
-        exits::settle(db, own, owner.client, By::current().0, &reason).await?;
+        exits::settle(db, owner.client, By::current().0, &reason).await?;
     }
     sweep(db).await?;
     Ok(clients)
@@ -290,12 +292,12 @@ pub(super) async fn record_health(
             Err(error) => return Err(error),
         };
         sqlx::query(
-            "insert into proxy_health (gateway, proxy_id, status, latency_ms, exit_ip, checked_at, error)
-             select $8, id, $3, $4, $5, $6, $7 from proxies
+            "insert into proxy_health (gateway, proxy_id, status, latency_ms, exit_ip, country, checked_at, error)
+             select $8, id, $3, $4, $5, $9, $6, $7 from proxies
              where id = $1 and dial_revision = $2 and removed_at is null
              on conflict (gateway, proxy_id) do update set status = excluded.status,
                 latency_ms = excluded.latency_ms, exit_ip = excluded.exit_ip,
-                checked_at = excluded.checked_at, error = excluded.error",
+                country = excluded.country, checked_at = excluded.checked_at, error = excluded.error",
         )
         .bind(id.0)
         .bind(revision)
@@ -305,6 +307,7 @@ pub(super) async fn record_health(
         .bind(health.checked_at.map(Text))
         .bind(&health.error)
         .bind(own)
+        .bind(health.country.map(Text))
         .execute(&mut *db)
         .await?;
         tell_health(db, own, &before, health).await?;
@@ -312,7 +315,7 @@ pub(super) async fn record_health(
             let reason = format!("proxy {} has another exit address", before.name);
             for owner in mappings::clients_of_proxy(db, *id).await? {
                 if owner.gateway == own {
-                    exits::settle(db, own, owner.client, None, &reason).await?;
+                    exits::settle(db, owner.client, None, &reason).await?;
                 }
             }
         }

@@ -41,6 +41,8 @@ pub(super) async fn snapshot(db: &mut Connection, own: &str, vault: &Vault) -> R
             priority: mapping.priority,
             target: mapping.target,
             enabled: mapping.enabled,
+            expect: mapping.expect,
+            exclusive: mapping.exclusive,
         };
         client.mappings.insert(proxy, KnownMapping { id: mapping.id, entry });
     }

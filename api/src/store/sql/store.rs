@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::db::{self, Connection, Db};
 use super::lent::{in_one_read, in_one_write, reading};
-use super::{clients, gateways, identity, mappings, plans, ports, proxies, tokens, vault};
+use super::{clients, gateways, identity, mappings, plans, ports, proxies, retired, tokens, vault};
 use crate::store::crypt::Vault;
 use crate::store::open::{OpenError, Opening, PATIENCES_FOR_WORK};
 use crate::store::{
@@ -108,6 +108,10 @@ impl Gateways for SqlStore {
 
     async fn gateways(&self) -> Result<Vec<Gateway>, StoreError> {
         in_one_read!(self, db => gateways::list(db))
+    }
+
+    async fn remove_gateway(&self, name: &str, cascade: bool) -> Result<(), StoreError> {
+        in_one_write!(self, db => retired::remove(db, &self.gateway, name, cascade))
     }
 
     async fn show_presence(&self, presence: &Presence) -> Result<(), StoreError> {

@@ -2,6 +2,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pgw_core::exit::Expect;
 use pgw_core::health::{Health, HealthStatus};
 use pgw_core::mapping::Target;
 use pgw_core::ports::PortRange;
@@ -170,8 +171,15 @@ async fn a_gateway_of_another_name_takes_the_file_over_with_all_that_is_in_it() 
             gateway: None,
         };
         let client_id = store.create_client(client).await.unwrap().id;
-        let mapping =
-            NewMapping { client_id, proxy_id: made.id, priority: 1, target: Target::Original, enabled: true };
+        let mapping = NewMapping {
+            client_id,
+            proxy_id: made.id,
+            priority: 1,
+            target: Target::Original,
+            enabled: true,
+            expect: Expect::default(),
+            exclusive: false,
+        };
         store.create_mapping(mapping, &PortRange::spanning(15001, 15001)).await.unwrap();
         store.proxy(made.id).await.unwrap()
     };

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use pgw_core::exit::Expect;
 use pgw_core::ids::ApplyId;
 
 use super::*;
@@ -15,6 +16,8 @@ fn entry(last: u16, proxies: &[&str]) -> ClientEntry {
         priority: 100,
         target: Target::Original,
         enabled: true,
+        expect: Expect { stable: true, ..Expect::default() },
+        exclusive: false,
     };
     ClientEntry {
         name: format!("phone {last}"),

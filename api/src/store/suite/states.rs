@@ -59,6 +59,7 @@ pub(crate) async fn health_is_remembered(store: Arc<dyn Store>) {
         status: HealthStatus::Degraded,
         latency_ms: Some(1700),
         exit_ip: Some("203.0.113.9".into()),
+        country: "NL".parse().ok(),
         checked_at: Some("2026-11-20T10:00:00.123Z".parse().unwrap()),
         error: Some("it did not answer in time".into()),
     };

@@ -64,6 +64,10 @@ impl Units for UnitsOf {
         Ok(self.0.forwarders())
     }
 
+    async fn keeps(&self, port: u16) -> bool {
+        self.0.kept.lock().unwrap().contains(&port)
+    }
+
     fn kind(&self) -> &'static str {
         "world"
     }

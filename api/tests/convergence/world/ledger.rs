@@ -1,6 +1,7 @@
 //! The store as the API sees it: what it says of a mapping, and what it calls gone, are effects
 //! like any other, at which it may be killed and at which the promises hold.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -15,8 +16,8 @@ use pgw_api::store::traffic::{
     Census, Counted, HealthQuery, HealthSum, MappingOwner, NamesRow, Traffic, TrafficQuery, TrafficRecord,
 };
 use pgw_api::store::{
-    Addressee, Claim, ClientPatch, ClientPlan, Delivery, Events, ExitAt, Gateway, Gateways, Ground,
-    HealthRecord, Heard, Identity, JournalPage, JournalQuery, KnownAs, KnownUser, ListQuery, LogEnds,
+    Addressee, Claim, ClientPatch, ClientPlan, Delivery, Events, ExitAt, Exits, Gateway, Gateways, Ground,
+    HealthRecord, Heard, Holder, Identity, JournalPage, JournalQuery, KnownAs, KnownUser, ListQuery, LogEnds,
     MappingPatch, Neighbours, NewClient, NewCode, NewMapping, NewProxy, NewToken, NewTunnel, NewTunnelClient,
     NewUser, NewWebhook, NotVerified, Owner, Page, Presence, ProxyDial, ProxyPatch, Replies, Reply, Seen,
     Session, Store, StoreError, Token, Tunnel, TunnelCensus, TunnelClient, TunnelClientPatch, TunnelClients,
@@ -50,6 +51,10 @@ impl Gateways for Ledger {
 
     async fn gateways(&self) -> Result<Vec<Gateway>, StoreError> {
         self.0.store.gateways().await
+    }
+
+    async fn remove_gateway(&self, name: &str, cascade: bool) -> Result<(), StoreError> {
+        self.0.store.remove_gateway(name, cascade).await
     }
 
     async fn show_presence(&self, presence: &Presence) -> Result<(), StoreError> {
@@ -177,6 +182,17 @@ over_the_worlds_store! {
         counted() -> Vec<Counted>;
         owners() -> Vec<MappingOwner>;
         census() -> Census;
+    }
+}
+
+over_the_worlds_store! {
+    Exits:
+    effects {
+        hold_exits(client: ClientId, wanted: &[(MappingId, IpAddr)]) -> Vec<(MappingId, Holder)>;
+        keep_exit(mapping: MappingId, exit_ip: IpAddr) -> ();
+    }
+    others {
+        sharers_of_exit(mapping: MappingId) -> Vec<Owner>;
     }
 }
 

@@ -28,6 +28,9 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use process::Process;
 
+/// Where upstreams lead at the beginning.
+pub(crate) const EXITS: [(&str, &str); 2] = [("de1", "203.0.113.21"), ("fr1", "203.0.113.22")];
+
 pub(crate) struct World {
     dir: tempfile::TempDir,
     store: Arc<dyn Store>,
@@ -38,6 +41,8 @@ pub(crate) struct World {
     mood: watch::Sender<Mood>,
     /// Told whenever the agent is asked for a reconcile.
     pub(crate) asked: Notify,
+    /// Ports that somebody keeps open although their forwarder is gone.
+    kept: Mutex<BTreeSet<u16>>,
     /// Ports whose forwarder is being started or stopped.
     in_hand: Mutex<BTreeSet<u16>>,
     /// With none left, a forwarder that is stopped takes its time.
@@ -69,9 +74,9 @@ impl World {
         let opening = Opening::new("gw1", &dir.path().join("secret.key"));
         let store: Arc<dyn Store> =
             Arc::new(SqliteStore::open(&dir.path().join("pgw.db"), &opening).await.unwrap());
-        for name in ["de1", "fr1"] {
+        for (name, exit) in EXITS {
             let id = store.create_proxy(proxy(name)).await.unwrap().id;
-            found(store.as_ref(), id, HealthStatus::Ok).await;
+            found(store.as_ref(), id, HealthStatus::Ok, exit).await;
         }
         Arc::new(Self {
             dir,
@@ -81,6 +86,7 @@ impl World {
             bystander: Mutex::default(),
             mood: watch::Sender::new(Mood::Answers),
             asked: Notify::new(),
+            kept: Mutex::default(),
             in_hand: Mutex::default(),
             stops: Semaphore::new(1),
             silent: AtomicBool::new(false),
@@ -118,6 +124,11 @@ impl World {
 
     fn mood(&self) -> Mood {
         *self.mood.borrow()
+    }
+
+    /// Somebody keeps its port open, while its forwarder is gone.
+    pub(crate) fn keep_port(&self, port: u16) {
+        self.kept.lock().unwrap().insert(port);
     }
 
     /// As on a disk that is full: what is there can be read.
@@ -194,9 +205,10 @@ impl World {
 }
 
 /// As if a check had found this.
-async fn found(store: &dyn Store, id: ProxyId, status: HealthStatus) {
+async fn found(store: &dyn Store, id: ProxyId, status: HealthStatus, exit: &str) {
     let dial = store.upstream(id).await.unwrap();
-    store.record_health(&[dial.found(Health { status, ..Health::default() })]).await.unwrap();
+    let health = Health { status, exit_ip: Some(exit.to_owned()), ..Health::default() };
+    store.record_health(&[dial.found(health)]).await.unwrap();
 }
 
 fn proxy(name: &str) -> NewProxy {

@@ -2,14 +2,16 @@
 
 use std::net::Ipv4Addr;
 
+use pgw_api::events::{Event, Kind};
 use pgw_api::store::{ClientPatch, ListQuery, MappingPatch, NewClient, NewMapping};
 use pgw_core::control::flag_path;
+use pgw_core::exit::Expect;
 use pgw_core::health::HealthStatus;
 use pgw_core::ids::{ClientId, ProxyId};
 use pgw_core::mapping::{Mapping, Target};
 use pgw_core::ports::PortRange;
 
-use super::{Process, World, found};
+use super::{EXITS, Process, World, found};
 
 impl World {
     pub(crate) async fn client(&self, name: &str, ip: &str) {
@@ -24,12 +26,18 @@ impl World {
     }
 
     pub(crate) async fn map(&self, client: &str, proxy: &str) {
+        self.map_expecting(client, proxy, Expect::default(), false).await;
+    }
+
+    pub(crate) async fn map_expecting(&self, client: &str, proxy: &str, expect: Expect, exclusive: bool) {
         let new = NewMapping {
             client_id: self.client_id(client).await,
             proxy_id: self.proxy_id(proxy).await,
             priority: 100,
             target: Target::Original,
             enabled: true,
+            expect,
+            exclusive,
         };
         self.store.create_mapping(new, &PortRange::spanning(15001, 15009)).await.unwrap();
     }
@@ -55,7 +63,18 @@ impl World {
     }
 
     pub(crate) async fn health(&self, name: &str, said: HealthStatus) {
-        found(self.store.as_ref(), self.proxy_id(name).await, said).await;
+        let (_, exit) = EXITS.iter().find(|(known, _)| *known == name).unwrap();
+        found(self.store.as_ref(), self.proxy_id(name).await, said, exit).await;
+    }
+
+    /// It leads elsewhere from now on.
+    pub(crate) async fn exit(&self, name: &str, exit: &str) {
+        found(self.store.as_ref(), self.proxy_id(name).await, HealthStatus::Ok, exit).await;
+    }
+
+    pub(crate) async fn change_mapping(&self, client: &str, proxy: &str, patch: MappingPatch) {
+        let mapping = self.mapping(client, proxy).await.unwrap();
+        self.store.update_mapping(mapping.id, patch).await.unwrap();
     }
 
     pub(crate) async fn mappings(&self) -> Vec<Mapping> {
@@ -75,6 +94,14 @@ impl World {
     async fn proxy_id(&self, name: &str) -> ProxyId {
         let proxies = self.store.proxies(&everything()).await.unwrap().items;
         proxies.iter().find(|proxy| proxy.name == name).unwrap().id
+    }
+
+    /// Each change of a mapping's state, from and to, in the order in which they were told.
+    pub(crate) async fn states_told(&self) -> Vec<String> {
+        let events = self.store.events_after(0, 1_000).await.unwrap();
+        let states = events.iter().filter(|event| event.kind == Kind::MappingState);
+        let word = |event: &Event, field| event.data.get(field).unwrap().as_str().unwrap().to_owned();
+        states.map(|event| format!("{} {}", word(event, "from"), word(event, "to"))).collect()
     }
 
     /// A client "tv" at 10.0.0.3, open through de1.

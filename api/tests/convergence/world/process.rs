@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use pgw_api::activate::{Activator, Ports, Told};
+use pgw_api::activate::{Absences, Activator, Ports, Told};
 use pgw_api::active::Generations;
 use pgw_api::agent_client;
 use pgw_api::board::Board;
@@ -47,6 +47,7 @@ impl Process {
             units: Arc::new(UnitsOf(world.clone())),
             agent,
             ports: Ports::default(),
+            absences: Absences::default(),
             told: Told::new(recorder),
             run_dir: world.dir.path().to_owned(),
             sni_log: SniLog::Redacted,
@@ -72,6 +73,10 @@ impl Process {
             Ok(settled) => settled,
             Err(unfinished) => Settled::No(unfinished.to_string()),
         }
+    }
+
+    pub(crate) async fn client(&self, name: &str) -> Subject {
+        Subject::Client(self.world.client_id(name).await)
     }
 
     /// Two rounds: what the first has done may be what somebody else waited for.

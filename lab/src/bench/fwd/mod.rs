@@ -144,7 +144,7 @@ impl Bench {
             goals: goals::judge(samples, plan.most_held()),
             tables: tables::tables(samples, plan),
             panels: tables::panels(samples, plan),
-            samples: samples.json(),
+            samples: samples.json(Contestant::name),
         };
         hand_over(options, &report)
     }

@@ -1,11 +1,6 @@
-//! Every value that was measured, by contestant and measure, one per repetition.
-
-use std::collections::BTreeMap;
-
-use serde_json::{Map, Value, json};
+//! What is measured, of whom.
 
 use super::contestants::Contestant;
-use crate::bench::stats::{median, ratio};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Measure {
@@ -64,34 +59,9 @@ impl Measure {
 /// Two sockets are more than the one, and a connection is less than the other.
 const SENSIBLE_KIB: std::ops::Range<f64> = 2.0..64.0;
 
-#[derive(Debug, Default)]
-pub(crate) struct Samples(BTreeMap<Contestant, BTreeMap<Measure, Vec<f64>>>);
+pub(crate) type Samples = crate::bench::samples::Samples<Contestant, Measure>;
 
 impl Samples {
-    pub(crate) fn add(&mut self, who: Contestant, measure: Measure, value: f64) {
-        self.0.entry(who).or_default().entry(measure).or_default().push(value);
-    }
-
-    /// What could not be measured keeps its place, so that repetitions stay side by side.
-    pub(crate) fn fill(&mut self, who: Contestant, measures: &[Measure], repetitions: usize) {
-        for measure in measures {
-            let values = self.0.entry(who).or_default().entry(*measure).or_default();
-            values.resize(values.len().max(repetitions), f64::NAN);
-        }
-    }
-
-    pub(crate) fn of(&self, who: Contestant, measure: Measure) -> &[f64] {
-        self.0.get(&who).and_then(|measures| measures.get(&measure)).map_or(&[], Vec::as_slice)
-    }
-
-    pub(crate) fn median(&self, who: Contestant, measure: Measure) -> Option<f64> {
-        median(self.of(who, measure))
-    }
-
-    pub(crate) fn ratio(&self, who: Contestant, measure: Measure, to: Contestant) -> Option<f64> {
-        ratio(self.of(who, measure), self.of(to, measure))
-    }
-
     /// KiB for a connection that says nothing, with what the kernel has for it beyond what the ends
     /// have by themselves. None if the machine was too busy to tell: the kernel's memory is counted
     /// for all of it.
@@ -100,41 +70,11 @@ impl Samples {
         let kernel = slab(who)? - slab(Contestant::Direct)?;
         SENSIBLE_KIB.contains(&kernel).then_some(self.median(who, Measure::Pss(count))? + kernel)
     }
-
-    pub(crate) fn has(&self, who: Contestant) -> bool {
-        self.0.contains_key(&who)
-    }
-
-    pub(crate) fn json(&self) -> Value {
-        let contestants = self.0.iter().map(|(who, measures)| {
-            let measures: Map<String, Value> =
-                measures.iter().map(|(measure, values)| (format!("{measure:?}"), json!(values))).collect();
-            (who.name().to_owned(), Value::Object(measures))
-        });
-        Value::Object(contestants.collect())
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_repetition_that_failed_leaves_the_others_side_by_side() {
-        let mut samples = Samples::default();
-        for (at, direct) in [10.0, 20.0, 30.0].into_iter().enumerate() {
-            samples.add(Contestant::Direct, Measure::Rate, direct);
-            if at != 1 {
-                samples.add(Contestant::Haproxy, Measure::Rate, direct * 2.0);
-            }
-            samples.fill(Contestant::Haproxy, &[Measure::Rate], at + 1);
-        }
-        assert_eq!(samples.ratio(Contestant::Haproxy, Measure::Rate, Contestant::Direct), Some(2.0));
-        assert_eq!(samples.median(Contestant::Haproxy, Measure::Rate), Some(40.0));
-        assert_eq!(samples.median(Contestant::Bare, Measure::Rate), None);
-        let written = samples.json();
-        assert_eq!(written["HAProxy splice, SOCKS4"]["Rate"], json!([20.0, null, 60.0]));
-    }
 
     #[test]
     fn memory_that_others_took_is_not_put_down_to_a_connection() {

@@ -18,12 +18,14 @@ use rustix::thread::sched_getaffinity;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout};
 
+use super::delay::Distance;
 use super::load::{Load, Outcome};
 use super::{Part, delay, far};
 use crate::net::GATEWAY;
 use crate::{command, pki, sandbox};
 pub(crate) use network::{DEVICE, STRANGER};
 use network::{DEVICE_NS, FAR_NS};
+pub(crate) use network::{LAN, WAN};
 
 pub(crate) const FAR: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
 /// Where a resolver is asked that is nobody's.
@@ -53,7 +55,7 @@ pub(crate) struct Ground {
     pub(crate) descriptors: u64,
     own: String,
     _far: Child,
-    _delay: Child,
+    _delays: [Child; 2],
 }
 
 /// Connections that are open and say nothing.
@@ -84,7 +86,10 @@ impl Ground {
             cores,
             descriptors,
             _far: start(&Part::Far { pem: PEM.to_owned() })?,
-            _delay: start(&Part::Delay { time: RTT })?,
+            _delays: [
+                start(&Part::Delay { time: RTT, distance: Distance::Far })?,
+                start(&Part::Delay { time: RTT, distance: Distance::FarAndLossy })?,
+            ],
             own,
         };
         for port in far::PORTS {
@@ -103,6 +108,12 @@ impl Ground {
     pub(crate) fn forwarder(&self, words: &[&str], log: &str) -> Result<Child> {
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
         spawn(GATEWAY, self.cores.forwarder, &words, log)
+    }
+
+    /// Runs a program on the forwarder's core, too, at the far end.
+    pub(crate) fn behind(&self, words: &[&str], log: &str) -> Result<Child> {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        spawn(FAR_NS, self.cores.forwarder, &words, log)
     }
 
     /// One of this program's own parts, as a forwarder.
@@ -139,11 +150,20 @@ impl Ground {
 
     /// From now on the far end is far away.
     pub(crate) async fn go_far(&self) -> Result<()> {
-        delay::lead(FAR_NS).await
+        delay::lead(FAR_NS, Distance::Far).await
     }
 
     pub(crate) async fn come_near(&self) -> Result<()> {
-        delay::lead_no_more(FAR_NS).await
+        delay::lead_no_more(FAR_NS, Distance::Far).await
+    }
+
+    /// The same, and some packets are lost on their way there.
+    pub(crate) async fn go_far_and_lose(&self) -> Result<()> {
+        delay::lead(FAR_NS, Distance::FarAndLossy).await
+    }
+
+    pub(crate) async fn lose_no_more(&self) -> Result<()> {
+        delay::lead_no_more(FAR_NS, Distance::FarAndLossy).await
     }
 }
 

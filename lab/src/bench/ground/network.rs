@@ -14,8 +14,9 @@ pub(super) const FAR_NS: &str = "far";
 pub(crate) const DEVICE: Ipv4Addr = Ipv4Addr::new(10, 64, 0, 2);
 /// The device's other address.
 pub(crate) const STRANGER: Ipv4Addr = Ipv4Addr::new(10, 64, 0, 3);
-const LAN: Ipv4Addr = Ipv4Addr::new(10, 64, 0, 1);
-const WAN: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
+/// The gateway's own.
+pub(crate) const LAN: Ipv4Addr = Ipv4Addr::new(10, 64, 0, 1);
+pub(crate) const WAN: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 
 /// Of the kernel, in all three: many short connections are no trouble, and none of them is in
 /// the way of the next contestant.

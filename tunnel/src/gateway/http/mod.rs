@@ -14,6 +14,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use super::Gateway;
 use super::tunnel::{Away, Tunnel};
@@ -21,26 +22,37 @@ use crate::carrier::Io;
 use crate::wire::frame::Why;
 
 mod auth;
+pub(super) mod downloads;
 mod forward;
 mod headers;
 mod pages;
 pub(super) mod route;
 
+use downloads::Pieces;
 use forward::{Lost, Ways};
 use route::Found;
 
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
 const HEAD_BYTES: usize = 64 * 1024;
 
-pub(super) type Body = Either<Incoming, Full<Bytes>>;
+pub(super) type Body = Either<Incoming, Either<Full<Bytes>, Pieces>>;
 
 /// Answers a visitor's requests for as long as it has any.
 pub(super) async fn serve(io: impl Io + 'static, visitor: SocketAddr, tls: bool, gateway: Arc<Gateway>) {
     let ways = Arc::new(Mutex::new(Ways::default()));
     let draining = gateway.draining.clone();
+    let late = CancellationToken::new();
+    let too_late = late.clone();
     let service = service_fn(move |request| {
-        let (gateway, ways) = (gateway.clone(), ways.clone());
-        async move { Ok::<_, Infallible>(answer(request, visitor, tls, &gateway, &ways).await) }
+        let (gateway, ways, late) = (gateway.clone(), ways.clone(), late.clone());
+        async move {
+            let answered = if tls && gateway.is_own(&request) {
+                own(&request, &gateway, &late).await
+            } else {
+                answer(request, visitor, tls, &gateway, &ways).await
+            };
+            Ok::<_, Infallible>(answered)
+        }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -51,6 +63,7 @@ pub(super) async fn serve(io: impl Io + 'static, visitor: SocketAddr, tls: bool,
     let mut serving = pin!(serving);
     let served = tokio::select! {
         served = serving.as_mut() => served,
+        () = too_late.cancelled() => return,
         // Nobody waits for a visitor that asks nothing: the request at hand is the last.
         () = draining.cancelled() => {
             serving.as_mut().graceful_shutdown();
@@ -59,6 +72,27 @@ pub(super) async fn serve(io: impl Io + 'static, visitor: SocketAddr, tls: bool,
     };
     if let Err(error) = served {
         tracing::debug!(%visitor, %error, "a visitor's connection ended");
+    }
+}
+
+impl Gateway {
+    /// Whoever asks for it by a name that is no tunnel's asks the gateway itself.
+    fn is_own(&self, request: &Request<Incoming>) -> bool {
+        downloads::is_asked(request) && headers::host(request).is_none_or(|host| !self.routes().knows(&host))
+    }
+}
+
+/// What is asked of the gateway itself.
+pub(super) async fn own(
+    request: &Request<Incoming>,
+    gateway: &Gateway,
+    late: &CancellationToken,
+) -> Response<Body> {
+    match gateway.downloads.answer(request, late).await {
+        Ok(answer) => {
+            answer.map(|pieces| pieces.map_or_else(nothing, |pieces| Either::Right(Either::Right(pieces))))
+        }
+        Err(status) => page(status),
     }
 }
 
@@ -105,8 +139,12 @@ fn lost_page(lost: Lost, tunnel: &Tunnel) -> Response<Body> {
     }
 }
 
+pub(super) fn nothing() -> Body {
+    Either::Right(Either::Left(Full::default()))
+}
+
 fn page(status: StatusCode) -> Response<Body> {
-    pages::page(status).map(|text| Either::Right(Full::new(text)))
+    pages::page(status).map(|text| Either::Right(Either::Left(Full::new(text))))
 }
 
 fn of_target(answer: Response<Incoming>) -> Response<Body> {

@@ -15,6 +15,7 @@ pub(super) fn page(status: StatusCode) -> Response<Bytes> {
         }
         StatusCode::GATEWAY_TIMEOUT => "The server behind this address did not answer in time.",
         StatusCode::TOO_MANY_REQUESTS => "There were too many requests from you within a minute.",
+        StatusCode::METHOD_NOT_ALLOWED => "This can only be downloaded.",
         StatusCode::FORBIDDEN => "This address is not open to you.",
         StatusCode::UNAUTHORIZED => "This address asks for a name and a password.",
         _ => "This request was not understood.",

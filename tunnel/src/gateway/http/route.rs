@@ -60,6 +60,11 @@ impl Routes {
         ways.sort_by_key(|way| (std::cmp::Reverse(way.path.len()), way.header.is_none(), way.id));
     }
 
+    /// Does a tunnel have this host?
+    pub(super) fn knows(&self, host: &str) -> bool {
+        self.hosts.contains_key(host)
+    }
+
     pub(super) fn find(&self, host: &str, path: &str, headers: &HeaderMap) -> Found {
         let ways = self.hosts.get(host).map(Vec::as_slice).unwrap_or_default();
         let fits = |way: &&Way| {

@@ -19,11 +19,14 @@ export function address(call: string, path: object = {}, query: object = {}): st
   return `${mount}${place}${asked.size > 0 ? `?${asked}` : ""}`;
 }
 
+export const typeOfText = (call: string): string => (call === "POST /v1/apply" ? "application/yaml" : "text/plain");
+
 export function request<C extends Call>(call: C, given: Given<C>): [string, RequestInit] {
-  const headers = new Headers({ accept: "application/json, application/problem+json, text/plain;q=0.5", ...access.headers() });
+  const wanted = call === "GET /v1/export" ? typeOfText("POST /v1/apply") : "application/json, text/plain;q=0.5";
+  const headers = new Headers({ accept: `${wanted}, application/problem+json`, ...access.headers() });
   let body: string | undefined;
   if (given.text !== undefined) {
-    headers.set("content-type", call === "POST /v1/apply" ? "application/yaml" : "text/plain");
+    headers.set("content-type", typeOfText(call));
     body = String(given.text);
   } else if (given.body !== undefined) {
     headers.set("content-type", "application/json");

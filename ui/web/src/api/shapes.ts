@@ -1,10 +1,11 @@
 // What the services say, by the names that the pages use. Whatever the API describes comes from
 // its description; the agent has none, and events are no answer of a call.
 
-import type { Client, Health, Mapping, Proxy, ProxyCreate, ClientCreate, Token, TokenMade } from "../generated/api";
+import type { Client, Health, Mapping, MappingCreate, Proxy, ProxyCreate, ClientCreate, Token, TokenMade } from "../generated/api";
 
-export type { CalledName, ClientNow, Connection, Explanation, FieldError, Gateway, HealthPoint, HealthStatus, MappingState, Me, Now, Ready, Scheme, Target, TrafficOverTime, User, Version, Webhook } from "../generated/api";
-export type { Client, ClientCreate, Health, Mapping, Proxy, ProxyCreate, Token, TokenMade };
+export type { ApplyAnswer, CalledName, ClientNow, Connection, Explanation, FieldError, Gateway, HealthPoint, HealthStatus, ImportAnswer, MappingState, Me, Now, Ready, Scheme, SetupState, Target, ToldPlan, TrafficOverTime, Tunnel, TunnelClient, TunnelCreate, TunnelSession, TunnelState, User, Verification, Version, Visitor, Webhook } from "../generated/api";
+export type { EnrolmentMade as Enrolment, Protocol as TunnelProtocol, ToVerify as Verifying } from "../generated/api";
+export type { Client, ClientCreate, Health, Mapping, MappingCreate, Proxy, ProxyCreate, Token, TokenMade };
 
 export interface List<T> {
   items: T[];
@@ -25,6 +26,8 @@ export interface Happening {
   by: string | null;
   data: { [name: string]: Json };
 }
+
+export type ClientFileOs = "windows" | "linux" | "macos";
 
 export interface Neighbour {
   ip: string;

@@ -1,7 +1,8 @@
-// What an operator does with several things at once. Each of them is one call; the first that is
-// refused is told, and what was done before it stays done.
+// What an operator does with several things at once. Each of them is one call, and means the thing
+// as it was shown.
 
 import { ask } from "../api/call";
+import { asProblem } from "../api/problem";
 import type { Mapping } from "../api/shapes";
 import { t } from "../state/language.svelte";
 import { draft } from "../state/draft.svelte";
@@ -9,35 +10,16 @@ import { route } from "../state/route.svelte";
 import { toasts } from "../state/toasts.svelte";
 import { world } from "../state/world.svelte";
 import type { DeviceRow } from "./devices";
+import { ANYHOW, asSeen, toEach } from "./each";
 
-/** Calls at a time: the gateway writes one after the other anyway. */
-const AT_ONCE = 6;
-
-export async function each<T>(things: T[], act: (thing: T) => Promise<unknown>): Promise<void> {
-  const rest = [...things];
-  const worker = async (): Promise<void> => {
-    for (let thing = rest.shift(); thing !== undefined; thing = rest.shift()) await act(thing);
-  };
-  await Promise.all(Array.from({ length: Math.min(AT_ONCE, rest.length) }, worker));
+async function change(mapping: Mapping, body: { enabled?: boolean; priority?: number; proxy_id?: string }, ifMatch: string): Promise<void> {
+  world.putMapping(await ask("PATCH /v1/mappings/{id}", { path: { id: mapping.id }, body, ifMatch }));
 }
 
-async function tell(work: Promise<unknown>, done: string | null): Promise<void> {
-  try {
-    await work;
-    if (done) toasts.done(done);
-  } catch (error) {
-    toasts.failed(error);
-  }
-}
-
-export async function enable(mapping: Mapping, enabled: boolean): Promise<void> {
-  world.putMapping(await ask("PATCH /v1/mappings/{id}", { path: { id: mapping.id }, body: { enabled } }));
-}
-
-/** Closed at once: this one waits for nobody who may change his mind. */
+/** Closed at once: this one waits for nobody who may change his mind, and for no change of anybody else. */
 export function close(rows: DeviceRow[]): Promise<void> {
   const mappings = rows.flatMap((row) => row.mappings).filter((mapping) => mapping.enabled);
-  return tell(each(mappings, (mapping) => enable(mapping, false)), t("acts.closed", { count: rows.length }));
+  return toEach(mappings, (mapping) => change(mapping, { enabled: false }, ANYHOW), t("acts.closed", { count: rows.length }));
 }
 
 /** To the page where they get a way out. */
@@ -47,7 +29,8 @@ export function map(rows: DeviceRow[]): void {
 }
 
 export function reopen(row: DeviceRow): Promise<void> {
-  return tell(each(row.mappings, (mapping) => enable(mapping, true)), t("acts.reopened", { name: row.client.name }));
+  const open = (mapping: Mapping, insists: boolean): Promise<void> => change(mapping, { enabled: true }, insists ? ANYHOW : asSeen(mapping));
+  return toEach(row.mappings, open, t("acts.reopened", { name: row.client.name }));
 }
 
 async function checkOne(id: string): Promise<void> {
@@ -58,32 +41,47 @@ async function checkOne(id: string): Promise<void> {
 
 export function check(proxies: string[]): Promise<void> {
   const different = [...new Set(proxies)];
-  return tell(each(different, checkOne), t("acts.checked", { count: different.length }));
+  return toEach(different, checkOne, t("acts.checked", { count: different.length }));
+}
+
+/** Gone is gone, whoever has done it. What another gateway has to do first is still there. */
+async function gone(removal: Promise<unknown>, drop: () => void): Promise<void> {
+  try {
+    if ((await removal) === undefined) drop();
+  } catch (error) {
+    if (asProblem(error).status !== 404) throw error;
+    drop();
+  }
 }
 
 export function removeDevices(rows: DeviceRow[]): void {
-  const ids = rows.map((row) => row.id);
   const name = rows.length === 1 ? (rows[0]?.client.name ?? "") : t("devices.count", { count: rows.length });
-  toasts.soon(t("acts.remove_device", { name }), ids, async (closing) => {
-    await each(ids, (id) => ask("DELETE /v1/clients/{id}", { path: { id }, query: { cascade: true }, keepalive: closing }));
-    for (const id of ids) world.drop("client", id);
-  });
+  const clients = rows.map((row) => row.client);
+  toasts.soon(t("acts.remove_device", { name }), clients.map((client) => client.id), (keepalive) =>
+    toEach(clients, (client, insists) => {
+      const { id } = client;
+      const removal = ask("DELETE /v1/clients/{id}", { path: { id }, query: { cascade: true }, ifMatch: insists ? ANYHOW : asSeen(client), keepalive });
+      return gone(removal, () => world.drop("client", id));
+    }, null),
+  );
 }
 
-export function removeProxies(proxies: { id: string; name: string }[], cascade: boolean): void {
-  const ids = proxies.map((proxy) => proxy.id);
+export function removeProxies(proxies: { id: string; name: string; revision: number }[], cascade: boolean): void {
   const name = proxies.length === 1 ? (proxies[0]?.name ?? "") : t("proxies.count", { count: proxies.length });
-  toasts.soon(t("acts.remove_proxy", { name }), ids, async (closing) => {
-    await each(ids, (id) => ask("DELETE /v1/proxies/{id}", { path: { id }, query: { cascade }, keepalive: closing }));
-    for (const id of ids) world.drop("proxy", id);
-  });
+  toasts.soon(t("acts.remove_proxy", { name }), proxies.map((proxy) => proxy.id), (keepalive) =>
+    toEach(proxies, (proxy, insists) => {
+      const { id } = proxy;
+      const removal = ask("DELETE /v1/proxies/{id}", { path: { id }, query: { cascade: cascade || insists }, ifMatch: insists ? ANYHOW : asSeen(proxy), keepalive });
+      return gone(removal, () => world.drop("proxy", id));
+    }, null),
+  );
 }
 
 export function removeMapping(mapping: Mapping, proxy: string): void {
-  toasts.soon(t("acts.remove_mapping", { name: proxy }), [mapping.id], async (closing) => {
-    await ask("DELETE /v1/mappings/{id}", { path: { id: mapping.id }, keepalive: closing });
-    world.drop("mapping", mapping.id);
-  });
+  const { id } = mapping;
+  toasts.soon(t("acts.remove_mapping", { name: proxy }), [id], (keepalive) =>
+    toEach([mapping], (one, insists) => gone(ask("DELETE /v1/mappings/{id}", { path: { id }, ifMatch: insists ? ANYHOW : asSeen(one), keepalive }), () => world.drop("mapping", id)), null),
+  );
 }
 
 /** In tens, so that something can be put in between by hand later on. */
@@ -92,19 +90,17 @@ export function prioritiesOf(order: Mapping[]): { mapping: Mapping; priority: nu
 }
 
 export function reorder(order: Mapping[]): Promise<void> {
-  const work = each(prioritiesOf(order), async ({ mapping, priority }) => {
-    world.putMapping(await ask("PATCH /v1/mappings/{id}", { path: { id: mapping.id }, body: { priority } }));
-  });
-  return tell(work, t("acts.reordered"));
+  return toEach(prioritiesOf(order), ({ mapping, priority }, insists) => change(mapping, { priority }, insists ? ANYHOW : asSeen(mapping)), t("acts.reordered"));
 }
 
-export function replaceEverywhere(from: Mapping[], proxy_id: string): Promise<void> {
-  const work = each(from, async (old) => {
-    const { client_id, priority, target } = old;
-    const made = await ask("POST /v1/mappings", { body: { client_id, proxy_id, priority, target } });
-    world.putMapping(made);
-    await ask("DELETE /v1/mappings/{id}", { path: { id: old.id } });
-    world.drop("mapping", old.id);
-  });
-  return tell(work, t("acts.replaced", { count: from.length }));
+/** Where it comes out now is where it is expected from now on. */
+export function acceptExit(mapping: Mapping, exit_ip: string): Promise<void> {
+  return toEach([mapping], async (one, insists) => {
+    world.putMapping(await ask("PATCH /v1/mappings/{id}", { path: { id: one.id }, body: { stable_exit_ip: null }, ifMatch: insists ? ANYHOW : asSeen(one) }));
+  }, t("acts.exit_accepted", { exit_ip }));
+}
+
+/** In the same place of each failover list. */
+export function replaceEverywhere(mappings: Mapping[], proxy_id: string): Promise<void> {
+  return toEach(mappings, (mapping, insists) => change(mapping, { proxy_id }, insists ? ANYHOW : asSeen(mapping)), t("acts.replaced", { count: mappings.length }));
 }

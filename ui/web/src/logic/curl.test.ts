@@ -1,7 +1,7 @@
 import { expect, it, vi } from "vitest";
 
 vi.stubGlobal("sessionStorage", { getItem: () => null });
-const { curl } = await import("./curl");
+const { curl, mappingScript } = await import("./curl");
 const { address } = await import("../api/call");
 
 it("is the same call, with the shell's token and nobody's password", () => {
@@ -11,4 +11,11 @@ it("is the same call, with the shell's token and nobody's password", () => {
 
 it("leads to the service that answers it", () => {
   expect([address("GET /agent/status"), address("GET /version"), address("GET /v1/clients", {}, { q: "a b&c" })]).toEqual(["/agent/status", "/api/version", "/api/v1/clients?q=a+b%26c"]);
+});
+
+it("makes a device before its mapping, and once", () => {
+  const device = { key: "10.0.0.5", id: null, name: "it's", ip: "10.0.0.5" };
+  const text = mappingScript([{ device, proxy: "p", priority: 10 }, { device, proxy: "q", priority: 20 }], { exclusive: true }, "http://gw");
+  expect(text.match(/CLIENT=\$\(/g)).toHaveLength(1);
+  expect(text).toContain(`--json '{"client_id":"'"$CLIENT"'","proxy_id":"q","priority":20,"exclusive":true}'`);
 });

@@ -1,6 +1,7 @@
 // A form as a command that does the same. It asks the shell for the token, and shows no password.
 
-import { address } from "../api/call";
+import { address, typeOfText } from "../api/call";
+import type { Planned } from "./mapping";
 
 const HIDDEN = ["password", "current", "new", "token"];
 
@@ -11,12 +12,33 @@ interface Command {
   query?: object;
   body?: unknown;
   text?: unknown;
+  ifMatch?: string;
 }
 
 export function curl(call: string, given: Command, origin: string): string {
   const method = call.slice(0, call.indexOf(" "));
   const lines = [`curl -X ${method} ${quoted(origin + address(call, given.path, given.query))}`, `-H "Authorization: Bearer $TOKEN"`];
-  if (given.text !== undefined) lines.push("--data-binary @-", "-H 'Content-Type: text/plain'");
+  if (given.ifMatch !== undefined) lines.push(`-H ${quoted(`If-Match: ${given.ifMatch}`)}`);
+  if (given.text !== undefined) lines.push("--data-binary @-", `-H 'Content-Type: ${typeOfText(call)}'`);
   else if (given.body !== undefined) lines.push(`--json ${quoted(JSON.stringify(given.body, (name, value: unknown) => (HIDDEN.includes(name) && value ? "…" : value)))}`);
   return lines.join(" \\\n  ");
+}
+
+const MADE = "made-before";
+
+/** Several calls: whoever is not registered yet is first, and the shell keeps the id. */
+export function mappingScript(plans: Planned[], conditions: object, origin: string): string {
+  const known = new Set<string>();
+  return plans
+    .flatMap(({ device, proxy, priority }) => {
+      const lines: string[] = [];
+      if (device.id === null && !known.has(device.key)) {
+        known.add(device.key);
+        lines.push(`CLIENT=$(${curl("POST /v1/clients", { body: { name: device.name, ip_cidr: device.ip } }, origin)} | jq -r .id)`);
+      }
+      const body = { client_id: device.id ?? MADE, proxy_id: proxy, priority, ...conditions };
+      lines.push(curl("POST /v1/mappings", { body }, origin).replace(MADE, `'"$CLIENT"'`));
+      return lines;
+    })
+    .join("\n");
 }

@@ -2,18 +2,19 @@
 
 import type { Key } from "../state/language.svelte";
 
-/** The gateway takes a megabyte. */
-export const LARGEST_BYTES = 1_000_000;
-/** So much is still taken into the field, to say how much too much it is. */
-export const LONGEST_PASTE = 6_000_000;
+const MEBIBYTE = 1024 * 1024;
+/** What the gateway takes at once: of a list of proxies, and of the whole configuration. */
+export const LARGEST = { list: 5 * MEBIBYTE, document: 16 * MEBIBYTE } as const;
+/** So much is at home in a field; more is kept beside it. */
+export const LONGEST_TYPED = 200_000;
 
 export const linesOf = (text: string): string[] => text.split(/\r\n|\r|\n/);
 
-export function pasteTrouble(text: string, t: (key: Key, values?: Record<string, string | number>) => string): string | null {
+export function pasteTrouble(text: string, largest: number, t: (key: Key, values?: Record<string, string | number>) => string): string | null {
   // At most four bytes each: whoever has fewer letters need not be counted.
-  if (text.length * 4 <= LARGEST_BYTES) return null;
+  if (text.length * 4 <= largest) return null;
   const size = new TextEncoder().encode(text).length;
-  return size <= LARGEST_BYTES ? null : t("import.too_much", { size: (size / 1_000_000).toFixed(1), most: 1 });
+  return size <= largest ? null : t("import.too_much", { size: (size / MEBIBYTE).toFixed(1), most: largest / MEBIBYTE });
 }
 
 /** scheme://user:password@host and host:port:user:password: the password is nobody's to see. */

@@ -18,6 +18,7 @@ export const PLACES: Place[] = [
   { path: "/devices", name: "nav.devices", icon: "devices", key: "d", load: () => import("../pages/Devices.svelte") },
   { path: "/proxies", name: "nav.proxies", icon: "proxies", key: "p", load: () => import("../pages/Proxies.svelte") },
   { path: "/map", name: "nav.map", icon: "map", key: "m", load: () => import("../pages/Map.svelte") },
+  { path: "/tunnels", name: "nav.tunnels", icon: "tunnels", key: "t", load: () => import("../pages/Tunnels.svelte") },
   { path: "/connections", name: "nav.connections", icon: "connections", key: "c", load: () => import("../pages/Connections.svelte") },
   { path: "/firewall", name: "nav.firewall", icon: "firewall", key: "f", load: () => import("../pages/Firewall.svelte") },
   { path: "/journal", name: "nav.journal", icon: "journal", key: "j", load: () => import("../pages/Journal.svelte") },

@@ -1,19 +1,18 @@
 // A plan as lines of a diff.
 
-import type { Plan } from "../api/coming";
-import type { Json } from "../api/shapes";
+import type { ToldPlan } from "../api/shapes";
 
 export interface PlanLine {
   kind: "create" | "change" | "remove" | "from" | "to";
   text: string;
 }
 
-export const isEmptyPlan = (plan: Plan): boolean => plan.create.length + plan.change.length + plan.remove.length === 0;
+export const isEmptyPlan = (plan: ToldPlan): boolean => plan.create.length + plan.change.length + plan.remove.length === 0;
 
-const shown = (value: Json): string => (typeof value === "string" ? value : JSON.stringify(value));
+const shown = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(value ?? null));
 
 /** What goes comes first: it is what hurts. */
-export function planLines(plan: Plan): PlanLine[] {
+export function planLines(plan: ToldPlan): PlanLine[] {
   const named = (kind: "create" | "remove") => plan[kind].map(({ what, name }): PlanLine => ({ kind, text: `${what} ${name}` }));
   const changed = plan.change.flatMap(({ what, name, fields }): PlanLine[] => [
     { kind: "change", text: `${what} ${name}` },

@@ -6,7 +6,7 @@ import { changed } from "./changed";
 import { fill } from "./fill";
 import { ago, bytes, duration, rate } from "./format";
 import { planned } from "./mapping";
-import { addressesIn, hidePassword, LARGEST_BYTES, pasteTrouble } from "./paste";
+import { addressesIn, hidePassword, pasteTrouble } from "./paste";
 import { isEmptyPlan, planLines } from "./plan";
 import { moved } from "./reorder";
 import { windowOf } from "./window";
@@ -67,8 +67,8 @@ describe("what is pasted", () => {
   });
   it("is counted in bytes before it is sent", () => {
     const t = (key: string, values: object = {}) => key + JSON.stringify(values);
-    expect(pasteTrouble("x".repeat(LARGEST_BYTES), t)).toBeNull();
-    expect(pasteTrouble("é".repeat(LARGEST_BYTES), t)).toContain('"size":"2.0"');
+    expect(pasteTrouble("x".repeat(1 << 20), 1 << 20, t)).toBeNull();
+    expect(pasteTrouble("é".repeat(1 << 20), 1 << 20, t)).toContain('"size":"2.0","most":1');
   });
   it("gives each address once, with the name beside it, and tells what is none", () => {
     expect(addressesIn("192.168.2.10 phone-01\r\n\n# note\n192.168.2.10\nphone-02, 192.168.2.11/32\nfoo 1.2.3.400\n1.2.3.4.5")).toEqual({

@@ -27,8 +27,4 @@ export class Listing<T extends { id: string }> {
       this.problem = asProblem(error);
     }
   }
-
-  without(id: string): void {
-    this.items = this.items?.filter((one) => one.id !== id) ?? null;
-  }
 }

@@ -4,11 +4,14 @@
 import { ask } from "../api/call";
 import { asProblem } from "../api/problem";
 import type { Happening } from "../api/shapes";
-import { each } from "../logic/acts";
+import { asSeen, ANYHOW, each } from "../logic/each";
+import { type Conditions, toldOfNew, UNCONDITIONAL } from "../logic/conditions";
 import type { Chosen, Planned } from "../logic/mapping";
 import { say } from "../logic/trouble";
 import { live } from "./live.svelte";
 import { world } from "./world.svelte";
+
+const EVERY_MS = 700;
 
 export interface Making {
   plan: Planned;
@@ -23,15 +26,17 @@ class Makings {
   busy = $state(false);
   #clients = new Map<string, string>();
   #made: string[] = [];
+  #under = toldOfNew(UNCONDITIONAL);
 
   constructor() {
     live.hear((happening) => this.#hear(happening));
   }
 
-  async make(plans: Planned[]): Promise<void> {
+  async make(plans: Planned[], conditions: Conditions): Promise<void> {
     this.all = plans.map((plan) => ({ plan, mapping: null, trouble: null, steps: [] }));
     this.#clients = new Map();
     this.#made = [];
+    this.#under = toldOfNew(conditions);
     this.busy = true;
     const devices = [...new Map(plans.map((plan) => [plan.device.key, plan.device])).values()];
     // Of one device the list is made in its order; of several at the same time.
@@ -40,16 +45,19 @@ class Makings {
   }
 
   /** What was made here, and nothing else. */
-  async undo(): Promise<void> {
+  async undo(insists: boolean): Promise<void> {
     this.busy = true;
     try {
       await each(this.all.filter((one) => one.mapping !== null), async (one) => {
-        const id = one.mapping ?? "";
-        await ask("DELETE /v1/mappings/{id}", { path: { id } });
-        world.drop("mapping", id);
+        const mapping = world.mappings.get(one.mapping ?? "");
+        if (!mapping) return;
+        await ask("DELETE /v1/mappings/{id}", { path: { id: mapping.id }, ifMatch: insists ? ANYHOW : asSeen(mapping) });
+        world.drop("mapping", mapping.id);
       });
       await each(this.#made, async (id) => {
-        await ask("DELETE /v1/clients/{id}", { path: { id }, query: { cascade: true } });
+        const client = world.clients.get(id);
+        if (!client) return;
+        await ask("DELETE /v1/clients/{id}", { path: { id }, query: { cascade: true }, ifMatch: insists ? ANYHOW : asSeen(client) });
         world.drop("client", id);
       });
       this.all = [];
@@ -63,7 +71,7 @@ class Makings {
       try {
         const client_id = await this.#clientOf(device);
         const { proxy: proxy_id, priority } = one.plan;
-        const mapping = await ask("POST /v1/mappings", { body: { client_id, proxy_id, priority } });
+        const mapping = await ask("POST /v1/mappings", { body: { client_id, proxy_id, priority, ...this.#under } });
         world.putMapping(mapping);
         one.mapping = mapping.id;
         one.steps.push(mapping.reason);
@@ -84,9 +92,25 @@ class Makings {
     return client.id;
   }
 
+  /** Of states there are events; what is waited for in between has to be asked for, while somebody looks. */
+  watch(): () => void {
+    const timer = setInterval(() => document.hidden || this.#look(), EVERY_MS);
+    return () => clearInterval(timer);
+  }
+
+  #look(): void {
+    for (const { mapping } of this.all) {
+      if (mapping === null || world.mappings.get(mapping)?.state !== "PENDING") continue;
+      void world.reread("mapping", mapping).then((now) => now && this.#note(now.id, now.reason));
+    }
+  }
+
   #hear({ kind, mapping_id, data }: Happening): void {
-    const one = kind === "mapping.state" ? this.all.find((making) => making.mapping === mapping_id) : undefined;
-    const step = typeof data.reason === "string" ? data.reason : "";
+    if (kind === "mapping.state" && mapping_id && typeof data.reason === "string") this.#note(mapping_id, data.reason);
+  }
+
+  #note(mapping: string, step: string): void {
+    const one = this.all.find((making) => making.mapping === mapping);
     if (one && step !== "" && one.steps.at(-1) !== step) one.steps.push(step);
   }
 }

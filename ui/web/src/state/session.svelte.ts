@@ -1,7 +1,7 @@
 // From opening the page to being somebody: first run, login, and what is kept going meanwhile.
 
 import { ask } from "../api/call";
-import type { Me } from "../api/shapes";
+import type { Me, SetupState } from "../api/shapes";
 import { asProblem, Problem, problemOf } from "../api/problem";
 import { access } from "./access.svelte";
 import { live } from "./live.svelte";
@@ -23,11 +23,15 @@ class Session {
     this.stage = "asking";
     this.problem = null;
     try {
-      await this.#enter();
+      // Asked in a way that fails for nobody: browsers print what does.
+      const { needed, until, signed_in } = await this.#get<SetupState>("/api/v1/setup");
+      if (signed_in || access.byToken) return await this.#enter();
+      this.setupClosed = needed && !until;
+      this.stage = needed && until ? "setup" : "login";
     } catch (error) {
       const problem = asProblem(error);
-      if (problem.status === 401) await this.#ask();
-      else this.problem = problem;
+      if (problem.status !== 401) this.problem = problem;
+      else this.#forgetToken();
     }
   }
 
@@ -63,24 +67,28 @@ class Session {
   }
 
   async #enter(): Promise<void> {
-    // Not by `ask`, which would wait for somebody to sign in: this is signing in.
-    const silence = (): never => {
-      throw new Problem(0, "no_answer", "no_answer");
-    };
-    const response = await fetch("/api/v1/me", { headers: access.headers() }).catch(silence);
-    const text = await response.text().catch(silence);
-    if (!response.ok) throw problemOf(response, text);
     const first = this.stage !== "in";
-    this.me = JSON.parse(text) as Me;
+    this.me = await this.#get<Me>("/api/v1/me");
     this.stage = "in";
     access.signedIn();
     if (first) void live.run(() => world.readAll());
   }
 
-  async #ask(): Promise<void> {
-    const { needed, until } = await ask("GET /v1/setup").catch(() => ({ needed: false, until: null }));
-    this.setupClosed = needed && !until;
-    this.stage = needed && until ? "setup" : "login";
+  /** Not by `ask`, which would wait for somebody to sign in: this is signing in. */
+  async #get<T>(path: string): Promise<T> {
+    const silence = (): never => {
+      throw new Problem(0, "no_answer", "no_answer");
+    };
+    const response = await fetch(path, { headers: access.headers() }).catch(silence);
+    const text = await response.text().catch(silence);
+    if (!response.ok) throw problemOf(response, text);
+    return JSON.parse(text) as T;
+  }
+
+  /** It was revoked since this tab was opened. */
+  #forgetToken(): void {
+    access.useToken(null);
+    this.stage = "login";
   }
 }
 

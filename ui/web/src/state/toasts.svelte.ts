@@ -2,6 +2,8 @@
 // takes it back in time.
 
 import { asProblem } from "../api/problem";
+import { say } from "../logic/trouble";
+import { t } from "./language.svelte";
 
 const SHOWN_MS = 5000;
 const UNDO_S = 6;
@@ -14,6 +16,8 @@ export interface Toast {
   left: number;
   undo?: () => void;
   now?: () => void;
+  /** Of a failure: the way on for whoever wants it all the same. */
+  insist?: () => void;
 }
 
 class Toasts {
@@ -32,8 +36,9 @@ class Toasts {
     this.#show({ kind: "done", text });
   }
 
-  failed(error: unknown): void {
-    this.#show({ kind: "failed", text: asProblem(error).detail });
+  failed(error: unknown, insist?: () => void): void {
+    const problem = asProblem(error);
+    this.#show({ kind: "failed", text: problem.status === 412 ? t("trouble.left_alone") : say(problem), insist });
   }
 
   close(id: number): void {
@@ -41,7 +46,7 @@ class Toasts {
   }
 
   /** Nothing is asked of the gateway until the time is over, so taking it back leaves no trace. */
-  soon(text: string, things: string[], act: (closing: boolean) => Promise<unknown>): void {
+  soon(text: string, things: string[], act: (keepalive: boolean) => Promise<unknown>): void {
     const id = (this.#number += 1);
     const clear = (): void => {
       clearInterval(timer);
@@ -69,7 +74,7 @@ class Toasts {
     this.all.push({ id, kind: "undo", text, left: UNDO_S, undo, now: () => flush(false) });
   }
 
-  #show(toast: Pick<Toast, "kind" | "text">): void {
+  #show(toast: Pick<Toast, "kind" | "text" | "insist">): void {
     const id = (this.#number += 1);
     this.all.push({ id, left: 0, ...toast });
     if (toast.kind === "done") setTimeout(() => this.close(id), SHOWN_MS);

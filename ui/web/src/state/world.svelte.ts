@@ -9,6 +9,12 @@ import { groupBy } from "../logic/group";
 import { live } from "./live.svelte";
 
 type ById<T> = ReadonlyMap<string, T>;
+interface Things {
+  client: Client;
+  proxy: Proxy;
+  mapping: Mapping;
+}
+type What = keyof Things;
 
 const byId = <T extends { id: string }>(items: T[]): ById<T> => new Map(items.map((item) => [item.id, item]));
 
@@ -70,7 +76,7 @@ class World {
     this.mappings = new Map(this.mappings).set(mapping.id, mapping);
   }
 
-  drop(what: "client" | "proxy" | "mapping", id: string): void {
+  drop(what: What, id: string): void {
     if (what === "client") this.clients = without(this.clients, id);
     else if (what === "proxy") this.proxies = without(this.proxies, id);
     else this.mappings = without(this.mappings, id);
@@ -89,9 +95,9 @@ class World {
     } else if (kind === "proxy.health") {
       const proxy = this.proxies.get(happening.proxy_id ?? "");
       if (!proxy) return this.#read("proxy", happening.proxy_id);
-      const { latency_ms, exit_ip, error } = data as { latency_ms?: number; exit_ip?: string; error?: string };
+      const { latency_ms, exit_ip, country, error } = data as { latency_ms?: number; exit_ip?: string; country?: string; error?: string };
       const status = data.to as HealthStatus;
-      this.putProxy({ ...proxy, health: { ...proxy.health, status, latency_ms, exit_ip, error, checked_at: at } });
+      this.putProxy({ ...proxy, health: { ...proxy.health, status, latency_ms, exit_ip, country, error, checked_at: at } });
     } else if (kind === "change") {
       this.#changed(happening);
     }
@@ -105,18 +111,26 @@ class World {
     else this.#read(data.what, id);
   }
 
-  #read(what: "client" | "proxy" | "mapping", id: string | null): void {
-    if (!id) return;
+  #read(what: What, id: string | null): void {
+    if (id) void this.reread(what, id);
+  }
+
+  /** As it is now; null when it is gone, or cannot be asked for. */
+  async reread<W extends What>(what: W, id: string): Promise<Things[W] | null> {
     const path = { id };
-    const one =
-      what === "client"
-        ? ask("GET /v1/clients/{id}", { path }).then((client) => this.putClient(client))
-        : what === "proxy"
-          ? ask("GET /v1/proxies/{id}", { path }).then((proxy) => this.putProxy(proxy))
-          : ask("GET /v1/mappings/{id}", { path }).then((mapping) => this.putMapping(mapping));
-    one.catch((error: unknown) => {
+    try {
+      if (what === "client") this.putClient(await ask("GET /v1/clients/{id}", { path }));
+      else if (what === "proxy") this.putProxy(await ask("GET /v1/proxies/{id}", { path }));
+      else this.putMapping(await ask("GET /v1/mappings/{id}", { path }));
+    } catch (error) {
       if (asProblem(error).status === 404) this.drop(what, id);
-    });
+    }
+    return this.#of(what).get(id) ?? null;
+  }
+
+  #of<W extends What>(what: W): ById<Things[W]> {
+    const all: { [Each in What]: ById<Things[Each]> } = { client: this.clients, proxy: this.proxies, mapping: this.mappings };
+    return all[what];
   }
 }
 

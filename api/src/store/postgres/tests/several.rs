@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use pgw_core::client::Client;
+use pgw_core::exit::Expect;
 use pgw_core::health::{Health, HealthStatus};
 use pgw_core::mapping::{Mapping, Target};
 use pgw_core::ports::PortRange;
@@ -49,6 +50,8 @@ async fn mapped(store: &PostgresStore, client: &Client, proxy: &Proxy) -> Mappin
         priority: 100,
         target: Target::Original,
         enabled: true,
+        expect: Expect::default(),
+        exclusive: false,
     };
     store.create_mapping(new, &ports(15001)).await.unwrap()
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use pgw_core::country::Country;
 use pgw_core::health::{Health, HealthStatus};
 use pgw_core::ids::ProxyId;
 use pgw_core::proxy::{Credentials, Host, Proxy, Scheme, Upstream};
@@ -33,6 +34,7 @@ pub(in super::super) struct Row {
     pub(super) health_status: Option<Word<HealthStatus>>,
     pub(super) health_latency_ms: Option<Number<u32>>,
     pub(super) health_exit_ip: Option<String>,
+    pub(super) health_country: Option<Text<Country>>,
     pub(super) health_checked_at: Option<Text<Timestamp>>,
     pub(super) health_error: Option<String>,
     pub(super) created_at: Text<Timestamp>,
@@ -49,6 +51,7 @@ impl Row {
             status: self.health_status.map_or_else(HealthStatus::default, |status| status.0),
             latency_ms: self.health_latency_ms.map(|ms| ms.0),
             exit_ip: self.health_exit_ip.clone(),
+            country: self.health_country.map(|Text(country)| country),
             checked_at: self.health_checked_at.map(|Text(at)| at),
             error: self.health_error.clone(),
         }

@@ -55,6 +55,7 @@ pub(super) async fn tell_health(
         to: now.status,
         latency_ms: now.latency_ms,
         exit_ip: now.exit_ip.as_deref(),
+        country: now.country,
         error: now.error.as_deref(),
     });
     events::write(db, own, &told).await.map(drop)
