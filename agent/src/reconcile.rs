@@ -9,11 +9,12 @@ mod status;
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use pgw_core::active::{ActiveError, ActiveSet, AppliedRule, ReconcileReport};
-use pgw_core::ids::{ClientIp, Generation};
+use pgw_core::ids::{ClientIp, DatabaseId, Generation};
 use tokio::time::Instant;
 
 pub use self::status::Status;
@@ -26,7 +27,7 @@ use crate::nft::kernel::{Kernel, KernelError};
 use crate::nft::plan::{PlanError, Policy, plan};
 use crate::nft::ruleset::{Elements, Ruleset};
 use crate::restore::{Restored, restore};
-use crate::saved::Saved;
+use crate::saved::{Saved, SavedError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
@@ -36,6 +37,15 @@ pub enum ReconcileError {
     Contradiction(#[from] ActiveError),
     #[error("the active set of pgw-api is refused: {0}")]
     Plan(#[from] PlanError),
+    #[error(
+        "pgw-api answers from another database than the one whose rules these are; the kernel keeps what it holds; \
+         set PGW_DATABASE_URL back, or remove {file} to go on with the other one"
+    )]
+    OtherDatabase { file: PathBuf },
+    #[error(
+        "{0}; the kernel keeps what it holds; remove the file to go on with the database that pgw-api has now"
+    )]
+    DatabaseUnknown(#[source] SavedError),
     #[error(transparent)]
     Kernel(#[from] KernelError),
     #[error("nft reported success, but the kernel does not hold the rules; does something else manage them?")]
@@ -153,7 +163,7 @@ impl Reconciler {
         &mut self,
         set: Result<ActiveSet, ApiError>,
     ) -> Result<(Generation, Done), ReconcileError> {
-        let (generation, wanted) = match self.wanted(set).await {
+        let (generation, wanted, news) = match self.wanted(set).await {
             Ok(wanted) => wanted,
             Err(error) => {
                 if let Err(error) = self.hold().await {
@@ -163,20 +173,36 @@ impl Reconciler {
             }
         };
         let done = self.make_so(&wanted).await?;
-        self.store(wanted, generation).await;
+        self.store(wanted, generation, news).await;
         Ok((generation, done))
     }
 
+    /// Another database, which is new or was meant by a mistyped setting, knows none of the devices
+    /// that are held here. Read from the disk each time: who removes the file has it so at once.
+    fn told_first(&self, said: Option<DatabaseId>) -> Result<Option<DatabaseId>, ReconcileError> {
+        let Some(said) = said else { return Ok(None) };
+        match self.saved.database().map_err(ReconcileError::DatabaseUnknown)? {
+            Some(known) if known != said => {
+                Err(ReconcileError::OtherDatabase { file: self.saved.database_path() })
+            }
+            Some(_same) => Ok(None),
+            None => Ok(Some(said)),
+        }
+    }
+
+    /// With the database, if it is not remembered yet.
     async fn wanted(
         &self,
         set: Result<ActiveSet, ApiError>,
-    ) -> Result<(Generation, Ruleset), ReconcileError> {
-        let desired = set?.desired()?;
+    ) -> Result<(Generation, Ruleset, Option<DatabaseId>), ReconcileError> {
+        let set = set?;
+        let news = self.told_first(set.database)?;
+        let desired = set.desired()?;
         let mut wanted = plan(&desired, &self.policy)?;
         if desired.tunnels.is_none() {
             wanted.elements = wanted.elements.with_tunnels_of(&self.held().await?);
         }
-        Ok((desired.generation, wanted))
+        Ok((desired.generation, wanted, news))
     }
 
     /// What the kernel was last given; before the first time, what it holds.
@@ -202,13 +228,17 @@ impl Reconciler {
 
     /// A full disk must not keep a device from being closed: it is told, and tried again at
     /// the next reconcile.
-    async fn store(&mut self, wanted: Ruleset, generation: Generation) {
-        if self.stored.as_ref() == Some(&wanted) {
+    async fn store(&mut self, wanted: Ruleset, generation: Generation, database: Option<DatabaseId>) {
+        if database.is_none() && self.stored.as_ref() == Some(&wanted) {
             return;
         }
         self.stored = None;
         let (saved, ruleset) = (self.saved.clone(), wanted.clone());
-        let stored = tokio::task::spawn_blocking(move || saved.store(&ruleset, generation)).await;
+        let stored = tokio::task::spawn_blocking(move || {
+            database.map_or(Ok(()), |id| saved.store_database(id))?;
+            saved.store(&ruleset, generation)
+        });
+        let stored = stored.await;
         let why = match stored {
             Ok(Ok(())) => {
                 (self.stored, self.unsaved) = (Some(wanted), None);

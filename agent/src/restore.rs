@@ -83,7 +83,7 @@ pub async fn load(kernel: &dyn Kernel, saved: &Saved, policy: &Policy) -> Result
             let clients = known.len();
             (all_closed(&known, policy), Restored::KnownClosed { clients, why })
         }
-        (Err(SavedError::Missing(_)), Unloadable::Missing(_)) => {
+        (Err(SavedError::Missing(_)), Unloadable::Missing(_)) if !saved.shows_life() => {
             (all_closed(&Known::new(), policy), Restored::Nothing)
         }
         (Err(error), Unloadable::Missing(why) | Unloadable::Spoilt(why)) => {
@@ -220,5 +220,33 @@ mod tests {
             kernel.read().await.unwrap().unwrap().elements,
             all_closed(&Known::new(), &policy()).elements
         );
+    }
+
+    #[tokio::test]
+    async fn where_a_gateway_has_been_missing_state_closes_the_lan_until_the_api_has_spoken() {
+        let lives: [fn(&Path); 3] = [
+            |state| fs::write(state.join("internal.token"), "token").unwrap(),
+            |state| {
+                fs::create_dir(state.join("ports")).unwrap();
+                fs::write(state.join("ports/15001"), "{}").unwrap();
+            },
+            |state| {
+                fs::create_dir(state.join("agent")).unwrap();
+                fs::write(state.join("agent/database"), "id").unwrap();
+            },
+        ];
+        for life in lives {
+            let (kernel, state) = (FakeKernel::default(), tempfile::tempdir().unwrap());
+            life(state.path());
+            let restored = load(&kernel, &Saved::new(state.path()), &policy()).await.unwrap();
+            assert!(matches!(restored, Restored::AllClosed { .. }), "{restored}");
+            let printed = kernel.read().await.unwrap().unwrap().printed;
+            assert!(printed.contains("who is not registered stays in"), "{printed}");
+        }
+        // What a package makes before the first start says nothing.
+        let (kernel, state) = (FakeKernel::default(), tempfile::tempdir().unwrap());
+        fs::create_dir(state.path().join("ports")).unwrap();
+        let restored = load(&kernel, &Saved::new(state.path()), &policy()).await.unwrap();
+        assert_eq!(restored, Restored::Nothing);
     }
 }

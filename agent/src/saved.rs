@@ -8,9 +8,10 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use pgw_core::files;
-use pgw_core::ids::Generation;
+use pgw_core::ids::{DatabaseId, Generation};
 use sha2::{Digest, Sha256};
 
+use crate::api::internal_token_file;
 use crate::nft::plan::Known;
 use crate::nft::render;
 use crate::nft::ruleset::{Elements, Ruleset, Skeleton};
@@ -57,6 +58,35 @@ impl Saved {
 
     fn known_path(&self) -> PathBuf {
         self.dir.join("known-clients")
+    }
+
+    pub fn database_path(&self) -> PathBuf {
+        self.dir.join("database")
+    }
+
+    /// Whose rules these are; none before the first.
+    pub fn database(&self) -> Result<Option<DatabaseId>, SavedError> {
+        let path = self.database_path();
+        let text = match read(&path) {
+            Ok(text) => text,
+            Err(SavedError::Missing(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let id = text.trim().parse().map_err(|_no_id| SavedError::Damaged { path, why: "it holds no id" });
+        id.map(|id| Some(DatabaseId(id)))
+    }
+
+    pub fn store_database(&self, id: DatabaseId) -> Result<(), SaveError> {
+        self.write(&self.database_path(), &format!("{id}\n"))
+    }
+
+    /// Has there been a gateway here? Then what is missing was lost, and is not yet to come.
+    pub fn shows_life(&self) -> bool {
+        let Some(state_dir) = self.dir.parent() else { return true };
+        // What may not be listed says nothing; the token, which is made first of all, can be seen.
+        let holds =
+            |name: &str| fs::read_dir(state_dir.join(name)).is_ok_and(|mut entries| entries.next().is_some());
+        internal_token_file(state_dir).try_exists().unwrap_or(true) || holds("ports") || holds("agent")
     }
 
     /// If it fails, what was saved before is taken away: an old ruleset could open at boot
@@ -269,5 +299,19 @@ mod tests {
         assert!(error.to_string().contains("ruleset.nft cannot be written"), "{error}");
         assert!(matches!(saved.ruleset(&ruleset().skeleton), Err(SavedError::Missing(_))));
         assert_eq!(saved.known().unwrap(), known(), "they are closed at boot");
+    }
+
+    #[test]
+    fn the_database_is_remembered_until_the_file_is_removed_and_damage_is_told() {
+        let state = tempfile::tempdir().unwrap();
+        let saved = Saved::new(state.path());
+        assert_eq!(saved.database().unwrap(), None);
+        let id = DatabaseId("01935000-0000-7000-8000-000000000009".parse().unwrap());
+        saved.store_database(id).unwrap();
+        assert_eq!(saved.database().unwrap(), Some(id));
+        fs::write(saved.database_path(), "").unwrap();
+        assert!(matches!(saved.database(), Err(SavedError::Damaged { .. })));
+        fs::remove_file(saved.database_path()).unwrap();
+        assert_eq!(saved.database().unwrap(), None);
     }
 }

@@ -60,6 +60,7 @@ pub(crate) fn active(generation: u64, mapped: &[(u8, u16)], closed: &[u8]) -> Ac
     ActiveSet {
         version: ACTIVE_VERSION,
         generation: Generation(generation),
+        database: None,
         count: mapped.len() + closed.len(),
         items: mapped.iter().map(item).collect(),
         closed: closed

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use jiff::Timestamp;
 use pgw_core::active::{ACTIVE_VERSION, ActiveMapping, ActiveSet, ActiveTunnels, ClosedClient};
-use pgw_core::ids::{ClientIp, Generation};
+use pgw_core::ids::{ClientIp, DatabaseId, Generation};
 
 use crate::activate::facts;
 use crate::board::Board;
@@ -14,13 +14,14 @@ use crate::store::ClientPlan;
 /// Counts the different sets that were given out. It starts at the clock's seconds, so that a
 /// new process goes on above the old one's numbers without writing anything down.
 pub struct Generations {
+    database: DatabaseId,
     last: Mutex<(Generation, Option<ActiveSet>)>,
 }
 
 impl Generations {
-    pub fn new(now: Timestamp) -> Self {
+    pub fn new(now: Timestamp, database: DatabaseId) -> Self {
         let start = Generation(u64::try_from(now.as_second()).unwrap_or(0));
-        Self { last: Mutex::new((start, None)) }
+        Self { database, last: Mutex::new((start, None)) }
     }
 
     fn number(&self, mut set: ActiveSet) -> ActiveSet {
@@ -68,6 +69,7 @@ impl Generations {
         self.number(ActiveSet {
             version: ACTIVE_VERSION,
             generation: Generation(0),
+            database: Some(self.database),
             count,
             items,
             closed,
@@ -108,7 +110,7 @@ mod tests {
     use pgw_core::ids::{ClientId, MappingId, ProxyId};
     use pgw_core::mapping::{Mapping, Target};
     use pgw_core::proxy::{Scheme, Upstream};
-    use pgw_core::state::MappingState;
+    use pgw_core::state::{Forwarder, MappingState};
     use uuid::Uuid;
 
     use super::*;
@@ -180,7 +182,8 @@ mod tests {
     }
 
     fn lists(plans: &[ClientPlan], board: &Board) -> (Vec<u16>, usize) {
-        let set = Generations::new(Timestamp::UNIX_EPOCH).active_set(plans, board, None);
+        let set =
+            Generations::new(Timestamp::UNIX_EPOCH, DatabaseId(Uuid::nil())).active_set(plans, board, None);
         set.desired().unwrap();
         (set.items.iter().map(|item| item.port).collect(), set.closed.len())
     }
@@ -227,7 +230,7 @@ mod tests {
         let mac = "02:00:5e:10:00:03".parse().ok();
         let mut plan = client(1, "10.0.0.3", Some(15001), vec![route(7)]);
         plan.client.mac = mac;
-        let generations = Generations::new(Timestamp::UNIX_EPOCH);
+        let generations = Generations::new(Timestamp::UNIX_EPOCH, DatabaseId(Uuid::nil()));
         let set = |board: &Board| generations.active_set(std::slice::from_ref(&plan), board, None);
         let (open, shut) = (set(&fine(7)), set(&Board::new(Duration::from_secs(1))));
         assert_eq!(open.items.iter().map(|item| item.mac).collect::<Vec<_>>(), [mac]);
@@ -235,8 +238,26 @@ mod tests {
     }
 
     #[test]
+    fn a_forwarder_that_does_not_answer_keeps_its_rule_and_is_called_ready_no_more() {
+        let plan = client(1, "10.0.0.3", Some(15001), vec![route(7)]);
+        let board = fine(7);
+        let ready = || facts(&plan, &plan.routes[0], &board).forwarder;
+        let ports = || {
+            let generations = Generations::new(Timestamp::UNIX_EPOCH, DatabaseId(Uuid::nil()));
+            let set = generations.active_set(std::slice::from_ref(&plan), &board, None);
+            set.items.iter().map(|item| item.port).collect::<Vec<_>>()
+        };
+        assert_eq!((ready(), ports()), (Forwarder::Ready, vec![15001]));
+        assert!(board.forwarder_silent(15001));
+        assert!(matches!(ready(), Forwarder::NotReady(why) if why.contains("does not answer")));
+        assert_eq!(ports(), [15001], "whoever comes waits for it, and gets nowhere else");
+        assert!(board.forwarder_answers(15001));
+        assert_eq!(ready(), Forwarder::Ready);
+    }
+
+    #[test]
     fn a_generation_stands_for_one_content() {
-        let generations = Generations::new(Timestamp::from_second(1_000).unwrap());
+        let generations = Generations::new(Timestamp::from_second(1_000).unwrap(), DatabaseId(Uuid::nil()));
         let plans = [client(1, "10.0.0.3", Some(15001), vec![route(7)])];
         let (open, shut) = (fine(7), Board::new(Duration::from_secs(1)));
         let first = generations.active_set(&plans, &open, None).generation;

@@ -116,8 +116,14 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
     let telemetry = Arc::new(Telemetry::load(store.clone(), interval).await?);
     let (counts, checked) = (Counts::default(), telemetry.clone());
     let (counting, run_dir) = (counts.clone(), settings.run_dir.clone());
-    let puller =
-        Puller { telemetry: telemetry.clone(), board: board.clone(), run_dir: run_dir.clone(), interval };
+    let (told, deaths) = tokio::sync::mpsc::unbounded_channel();
+    let puller = Puller {
+        telemetry: telemetry.clone(),
+        board: board.clone(),
+        run_dir: run_dir.clone(),
+        interval,
+        told: told.clone(),
+    };
     let watch = Arc::new(Watch {
         telemetry,
         connections: Connections { store: store.clone(), board: board.clone(), run_dir },
@@ -128,7 +134,6 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         agent: transport.clone(),
         by_client: settings.metrics_clients,
     });
-    let (told, deaths) = tokio::sync::mpsc::unbounded_channel();
     let units = units::choose(settings.units, &settings.state_dir, &settings.run_dir, told.clone()).await?;
     let activator = Arc::new(Activator {
         store: store.clone(),
@@ -209,7 +214,7 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         board: board.clone(),
         checks: health.clone(),
     };
-    let generations = Generations::new(Timestamp::now());
+    let generations = Generations::new(Timestamp::now(), store.identity().id);
     let engine = Arc::new(Machinery {
         store,
         board,

@@ -33,6 +33,8 @@ pub struct Board {
     /// Another gateway that is running has this one's name.
     namesake: AtomicBool,
     forwarders: watch::Sender<Forwarders>,
+    /// Ports whose forwarder is there and has not answered for a while.
+    silent: RwLock<BTreeSet<u16>>,
     kernel: RwLock<Kernel>,
     /// How long a confirmation is believed while the agent does not answer.
     believed_for: Duration,
@@ -80,6 +82,7 @@ impl Board {
             exits_taken: RwLock::default(),
             namesake: AtomicBool::new(false),
             forwarders: watch::Sender::default(),
+            silent: RwLock::default(),
             kernel: RwLock::new(kernel),
             believed_for,
         }
@@ -141,12 +144,29 @@ impl Board {
     /// The forwarder on this port listens, and has loaded these mappings. Answers whether it was
     /// not ready until now.
     pub fn forwarder_ready(&self, port: u16, mappings: BTreeSet<MappingId>) -> bool {
+        self.forwarder_answers(port);
         self.forwarders.send_if_modified(|ready| ready.insert(port, mappings).is_none())
     }
 
     /// Answers whether it was ready until now.
     pub fn forwarder_gone(&self, port: u16) -> bool {
+        self.forwarder_answers(port);
         self.forwarders.send_if_modified(|ready| ready.remove(&port).is_some())
+    }
+
+    /// It is there, and was asked several times in vain. It stays what it was, but what it carries
+    /// nobody knows. Answers whether that is news.
+    pub fn forwarder_silent(&self, port: u16) -> bool {
+        self.forwarder_known(port) && write(&self.silent).insert(port)
+    }
+
+    /// Answers whether it did not until now.
+    pub fn forwarder_answers(&self, port: u16) -> bool {
+        read(&self.silent).contains(&port) && write(&self.silent).remove(&port)
+    }
+
+    pub fn is_silent(&self, port: u16) -> bool {
+        read(&self.silent).contains(&port)
     }
 
     /// Changes when one becomes ready, or is gone.
@@ -263,6 +283,24 @@ mod tests {
         assert_eq!(board.rule(ip, 15001), Rule::Stale("it is down".into()));
         board.kernel_reported(&report(&[("10.0.0.3", 15001)]));
         assert_eq!(board.rule(ip, 15001), Rule::Confirmed);
+    }
+
+    #[test]
+    fn a_forwarder_is_silent_until_it_answers_or_is_gone_and_only_while_it_is_known() {
+        let board = Board::new(Duration::from_secs(45));
+        assert!(!board.forwarder_silent(15001) && !board.is_silent(15001), "nobody is there");
+        let ends: [fn(&Board); 3] = [
+            |board| assert!(board.forwarder_answers(15001)),
+            |board| assert!(board.forwarder_gone(15001)),
+            |board| assert!(!board.forwarder_ready(15001, BTreeSet::new())),
+        ];
+        for end in ends {
+            board.forwarder_ready(15001, BTreeSet::new());
+            assert!(board.forwarder_silent(15001) && !board.forwarder_silent(15001), "it is told once");
+            assert!(board.is_silent(15001) && board.forwarder_known(15001));
+            end(&board);
+            assert!(!board.is_silent(15001) && !board.forwarder_answers(15001));
+        }
     }
 
     #[tokio::test(start_paused = true)]

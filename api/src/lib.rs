@@ -16,6 +16,7 @@ pub mod gateway;
 pub mod geoip;
 pub mod health;
 pub mod http;
+pub mod identity;
 pub mod known;
 pub mod neighbourhood;
 pub mod passwords;

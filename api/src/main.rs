@@ -13,7 +13,7 @@ use pgw_api::http::{self, Api};
 use pgw_api::passwords::Passwords;
 use pgw_api::shared::Shared;
 use pgw_api::store::open::{Opening, open};
-use pgw_api::{app, backup, credentials, gateway, sole};
+use pgw_api::{app, backup, credentials, gateway, identity, sole};
 use pgw_core::hosts::AllowedHosts;
 use pgw_core::resources::{host_name, raise_file_limit};
 use pgw_core::serve::serve;
@@ -96,12 +96,18 @@ async fn run(settings: ApiSettings) -> anyhow::Result<()> {
     // First of all: a second API must find out before it touches the database, a port or a
     // forwarder, also when it was given another address.
     let _sole = sole::take(&settings.state_dir)?;
+    let _forwarders = sole::take_forwarders(&settings.run_dir)?;
     let listener = TcpListener::bind(settings.listen)
         .await
         .with_context(|| format!("PGW_API_LISTEN={} cannot be listened on", settings.listen))?;
     let gateway = gateway::name(settings.gateway.as_deref(), &settings.state_dir, &settings.database_url)?;
-    let store = open(&settings.database_url, &Opening::new(&gateway, &settings.key_file)).await?;
+    let expected = identity::known(&settings.state_dir)?;
+    let opening = Opening { expected, ..Opening::new(&gateway, &settings.key_file) };
+    let store = open(&settings.database_url, &opening).await?;
     gateway::keep(&gateway, &settings.state_dir)?;
+    if expected.is_none() {
+        identity::keep(store.identity().id, &settings.state_dir)?;
+    }
     let auth =
         credentials::prepare(&settings.state_dir, store.as_ref(), settings.admin_token.as_ref()).await?;
     let doors = Doors {
@@ -113,7 +119,7 @@ async fn run(settings: ApiSettings) -> anyhow::Result<()> {
         if_match: settings.if_match,
         passwords: Passwords::new()?,
         attempts: Attempts::default(),
-        setup: SetupTime::default(),
+        setup: SetupTime::of(store.identity().made_at),
     };
     let parts = app::build(&settings, store.clone()).await?;
 

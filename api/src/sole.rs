@@ -1,5 +1,5 @@
-//! One API per state directory: two of them, on two ports, would take each other's forwarders
-//! down and give one port to two devices.
+//! One API per state directory, and per directory of control sockets: two of them, on two ports, would
+//! take each other's forwarders down and give one port to two devices.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -7,6 +7,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 const NAME: &str = "api.lock";
+/// Where the control sockets are: `PGW_RUN_DIR` itself may belong to somebody else.
+const SOCKETS: &str = "fwd";
 
 /// Held while this value lives. It is the kernel that holds it, and that lets go of it however
 /// the process ends; the file itself means nothing and stays.
@@ -20,21 +22,40 @@ pub struct Sole {
 pub enum SoleError {
     #[error("PGW_STATE_DIR={0} belongs to another pgw-api that is running; stop that one first")]
     Taken(PathBuf),
+    #[error(
+        "the forwarders of PGW_RUN_DIR={0} are kept by another pgw-api that is running; stop that one first"
+    )]
+    ForwardersTaken(PathBuf),
+    #[error("PGW_STATE_DIR={0} does not exist; if it is the right one, make it, for a new gateway")]
+    Missing(PathBuf),
     #[error("{path} cannot be locked: {source}")]
     File { path: PathBuf, source: io::Error },
 }
 
-/// Makes the directory where it is missing, and takes it or says who has it.
+/// Takes it or says who has it. One that is missing is not made: a mistyped one would be a gateway
+/// without any devices.
 pub fn take(state_dir: &Path) -> Result<Sole, SoleError> {
-    let path = state_dir.join(NAME);
-    let open = || {
-        std::fs::create_dir_all(state_dir)?;
-        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)
-    };
-    let file = open().map_err(|source| SoleError::File { path: path.clone(), source })?;
+    if !state_dir.exists() {
+        return Err(SoleError::Missing(state_dir.to_owned()));
+    }
+    lock(state_dir.join(NAME))?.ok_or_else(|| SoleError::Taken(state_dir.to_owned()))
+}
+
+/// Also by an API with another state directory. What is below it does not survive a boot, and is made.
+pub fn take_forwarders(run_dir: &Path) -> Result<Sole, SoleError> {
+    let sockets = run_dir.join(SOCKETS);
+    let path = sockets.join(NAME);
+    std::fs::create_dir_all(&sockets).map_err(|source| SoleError::File { path: path.clone(), source })?;
+    lock(path)?.ok_or_else(|| SoleError::ForwardersTaken(run_dir.to_owned()))
+}
+
+/// None: somebody else has it.
+fn lock(path: PathBuf) -> Result<Option<Sole>, SoleError> {
+    let open = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = open.map_err(|source| SoleError::File { path: path.clone(), source })?;
     match file.try_lock() {
-        Ok(()) => Ok(Sole { _held: file }),
-        Err(TryLockError::WouldBlock) => Err(SoleError::Taken(state_dir.to_owned())),
+        Ok(()) => Ok(Some(Sole { _held: file })),
+        Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(source)) => Err(SoleError::File { path, source }),
     }
 }
@@ -45,14 +66,40 @@ mod tests {
 
     #[test]
     fn a_state_directory_has_one_owner_and_a_new_one_once_that_is_gone() {
-        let dir = tempfile::tempdir().unwrap();
-        let state = dir.path().join("state");
-        let first = take(&state).unwrap();
-        let refused = take(&state).unwrap_err();
+        let state = tempfile::tempdir().unwrap();
+        let first = take(state.path()).unwrap();
+        let refused = take(state.path()).unwrap_err();
         assert!(matches!(refused, SoleError::Taken(_)), "{refused}");
-        assert!(refused.to_string().contains(&*state.to_string_lossy()), "{refused}");
+        assert!(refused.to_string().contains(&*state.path().to_string_lossy()), "{refused}");
         drop(first);
-        let _second = take(&state).unwrap();
+        let _second = take(state.path()).unwrap();
+    }
+
+    #[test]
+    fn a_state_directory_that_is_missing_is_named_and_not_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let mistyped = dir.path().join("pwg");
+        let refused = take(&mistyped).unwrap_err();
+        assert!(matches!(refused, SoleError::Missing(_)), "{refused}");
+        let line = refused.to_string();
+        assert!(
+            line.contains(&format!("PGW_STATE_DIR={}", mistyped.display())) && !line.contains('\n'),
+            "{line}"
+        );
+        assert!(!mistyped.exists());
+    }
+
+    #[test]
+    fn forwarders_have_one_owner_whatever_state_directory_it_has() {
+        let dir = tempfile::tempdir().unwrap();
+        let (state, run) = (dir.path(), dir.path());
+        let _state = take(state).unwrap();
+        let first = take_forwarders(run).unwrap();
+        let refused = take_forwarders(run).unwrap_err();
+        assert!(matches!(refused, SoleError::ForwardersTaken(_)), "{refused}");
+        assert!(refused.to_string().contains("PGW_RUN_DIR="), "{refused}");
+        drop(first);
+        let _second = take_forwarders(run).unwrap();
     }
 
     #[test]
@@ -60,7 +107,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         std::fs::write(&file, "").unwrap();
-        let error = take(&file).unwrap_err();
-        assert!(matches!(error, SoleError::File { .. }), "{error}");
+        for error in [take(&file).unwrap_err(), take_forwarders(&file).unwrap_err()] {
+            assert!(matches!(error, SoleError::File { .. }), "{error}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::drill::Drill;
-use crate::ids::{ClientId, ClientIp, Generation, MappingId, ProxyId};
+use crate::ids::{ClientId, ClientIp, DatabaseId, Generation, MappingId, ProxyId};
 use crate::mac::Mac;
 
 pub const ACTIVE_VERSION: u32 = 1;
@@ -18,6 +18,9 @@ pub const ACTIVE_VERSION: u32 = 1;
 pub struct ActiveSet {
     pub version: u32,
     pub generation: Generation,
+    /// Which database says so. Absent: an API that did not tell yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<DatabaseId>,
     /// How many different clients the two lists hold together: a list that was cut short on
     /// its way is refused, never taken for "everything was deleted".
     pub count: usize,
@@ -253,6 +256,15 @@ mod tests {
         let older: ActiveSet = serde_json::from_value(older).unwrap();
         assert_eq!(older.desired().unwrap().tunnels, None);
         assert!(!serde_json::to_string(&older).unwrap().contains("tunnels"));
+    }
+
+    #[test]
+    fn a_set_of_an_api_that_did_not_tell_its_database_is_read() {
+        let mut older: serde_json::Value = serde_json::from_str(GOLDEN).unwrap();
+        older.as_object_mut().unwrap().remove("database").unwrap();
+        let older: ActiveSet = serde_json::from_value(older).unwrap();
+        assert_eq!(older.database, None);
+        assert!(!serde_json::to_string(&older).unwrap().contains("database"));
     }
 
     #[test]

@@ -46,6 +46,8 @@ id! {
     EnrolmentId,
     /// An apply that has to be confirmed.
     ApplyId,
+    /// A database: the same for all gateways that share it, and for what is restored from its backup.
+    DatabaseId,
 }
 
 /// Which version of the configuration: counted by the API, confirmed by the agent. It only

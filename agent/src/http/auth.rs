@@ -17,8 +17,10 @@ use tokio::time::Instant;
 
 use crate::api::{ApiError, Given, Role, Voucher, internal_token};
 
-/// So long a revoked token still reads here.
+/// So long a revoked token still reads here; what writes is asked for each time.
 const REMEMBERED: Duration = Duration::from_secs(5);
+/// Who has logged out has left the desk.
+const SESSION_REMEMBERED: Duration = Duration::from_secs(1);
 /// Each entry is an answer of the API; strangers with many tokens must not fill the memory.
 const MOST_REMEMBERED: usize = 256;
 /// Nor may they keep the API busy.
@@ -66,7 +68,7 @@ impl Auth {
         path: &str,
     ) -> Result<(), Refusal> {
         let given = given(headers).ok_or(Refusal::Unknown)?;
-        let role = self.role_of(given).await?.ok_or(Refusal::Unknown)?;
+        let role = self.role_of(given, method).await?.ok_or(Refusal::Unknown)?;
         let (least, word) = least(method, path);
         if role < least {
             return Err(Refusal::Needs(word));
@@ -78,19 +80,24 @@ impl Auth {
         Ok(())
     }
 
-    async fn role_of(&self, given: Given<'_>) -> Result<Option<Role>, Refusal> {
+    async fn role_of(&self, given: Given<'_>, method: &Method) -> Result<Option<Role>, Refusal> {
         if let Given::Token(token) = given
             && self.is_known(token).await
         {
             return Ok(Some(Role::Admin));
         }
         let digest = digest(given);
-        if let Some(answer) = self.remembered(&digest) {
+        let limit = match given {
+            Given::Token(_) => REMEMBERED,
+            Given::Session(_) => SESSION_REMEMBERED,
+        };
+        let remembered = || self.remembered(&digest, limit).filter(|_| reads(method));
+        if let Some(answer) = remembered() {
             return Ok(answer);
         }
         // It is never closed; were it, one question more would do no harm.
         let _place = self.questions.acquire().await.ok();
-        if let Some(answer) = self.remembered(&digest) {
+        if let Some(answer) = remembered() {
             return Ok(answer);
         }
         let answer = self.voucher.role_of(given).await.map_err(Refusal::CannotTell)?;
@@ -104,7 +111,7 @@ impl Auth {
         if is(self.admin_token.as_ref()) || is(self.memory().internal.as_ref()) {
             return true;
         }
-        if self.remembered(&digest(Given::Token(token))).is_some() {
+        if self.remembered(&digest(Given::Token(token)), REMEMBERED).is_some() {
             return false;
         }
         // The API may have made it, or made it anew, since it was last read.
@@ -114,10 +121,10 @@ impl Auth {
         matches
     }
 
-    fn remembered(&self, digest: &[u8; 32]) -> Option<Option<Role>> {
+    fn remembered(&self, digest: &[u8; 32], limit: Duration) -> Option<Option<Role>> {
         let memory = self.memory();
         let (at, answer) = memory.answers.get(digest)?;
-        (at.elapsed() < REMEMBERED).then_some(*answer)
+        (at.elapsed() < limit).then_some(*answer)
     }
 
     fn remember(&self, digest: [u8; 32], answer: Option<Role>) {

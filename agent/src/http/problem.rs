@@ -73,6 +73,9 @@ impl From<&ReconcileError> for Problem {
             ReconcileError::Contradiction(_) | ReconcileError::Plan(_) => {
                 (StatusCode::BAD_GATEWAY, "active_set_refused")
             }
+            ReconcileError::OtherDatabase { .. } | ReconcileError::DatabaseUnknown(_) => {
+                (StatusCode::CONFLICT, "other_database")
+            }
             ReconcileError::NotConfirmed => (StatusCode::INTERNAL_SERVER_ERROR, "not_confirmed"),
             ReconcileError::Kernel(error) => return Self::from(error),
         };

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -32,6 +32,8 @@ const SESSION: &str = "0123456789012345678901234567890123456789012";
 /// Knows the tokens `alice` (admin), `olga` (operator) and `victor` (viewer), and one admin's session.
 struct FakeApi {
     set: Mutex<Result<ActiveSet, ApiError>>,
+    /// Nobody's token, nor session, is good any more.
+    revoked: AtomicBool,
     up: bool,
     asked: AtomicUsize,
 }
@@ -49,6 +51,7 @@ impl Voucher for FakeApi {
         self.asked.fetch_add(1, Ordering::SeqCst);
         match given {
             _ if !self.up => Err(unreachable()),
+            _ if self.revoked.load(Ordering::SeqCst) => Ok(None),
             Given::Token("alice") | Given::Session(SESSION) => Ok(Some(Role::Admin)),
             Given::Token("olga") => Ok(Some(Role::Operator)),
             Given::Token("victor") => Ok(Some(Role::Viewer)),
@@ -90,7 +93,7 @@ impl House {
         let state = tempfile::tempdir().unwrap();
         std::fs::write(internal_token_file(state.path()), INTERNAL).unwrap();
         let set = Mutex::new(if up { Ok(active(7, &[(3, 15001)], &[4])) } else { Err(unreachable()) });
-        let api = Arc::new(FakeApi { set, up, asked: AtomicUsize::new(0) });
+        let api = Arc::new(FakeApi { set, up, revoked: AtomicBool::new(false), asked: AtomicUsize::new(0) });
         let kernel = Arc::new(FakeKernel::default());
         let status = Status::new(&AgentSettings::read(&BTreeMap::new()).unwrap());
         let saved = Saved::new(state.path());
@@ -258,6 +261,32 @@ async fn what_the_api_said_of_a_token_is_remembered_for_five_seconds() {
     tokio::time::advance(Duration::from_secs(6)).await;
     house.call("GET", "/agent/status", "victor").await;
     assert_eq!(asked(), 3);
+}
+
+/// G41.
+#[tokio::test(start_paused = true)]
+async fn who_is_no_longer_known_writes_nothing_from_then_on_and_soon_reads_nothing() {
+    let house = House::new(true);
+    let cookie = format!("pgw_session={SESSION}");
+    let session = [("cookie", cookie.as_str()), ("sec-fetch-site", "same-origin")];
+    let token = [("authorization", "Bearer alice")];
+    let call = async |method, path, headers: &[(&str, &str)]| {
+        house.call_with(method, path, headers).await.status.as_u16()
+    };
+    for given in [&session[..], &token] {
+        assert_eq!(call("GET", "/agent/status", given).await, 200);
+        assert_eq!(call("POST", "/agent/reconcile", given).await, 200);
+    }
+    house.api.revoked.store(true, Ordering::SeqCst);
+    assert_eq!(call("GET", "/agent/status", &session).await, 200);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(call("GET", "/agent/status", &session).await, 401);
+    assert_eq!(call("GET", "/agent/status", &token).await, 200);
+    for given in [&session[..], &token] {
+        assert_eq!(call("POST", "/agent/reconcile", given).await, 401);
+        assert_eq!(call("POST", "/agent/drill", given).await, 401);
+    }
+    assert_eq!(call("GET", "/agent/status", &token).await, 401, "what was found out meanwhile counts");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 
 use pgw_core::active::ActiveSet;
+use pgw_core::ids::DatabaseId;
 
 use super::*;
 use pgw_core::settings::AgentSettings;
@@ -164,6 +165,36 @@ async fn an_api_that_is_silent_or_talks_nonsense_leaves_the_rules_as_they_are() 
     }
     house.reconcile(Ok(active(3, &[], &[3]))).await.unwrap();
     assert_eq!((house.ports(), house.status.now().last_error), (vec![], None));
+}
+
+/// G40, of the rules.
+#[tokio::test]
+async fn a_set_from_another_database_leaves_the_rules_as_they_are_until_an_operator_says_so() {
+    let database = |n| Some(DatabaseId(uuid::Uuid::from_u128(n)));
+    let mut house = House::new();
+    house.reconcile(Ok(ActiveSet { database: database(1), ..active(1, &[(3, 15001)], &[4]) })).await.unwrap();
+    let file = house.state.path().join("agent/database");
+    for emptied in [active(2, &[], &[]), active(2, &[], &[3, 4])] {
+        let other = ActiveSet { database: database(2), ..emptied };
+        let error = house.reconcile(Ok(other)).await.unwrap_err();
+        assert!(matches!(error, ReconcileError::OtherDatabase { .. }), "{error}");
+        let line = error.to_string();
+        assert!(
+            line.contains("answers from another database") && line.contains(&*file.to_string_lossy()),
+            "{line}"
+        );
+        assert_eq!((house.ports(), house.kernel.times_applied()), (vec![15001], 1));
+    }
+    // One that was restored tells the same, and one that did not tell yet is believed.
+    house.reconcile(Ok(ActiveSet { database: database(1), ..active(3, &[], &[3]) })).await.unwrap();
+    house.reconcile(Ok(active(4, &[(3, 15001)], &[]))).await.unwrap();
+    std::fs::write(&file, "damaged").unwrap();
+    let error = house.reconcile(Ok(ActiveSet { database: database(1), ..active(5, &[], &[]) })).await;
+    assert!(matches!(error, Err(ReconcileError::DatabaseUnknown(_))), "{error:?}");
+    assert_eq!(house.ports(), [15001]);
+    std::fs::remove_file(&file).unwrap();
+    house.reconcile(Ok(ActiveSet { database: database(2), ..active(6, &[], &[]) })).await.unwrap();
+    assert_eq!((house.ports(), file.exists()), (vec![], true), "and that one is remembered");
 }
 
 #[tokio::test]

@@ -42,6 +42,10 @@ pub(super) fn facts_with(plan: &ClientPlan, route: &Route, board: &Board, hold: 
         (true, true) => Enabled::Yes,
     };
     let (forwarder, rule) = match plan.port {
+        Some(port) if board.is_silent(port) => (
+            Forwarder::NotReady("the forwarder does not answer; it is asked again".into()),
+            board.rule(plan.client.ip_cidr.addr(), port),
+        ),
         Some(port) if board.forwarder_serves(port, route.mapping.id) => {
             (Forwarder::Ready, board.rule(plan.client.ip_cidr.addr(), port))
         }

@@ -9,8 +9,10 @@ use pgw_core::redact::Secret;
 use pgw_core::settings::{ApiSettings, DatabaseUrl};
 
 use crate::gateway::{self, GatewayError};
+use crate::identity::{self, IdentityError};
 use crate::secret_file::{self, SecretFileError};
 use crate::sole::{self, SoleError};
+use crate::store::Gateways as _;
 use crate::store::dump::{self, DumpError};
 use crate::store::open::{OpenError, Opening};
 use crate::store::postgres::PostgresStore;
@@ -23,6 +25,8 @@ pub enum BackupError {
     Sole(#[from] SoleError),
     #[error(transparent)]
     Gateway(#[from] GatewayError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     #[error(transparent)]
     Key(#[from] SecretFileError),
     #[error("there is no key at {0}; without it a backup's secrets could not be opened")]
@@ -62,7 +66,7 @@ pub async fn restore(settings: &ApiSettings, from: &Path) -> Result<Restored, Ba
     let (head, mut reader) = Reader::open(from)?;
     let key = place::key(&head.key)?;
     let gateway = gateway::name(settings.gateway.as_deref(), &settings.state_dir, &settings.database_url)?;
-    let aside = match &settings.database_url {
+    let (aside, restored) = match &settings.database_url {
         DatabaseUrl::Sqlite(path) => {
             if head.gateways.len() > 1 {
                 return Err(BackupError::Several(head.gateways.join(", ")));
@@ -72,19 +76,25 @@ pub async fn restore(settings: &ApiSettings, from: &Path) -> Result<Restored, Ba
             place::write_key(new.key(), &key)?;
             let url = DatabaseUrl::Sqlite(new.database().to_owned());
             dump::import(&url, head.tables, &mut reader).await?;
-            SqliteStore::open(new.database(), &opening).await?.close().await;
+            let store = SqliteStore::open(new.database(), &opening).await?;
+            let restored = store.identity();
+            store.close().await;
             let mut aside = place::replace_key(&settings.key_file, &key)?;
             aside.extend(new.take_the_place_of(path)?);
-            aside
+            (aside, restored)
         }
         DatabaseUrl::Postgres(url) => {
             dump::import(&settings.database_url, head.tables, &mut reader).await?;
             let aside = place::replace_key(&settings.key_file, &key)?;
             // As at a start: what later versions have added to the tables, and whether the key opens.
-            PostgresStore::open(url, &Opening::new(&gateway, &settings.key_file)).await?.close().await;
-            aside
+            let store = PostgresStore::open(url, &Opening::new(&gateway, &settings.key_file)).await?;
+            let restored = store.identity();
+            store.close().await;
+            (aside, restored)
         }
     };
+    // Last: until then a start refuses what is there, and the restore can be made again.
+    identity::keep(restored.id, &settings.state_dir)?;
     Ok(Restored { aside, gateways: head.gateways })
 }
 

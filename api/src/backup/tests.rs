@@ -305,3 +305,47 @@ async fn a_restore_is_refused_where_it_would_take_something_from_somebody() {
     let proxy = store.proxies(&ListQuery { limit: 1, ..ListQuery::default() }).await.unwrap().items.remove(0);
     store.update_proxy(proxy.id, patch).await.unwrap();
 }
+
+/// G40, of the database.
+#[tokio::test]
+async fn g40_a_database_is_the_same_wherever_it_is_restored_and_no_other_passes_for_it() {
+    for (from, to) in [(Which::Sqlite, Which::Postgres), (Which::Postgres, Which::Sqlite)] {
+        let (old, new, other) = (Place::new(from), Place::new(to), Place::new(from));
+        let store = old.open().await;
+        fill(store.as_ref()).await;
+        let was = store.identity();
+        let expected = Some(was.id);
+        assert!(was.made_at.is_some());
+        backup(&old.settings, &old.file()).await.unwrap();
+        new.restored(&old.file()).await.unwrap();
+        assert_eq!(identity::known(&new.settings.state_dir).unwrap(), expected, "who restores means it");
+        let starts = std::cell::Cell::new(1);
+        let start = async |place: &Place, expected| {
+            // The server may not have noticed yet that the former one is gone.
+            starts.set(starts.get() + 1);
+            let opening = Opening {
+                expected,
+                ..Opening::new(&format!("gw{}", starts.get()), &place.settings.key_file)
+            };
+            open(&place.settings.database_url, &opening).await.map(|store| store.identity())
+        };
+        for place in [&old, &new] {
+            assert_eq!(start(place, expected).await.unwrap(), was, "{from:?} {to:?}");
+        }
+        // A new one, and one that has been in use.
+        let refused = start(&other, expected).await.err();
+        match from {
+            Which::Sqlite => {
+                assert!(matches!(refused, Some(OpenError::Missing { .. })), "{refused:?}");
+                assert!(!other.settings.state_dir.join("pgw.db").exists());
+            }
+            Which::Postgres => assert!(matches!(refused, Some(OpenError::Another)), "{refused:?}"),
+        }
+        let own = start(&other, None).await.unwrap();
+        assert!(own.made_at.is_some() && Some(own.id) != expected, "nothing was written to it");
+        let refused = start(&other, expected).await.unwrap_err();
+        assert!(matches!(refused, OpenError::Another), "{refused}");
+        assert!(refused.to_string().contains("remove the file") && !refused.to_string().contains('\n'));
+        assert_eq!(start(&other, None).await.unwrap(), own);
+    }
+}

@@ -31,20 +31,24 @@ pub struct Doors {
     pub setup: SetupTime,
 }
 
-/// From the start of the program on.
+/// Once in a database's life, and not at every start: a gateway whose operator uses tokens only has
+/// no users for good.
 pub struct SetupTime {
     ends: Instant,
     until: Timestamp,
 }
 
-impl Default for SetupTime {
-    fn default() -> Self {
-        let now = Timestamp::now();
-        Self { ends: Instant::now() + SETUP_OPEN, until: now.checked_add(SETUP_OPEN).unwrap_or(now) }
-    }
-}
-
 impl SetupTime {
+    /// `made_at`: of the database; none is long ago.
+    pub fn of(made_at: Option<Timestamp>) -> Self {
+        let now = Timestamp::now();
+        // A clock that was set back opens nothing for longer than it would be open at all.
+        let made_at = made_at.filter(|made_at| *made_at <= now);
+        let until = made_at.and_then(|made_at| made_at.checked_add(SETUP_OPEN).ok()).unwrap_or(now);
+        let left = Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO);
+        Self { ends: Instant::now() + left.min(SETUP_OPEN), until }
+    }
+
     /// Until when it is open, if it is.
     pub(super) fn open_until(&self) -> Option<Timestamp> {
         (Instant::now() < self.ends).then_some(self.until)
@@ -109,10 +113,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_admin_is_made_soon_or_with_a_token() {
-        let setup = SetupTime::default();
+    async fn the_first_admin_is_made_soon_after_the_database_or_with_a_token() {
+        let now = Timestamp::now();
+        let setup = SetupTime::of(Some(now));
         assert!(setup.open_until().is_some());
         tokio::time::advance(SETUP_OPEN).await;
         assert_eq!(setup.open_until(), None);
+        let made = |minutes| Some(now - Duration::from_mins(minutes));
+        assert!(SetupTime::of(made(29)).open_until().is_some());
+        for made_at in [made(30), made(60 * 24), Some(now + Duration::from_mins(60)), None] {
+            assert_eq!(SetupTime::of(made_at).open_until(), None, "{made_at:?}");
+        }
     }
 }

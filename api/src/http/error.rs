@@ -215,7 +215,7 @@ impl Error {
             ),
             Self::SetupClosed => (
                 Code::SetupClosed,
-                "the first admin can be made while there is no user, for 30 minutes after the start; restart pgw-api, or use an admin's token"
+                "the first admin can be made while there is no user, for 30 minutes after the database was made; use an admin's token"
                     .to_owned(),
             ),
             Self::TooManyAttempts(wait) => (

@@ -86,7 +86,7 @@ async fn setup_state(State(api): State<Arc<Api>>, headers: HeaderMap) -> Result<
 }
 
 /// Makes the first admin and logs in. Open to everybody while there is no user, for 30 minutes
-/// after the start; to an admin's token always.
+/// after the database was made; to an admin's token always.
 #[utoipa::path(post, path = "/v1/setup", tag = "login", security((), ("bearer" = [])), request_body = Setup,
     responses((status = 201, body = Me),
         (status = 403, body = Problem, content_type = "application/problem+json"),

@@ -139,15 +139,7 @@ async fn update(
     if proxy.health.status == HealthStatus::Unknown {
         api.engine.proxy_changed(id).await;
     }
-    match api.store.clients_of_proxy(id).await {
-        Ok(owners) => {
-            join_all(owners.into_iter().map(|owner| removal::settle(&api, owner))).await;
-        }
-        // The change itself is made; the engine's next round finds it.
-        Err(error) => {
-            tracing::warn!(proxy = %id, error = %error, "clients of a changed proxy cannot be listed")
-        }
-    }
+    followed(&api, id).await;
     Ok(Tagged(proxy.revision, proxy))
 }
 
@@ -166,12 +158,28 @@ async fn remove(
     Ok(removal::answer(settled.into_iter().fold(Settled::Yes, Settled::and)))
 }
 
-/// Checks a proxy now, and answers with what was found.
+/// Until the clients of a proxy are what has become of it, or for as long as a caller waits.
+async fn followed(api: &Api, id: ProxyId) {
+    match api.store.clients_of_proxy(id).await {
+        Ok(owners) => {
+            join_all(owners.into_iter().map(|owner| removal::settle(api, owner))).await;
+        }
+        // What has become of it is known; the engine's next round finds it.
+        Err(error) => {
+            tracing::warn!(proxy = %id, error = %error, "the clients of a proxy cannot be listed")
+        }
+    }
+}
+
+/// Checks a proxy now, and answers with what was found, once its mappings have followed; though not
+/// for an agent that does not answer.
 #[utoipa::path(post, path = "/v1/proxies/{id}/check", tag = "proxies", params(("id" = ProxyId, Path)),
     responses((status = 200, body = Health)))]
 async fn check(State(api): State<Arc<Api>>, Id(id): Id<ProxyId>) -> Result<Json<Health>, Error> {
     api.store.proxy(id).await?;
-    Ok(Json(api.engine.check_now(id).await?))
+    let found = api.engine.check_now(id).await?;
+    followed(&api, id).await;
+    Ok(Json(found))
 }
 
 fn new_proxy(mut fields: Fields) -> Result<NewProxy, Error> {

@@ -79,7 +79,7 @@ fn doors() -> Doors {
         if_match: IfMatch::Optional,
         passwords: Passwords::costing(Params::new(Params::MIN_M_COST, 1, 1, None).unwrap()).unwrap(),
         attempts: Attempts::default(),
-        setup: SetupTime::default(),
+        setup: SetupTime::of(Some(jiff::Timestamp::now())),
     }
 }
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use pgw_core::ids::{ClientId, ProxyId};
+use pgw_core::ids::{ClientId, DatabaseId, ProxyId};
 use pgw_core::ports::PortRange;
 use serde::Serialize;
 
@@ -17,6 +17,8 @@ use super::StoreError;
 pub trait Gateways: Send + Sync {
     /// What this one is called.
     fn gateway(&self) -> &str;
+    /// Of the database.
+    fn identity(&self) -> Identity;
     async fn gateways(&self) -> Result<Vec<Gateway>, StoreError>;
     /// One that is not there any more, with all that was its own; its clients only with `cascade`.
     async fn remove_gateway(&self, name: &str, cascade: bool) -> Result<(), StoreError>;
@@ -49,6 +51,14 @@ pub enum News {
     Missed,
     /// Another gateway that is running has this one's name.
     Doubled,
+}
+
+/// Which database it is, whoever opens it and wherever it was restored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    pub id: DatabaseId,
+    /// None: it was in use before this was written down.
+    pub made_at: Option<Timestamp>,
 }
 
 /// Whose client it is.

@@ -47,7 +47,7 @@ use applies::Applies;
 pub use by::By;
 pub use events::{Events, ExitAt, Heard, JournalPage, JournalQuery, LogEnds, Unwatched};
 pub use exits::{ExitHold, Exits, Holder};
-pub use gateways::{Gateway, Gateways, Neighbours, News, Owner, Presence};
+pub use gateways::{Gateway, Gateways, Identity, Neighbours, News, Owner, Presence};
 pub use listing::{Cursor, Key, ListQuery, Page, Sort, SortBy};
 pub use replies::{Claim, Replies, Reply};
 pub use traffic::Traffic;

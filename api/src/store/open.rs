@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use pgw_core::ids::DatabaseId;
 use pgw_core::settings::DatabaseUrl;
 use sqlx::Database;
 use sqlx::migrate::MigrateError;
@@ -29,13 +30,16 @@ pub struct Opening {
     pub gateway: String,
     /// Opens what is sealed in it.
     pub key_file: PathBuf,
+    /// The database that this gateway had until now.
+    pub expected: Option<DatabaseId>,
     /// Another one than `PATIENCE` in tests only.
     pub patience: Duration,
 }
 
 impl Opening {
     pub fn new(gateway: &str, key_file: &Path) -> Self {
-        Self { gateway: gateway.to_owned(), key_file: key_file.to_owned(), patience: PATIENCE }
+        let (gateway, key_file) = (gateway.to_owned(), key_file.to_owned());
+        Self { gateway, key_file, expected: None, patience: PATIENCE }
     }
 
     pub(super) fn pool<DB: Database>(&self, size: u32) -> PoolOptions<DB> {
@@ -57,6 +61,16 @@ pub enum OpenError {
         #[source]
         source: sqlx::Error,
     },
+    #[error(
+        "PGW_DATABASE_URL: the database {path} is missing, and a new one would let go of every device; set it \
+         back, or restore a backup, or remove the file \"database\" in PGW_STATE_DIR to begin anew"
+    )]
+    Missing { path: PathBuf },
+    #[error(
+        "PGW_DATABASE_URL leads to another database than this gateway had until now, which may know none of its \
+         devices; set it back, or remove the file \"database\" in PGW_STATE_DIR to go on with this one"
+    )]
+    Another,
     #[error("the database {database} was written by a newer version of pgw; install that version")]
     Newer { database: String },
     #[error("the tables of {database} cannot be brought up to date")]

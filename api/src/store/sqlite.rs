@@ -60,8 +60,11 @@ mod db {
 }
 
 impl SqliteStore {
-    /// Makes the file where it is missing; its directory must be there.
+    /// Makes the file where it is missing, unless one was there before; its directory must be there.
     pub async fn open(path: &Path, opening: &Opening) -> Result<Self, OpenError> {
+        if opening.expected.is_some() && !path.exists() {
+            return Err(OpenError::Missing { path: path.to_owned() });
+        }
         create_private(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
         let database = path.display().to_string();
         let failed = |source| OpenError::Database { database: database.clone(), source };

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -15,6 +16,8 @@ use crate::units::control::{ControlError, Line};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// One that is asked so often in vain, one time after the other, serves nobody as far as anybody knows.
+const IN_VAIN: u32 = 3;
 /// How often names are asked for, of which there are many.
 const NAMES_EVERY: Duration = Duration::from_secs(60);
 /// For the last words of a forwarder that nobody needs any more: it is about to be stopped.
@@ -27,6 +30,8 @@ pub struct Puller {
     pub board: Arc<Board>,
     pub run_dir: PathBuf,
     pub interval: Duration,
+    /// Hears of a port whose forwarder has fallen silent, or answers again.
+    pub told: UnboundedSender<u16>,
 }
 
 struct Asking {
@@ -73,10 +78,13 @@ impl Asking {
 
     /// For as long as the port's forwarder counts as ready.
     async fn follow(self: Arc<Self>, port: u16, unwanted: CancellationToken) {
-        let mut pause = FIRST_PAUSE;
+        let (mut pause, mut in_vain) = (FIRST_PAUSE, 0);
         while !unwanted.is_cancelled() {
             let begun = Instant::now();
-            if let Err(error) = self.line(port, &unwanted).await {
+            if let Err(error) = self.line(port, &unwanted, &mut in_vain).await {
+                in_vain =
+                    if matches!(error, ControlError::Silent(_)) { in_vain.saturating_add(1) } else { 0 };
+                self.in_vain(port, in_vain);
                 tracing::debug!(port, error = %error, "a forwarder does not tell what it carries");
             }
             pause =
@@ -86,13 +94,39 @@ impl Asking {
     }
 
     /// One forwarder of the port, until there is another or none.
-    async fn line(self: &Arc<Self>, port: u16, unwanted: &CancellationToken) -> Result<(), ControlError> {
+    async fn line(
+        self: &Arc<Self>,
+        port: u16,
+        unwanted: &CancellationToken,
+        in_vain: &mut u32,
+    ) -> Result<(), ControlError> {
         let mut line = Line::open(&self.puller.run_dir, port).await?;
-        match self.ask(port, &mut line, Some(unwanted)).await? {
+        match self.ask(port, &mut line, Some((unwanted, in_vain))).await? {
             Ended::Gone => {}
             Ended::Leaves { draining } => self.spawn(self.clone().see_out(port, line, draining)),
         }
         Ok(())
+    }
+
+    /// Which says nothing of what it does, and so ends nothing (it may only be buried in work); but
+    /// APPLIED is a fact, and this is none any more.
+    fn in_vain(&self, port: u16, times: u32) {
+        if times >= IN_VAIN && self.puller.board.forwarder_silent(port) {
+            tracing::warn!(port, "a forwarder does not answer");
+            self.tell(port);
+        }
+    }
+
+    fn answers(&self, port: u16) {
+        if self.puller.board.forwarder_answers(port) {
+            tracing::info!(port, "a forwarder answers again");
+            self.tell(port);
+        }
+    }
+
+    /// Nobody to hear it: the API is stopping.
+    fn tell(&self, port: u16) {
+        let _stopping = self.puller.told.send(port);
     }
 
     async fn see_out(self: Arc<Self>, port: u16, mut line: Line, draining: bool) {
@@ -106,26 +140,30 @@ impl Asking {
         &self,
         port: u16,
         line: &mut Line,
-        unwanted: Option<&CancellationToken>,
+        mut unwanted: Option<(&CancellationToken, &mut u32)>,
     ) -> Result<Ended, ControlError> {
         let mut ticks = ticks(port, self.puller.interval);
         let mut names_due = Instant::now();
         loop {
             let names = Instant::now() >= names_due;
             let told = line.traffic(names).await?;
+            if let Some((_, in_vain)) = &mut unwanted {
+                **in_vain = 0;
+                self.answers(port);
+            }
             if names {
                 names_due = Instant::now() + NAMES_EVERY;
             }
             let (last, draining) = (told.last, told.draining);
             self.puller.telemetry.heard(told).await;
-            match unwanted {
+            match &unwanted {
                 _ if last => return Ok(Ended::Gone),
                 Some(_) if draining => return Ok(Ended::Leaves { draining }),
                 Some(_) | None => {}
             }
             let dismissed = async {
-                match unwanted {
-                    Some(unwanted) => unwanted.cancelled().await,
+                match &unwanted {
+                    Some((unwanted, _)) => unwanted.cancelled().await,
                     None => std::future::pending().await,
                 }
             };

@@ -1,5 +1,6 @@
 //! How a setting is read from its text, kind by kind.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,6 +8,15 @@ use std::time::Duration;
 use super::{HttpUrl, Mistake, Mistakes, Source, parse_duration};
 use crate::log::LogLevels;
 use crate::ports::PortRange;
+
+/// Below it are services of other programs, and what redirects and rules of the gateway stand on.
+const LOWEST_OF_A_RANGE: u16 = 1024;
+/// Of the API, the UI and the agent, and of the tunnels' daemon.
+const USUAL_OWN_PORTS: [u16; 5] = [8080, 8081, 9090, 8443, 8444];
+const OWN_LISTENERS: [&str; 5] =
+    ["PGW_API_LISTEN", "PGW_AGENT_LISTEN", "PGW_UI_LISTEN", "PGW_TUNNEL_LISTEN", "PGW_TUNNEL_HEALTH_LISTEN"];
+const OWN_PORTS_ALLOWED: &str = "a range without the gateway's own ports: those of PGW_API_LISTEN, PGW_AGENT_LISTEN, \
+    PGW_UI_LISTEN, PGW_TUNNEL_LISTEN and PGW_TUNNEL_HEALTH_LISTEN, and 8080, 8081, 9090, 8443 and 8444";
 
 /// Reads settings and remembers every mistake.
 pub(super) struct Reader<'a> {
@@ -97,14 +107,24 @@ impl<'a> Reader<'a> {
         (last, max): (&'static str, u16),
         not_below: &'static str,
     ) -> PortRange {
-        let number = "a port from 1 to 65535";
-        let port = |v: &str| v.parse::<u16>().ok().filter(|p| *p > 0);
+        let number = "a port from 1024 to 65535";
+        let port = |v: &str| v.parse::<u16>().ok().filter(|p| *p >= LOWEST_OF_A_RANGE);
         let base = self.read(first, base, number, port);
         let max = self.read(last, max, number, port);
+        let range = PortRange::spanning(base, max);
         if base > max {
             self.mistake(last, max.to_string(), not_below);
+        } else if let Some(own) = self.own_ports().into_iter().find(|own| range.contains(*own)) {
+            self.mistake(first, format!("{base}..{max}, which holds {own}"), OWN_PORTS_ALLOWED);
         }
-        PortRange::spanning(base, max)
+        range
+    }
+
+    /// As they are usually, which other programs may have it, and as this one's settings say. What is
+    /// mistyped is told where it is read.
+    fn own_ports(&self) -> BTreeSet<u16> {
+        let set = OWN_LISTENERS.into_iter().filter_map(|name| self.text(name)?.parse::<SocketAddr>().ok());
+        USUAL_OWN_PORTS.into_iter().chain(set.map(|listen| listen.port())).collect()
     }
 
     pub(super) fn finish<T>(self, settings: T) -> Result<T, Mistakes> {

@@ -169,7 +169,7 @@ async fn a_second_api_on_another_port_ends_with_one_line_and_touches_nothing(mut
         let state = format!("PGW_STATE_DIR={}", gateway::STATE);
         let run = format!("PGW_RUN_DIR={}", gateway::RUN);
         // A second one that came up would not end by itself.
-        let words = ["timeout", "5", "env", &state, &run, "PGW_API_LISTEN=127.0.0.1:18080", path];
+        let words = ["timeout", "5", "env", &state, &run, "PGW_API_LISTEN=127.0.0.1:8090", path];
         command::finish("gw", &words, "").await
     };
     let done = second().await?;

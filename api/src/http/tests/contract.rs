@@ -92,6 +92,12 @@ async fn a_check_answers_with_the_new_health() {
     let answer = gateway.call(ADMIN, Method::POST, &format!("/v1/proxies/{proxy}/check"), None).await;
     assert_eq!((answer.status.as_u16(), &answer.json()["status"]), (200, &json!("OK")));
     assert_eq!(gateway.engine.asked(), [format!("check {proxy}")]);
+    let client = gateway.make_client(7).await;
+    gateway.make_mapping(&client, &proxy).await;
+    gateway.engine.asked();
+    gateway.call(ADMIN, Method::POST, &format!("/v1/proxies/{proxy}/check"), None).await;
+    let followed = [format!("check {proxy}"), format!("settle {client}")];
+    assert_eq!(gateway.engine.asked(), followed, "what is read next says what was found");
     let nobody = format!("/v1/proxies/{}/check", uuid::Uuid::nil());
     gateway.call(ADMIN, Method::POST, &nobody, None).await.refused(404, "not_found");
     assert!(gateway.engine.asked().is_empty());

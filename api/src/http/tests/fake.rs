@@ -83,6 +83,7 @@ impl Engine for FakeEngine {
         Ok(ActiveSet {
             version: ACTIVE_VERSION,
             generation,
+            database: None,
             count: 0,
             items: vec![],
             closed: vec![],

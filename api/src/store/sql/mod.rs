@@ -13,6 +13,7 @@ mod events;
 mod exits;
 mod gateways;
 mod holds;
+mod identity;
 mod journal;
 mod lent;
 mod lists;

@@ -3,11 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use pgw_core::ids::ClientId;
+use pgw_core::ids::{ClientId, MappingId};
 use pgw_core::ports::PortRange;
+use pgw_core::state::{MappingState, Verdict};
 use uuid::Uuid;
 
 use super::db::Connection;
+use super::mappings;
 use super::values::Number;
 use crate::store::{Conflict, StoreError};
 
@@ -42,7 +44,7 @@ pub(super) async fn keep_within(
     let (inside, outside): (Vec<_>, Vec<_>) =
         taken(db, gateway).await?.into_iter().partition(|(port, _)| range.contains(*port));
     let mut taken: BTreeSet<u16> = inside.into_iter().map(|(port, _)| port).collect();
-    for (old, _owner) in outside {
+    for (old, owner) in outside {
         let port = lowest_free(range, &taken)?;
         sqlx::query("update ports set port = $1 where port = $2 and gateway = $3")
             .bind(Number(port))
@@ -50,6 +52,16 @@ pub(super) async fn keep_within(
             .bind(gateway)
             .execute(&mut *db)
             .await?;
+        // Nobody serves the new one yet; FAILED means closed, and stays.
+        let open = "select id from mappings
+             where client_id = $1 and removed_at is null and state <> 'FAILED' order by id";
+        let open: Vec<Uuid> = sqlx::query_scalar(open).bind(owner).fetch_all(&mut *db).await?;
+        let reason =
+            format!("its port was {old}, outside of the configured range, and is {port} now; opening");
+        let verdict = Verdict { state: MappingState::Pending, reason };
+        for mapping in open {
+            mappings::record_verdict(db, gateway, MappingId(mapping), &verdict).await?;
+        }
         tracing::info!(from = old, to = port, "a client's port lay outside of the configured range");
         taken.insert(port);
     }

@@ -13,15 +13,15 @@ use pgw_core::state::Verdict;
 use sqlx::Pool;
 use tokio::sync::watch;
 
-use super::db::{self, Db};
+use super::db::{self, Connection, Db};
 use super::lent::{in_one_read, in_one_write, reading};
-use super::{clients, gateways, mappings, plans, ports, proxies, retired, tokens, vault};
-use crate::store::crypt::{KeyError, Vault};
+use super::{clients, gateways, identity, mappings, plans, ports, proxies, retired, tokens, vault};
+use crate::store::crypt::Vault;
 use crate::store::open::{OpenError, Opening, PATIENCES_FOR_WORK};
 use crate::store::{
-    ClientPatch, ClientPlan, Gateway, Gateways, HealthRecord, KnownAs, ListQuery, MappingPatch, Neighbours,
-    NewClient, NewMapping, NewProxy, NewToken, Owner, Page, Presence, ProxyDial, ProxyPatch, Store,
-    StoreError, Token,
+    ClientPatch, ClientPlan, Gateway, Gateways, HealthRecord, Identity, KnownAs, ListQuery, MappingPatch,
+    Neighbours, NewClient, NewMapping, NewProxy, NewToken, Owner, Page, Presence, ProxyDial, ProxyPatch,
+    Store, StoreError, Token,
 };
 
 pub struct SqlStore {
@@ -30,6 +30,7 @@ pub struct SqlStore {
     /// Cannot write.
     pub(in crate::store) read: Pool<Db>,
     pub(super) gateway: String,
+    identity: Identity,
     neighbours: Mutex<Option<Box<dyn Neighbours>>>,
     pub(super) vault: Vault,
     /// For one piece of work, from its first word to the database until the last answer.
@@ -47,10 +48,10 @@ impl SqlStore {
     ) -> Result<Self, OpenError> {
         let limit = opening.patience * PATIENCES_FOR_WORK;
         let unopened = Unopened { write: &write, limit };
-        let vault = unopened.prepare(opening).await??;
+        let (identity, vault) = unopened.prepare(opening).await??;
         let neighbours = Mutex::new(Some(neighbours));
         let (gateway, written) = (opening.gateway.clone(), watch::Sender::default());
-        Ok(Self { gateway, write, read, vault, limit, neighbours, written })
+        Ok(Self { gateway, identity, write, read, vault, limit, neighbours, written })
     }
 
     pub(super) fn committed(&self) {
@@ -75,20 +76,34 @@ impl Unopened<'_> {
     /// Nobody listens yet.
     fn committed(&self) {}
 
-    async fn prepare(&self, opening: &Opening) -> Result<Result<Vault, KeyError>, StoreError> {
-        in_one_write!(self, db => async {
-            if !db::SHARED {
-                gateways::take_over(db, &opening.gateway).await?;
-            }
-            vault::open(db, &opening.key_file).await
-        })
+    async fn prepare(&self, opening: &Opening) -> Result<Result<(Identity, Vault), OpenError>, StoreError> {
+        in_one_write!(self, db => prepare(db, opening))
     }
+}
+
+/// Which database it is comes first: another one than this gateway's is left as it was found.
+async fn prepare(
+    db: &mut Connection,
+    opening: &Opening,
+) -> Result<Result<(Identity, Vault), OpenError>, StoreError> {
+    let Some(identity) = identity::open(db, opening.expected).await? else {
+        return Ok(Err(OpenError::Another));
+    };
+    if !db::SHARED {
+        gateways::take_over(db, &opening.gateway).await?;
+    }
+    let vault = vault::open(db, &opening.key_file).await?;
+    Ok(vault.map(|vault| (identity, vault)).map_err(OpenError::from))
 }
 
 #[async_trait]
 impl Gateways for SqlStore {
     fn gateway(&self) -> &str {
         &self.gateway
+    }
+
+    fn identity(&self) -> Identity {
+        self.identity
     }
 
     async fn gateways(&self) -> Result<Vec<Gateway>, StoreError> {

@@ -1,6 +1,6 @@
 use pgw_core::health::HealthStatus;
 use pgw_core::mac::Mac;
-use pgw_core::state::MappingState;
+use pgw_core::state::{MappingState, Verdict};
 use uuid::Uuid;
 
 use super::*;
@@ -171,13 +171,29 @@ pub(crate) async fn tokens_are_found_by_hash_until_they_are_revoked(store: Arc<d
 
 pub(crate) async fn a_port_outside_of_a_changed_range_is_given_up_for_one_inside(store: Arc<dyn Store>) {
     let proxy = store.create_proxy(new_proxy("de1")).await.unwrap();
-    let (one, _) = mapped(&*store, 1, &proxy).await;
-    let (two, _) = mapped(&*store, 2, &proxy).await;
+    let (one, moved) = mapped(&*store, 1, &proxy).await;
+    let (two, stays) = mapped(&*store, 2, &proxy).await;
+    for id in [moved.id, stays.id] {
+        let open = Verdict { state: MappingState::Applied, reason: "open through de1".into() };
+        store.record_verdict(id, &open).await.unwrap();
+    }
     store.keep_ports_within(&PortRange::spanning(15002, 15003)).await.unwrap();
     let port = async |id| store.plan(id).await.unwrap().unwrap().port;
     assert_eq!((port(one.id).await, port(two.id).await), (Some(15003), Some(15002)));
+    let (moved, stays) = (store.mapping(moved.id).await.unwrap(), store.mapping(stays.id).await.unwrap());
+    assert_eq!(
+        (moved.state, moved.applied_at),
+        (MappingState::Pending, None),
+        "nobody serves its new port yet"
+    );
+    assert!(moved.reason.contains("15001") && moved.reason.contains("15003"), "{}", moved.reason);
+    assert!(stays.state == MappingState::Applied && stays.applied_at.is_some());
+    let down = Verdict { state: MappingState::Failed, reason: "proxy de1 is down".into() };
+    store.record_verdict(moved.id, &down).await.unwrap();
+    store.keep_ports_within(&PortRange::spanning(15004, 15005)).await.unwrap();
+    assert_eq!(store.mapping(moved.id).await.unwrap().state, MappingState::Failed);
 
     let too_narrow = store.keep_ports_within(&PortRange::spanning(16000, 16000)).await;
     assert!(matches!(conflict(too_narrow), Conflict::PortsExhausted { .. }));
-    assert_eq!((port(one.id).await, port(two.id).await), (Some(15003), Some(15002)), "all or nobody");
+    assert_eq!((port(one.id).await, port(two.id).await), (Some(15005), Some(15004)), "all or nobody");
 }

@@ -4,6 +4,7 @@ use pgw_core::control::{Answer, Ask, FwdTraffic, socket_path};
 use pgw_core::ids::{ClientId, MappingId};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc::UnboundedReceiver;
 use uuid::Uuid;
 
 use super::super::source::tests::told;
@@ -18,6 +19,7 @@ struct House {
     place: tempfile::TempDir,
     telemetry: Arc<Telemetry>,
     board: Arc<Board>,
+    told: UnboundedReceiver<u16>,
     _stop: DropGuard,
 }
 
@@ -34,9 +36,11 @@ impl House {
         let board = Arc::new(Board::new(NEVER));
         let stop = CancellationToken::new();
         let run_dir = place.path().to_owned();
-        let puller = Puller { telemetry: telemetry.clone(), board: board.clone(), run_dir, interval };
+        let (tell, told) = tokio::sync::mpsc::unbounded_channel();
+        let puller =
+            Puller { telemetry: telemetry.clone(), board: board.clone(), run_dir, interval, told: tell };
         tokio::spawn(puller.run(stop.clone()));
-        Self { place, telemetry, board, _stop: stop.drop_guard() }
+        Self { place, telemetry, board, told, _stop: stop.drop_guard() }
     }
 
     /// A forwarder begins to serve this port, in place of another.
@@ -169,4 +173,25 @@ async fn one_that_comes_back_after_a_silence_is_heard_again() {
     let mut talk = Conversation::with(&listener).await;
     talk.answer(told(1, &[(1, 30)])).await;
     house.counts(30).await;
+}
+
+/// G42.
+#[tokio::test]
+async fn one_that_is_asked_three_times_in_vain_is_told_as_silent_until_it_answers() {
+    let mut house = House::new(SOON).await;
+    let listener = house.forwarder(15001);
+    let mut talk = Conversation::with(&listener).await;
+    talk.answer(told(1, &[(1, 10)])).await;
+    // It hangs up: once, and once more, says nothing.
+    drop(talk);
+    for _ in 0..2 {
+        assert!(!house.board.is_silent(15001));
+        drop(Conversation::with(&listener).await);
+    }
+    assert_eq!(house.told.recv().await, Some(15001));
+    assert!(house.board.is_silent(15001) && house.board.forwarder_known(15001), "it is not called dead");
+    let mut talk = Conversation::with(&listener).await;
+    talk.answer(told(1, &[(1, 30)])).await;
+    assert_eq!(house.told.recv().await, Some(15001));
+    assert!(!house.board.is_silent(15001));
 }

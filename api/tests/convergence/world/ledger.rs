@@ -17,7 +17,7 @@ use pgw_api::store::traffic::{
 };
 use pgw_api::store::{
     Addressee, Claim, ClientPatch, ClientPlan, Delivery, Events, ExitAt, Exits, Gateway, Gateways, Ground,
-    HealthRecord, Heard, Holder, JournalPage, JournalQuery, KnownAs, KnownUser, ListQuery, LogEnds,
+    HealthRecord, Heard, Holder, Identity, JournalPage, JournalQuery, KnownAs, KnownUser, ListQuery, LogEnds,
     MappingPatch, Neighbours, NewClient, NewCode, NewMapping, NewProxy, NewToken, NewTunnel, NewTunnelClient,
     NewUser, NewWebhook, NotVerified, Owner, Page, Presence, ProxyDial, ProxyPatch, Replies, Reply, Seen,
     Session, Store, StoreError, Token, Tunnel, TunnelCensus, TunnelClient, TunnelClientPatch, TunnelClients,
@@ -43,6 +43,10 @@ pub(crate) struct Ledger(pub(crate) Arc<World>);
 impl Gateways for Ledger {
     fn gateway(&self) -> &str {
         self.0.store.gateway()
+    }
+
+    fn identity(&self) -> Identity {
+        self.0.store.identity()
     }
 
     async fn gateways(&self) -> Result<Vec<Gateway>, StoreError> {

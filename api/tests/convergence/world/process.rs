@@ -33,7 +33,7 @@ impl Process {
         let kernel = KernelOf {
             world: world.clone(),
             board: board.clone(),
-            generations: Generations::new(Timestamp::now()),
+            generations: Generations::new(Timestamp::now(), world.store.identity().id),
         };
         // Nobody reads along: what is told of forwarders changes nothing.
         let (recorder, _unread) = recorder(Arc::new(Ledger(world.clone())));
