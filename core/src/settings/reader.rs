@@ -96,8 +96,14 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn ports(&mut self) -> PortRange {
-        let bounds = (("PGW_FWD_BASE_PORT", 15001), ("PGW_FWD_MAX_PORT", 15999));
-        self.span(bounds.0, bounds.1, "not below PGW_FWD_BASE_PORT")
+        let (base, max) = (("PGW_FWD_BASE_PORT", 15001), ("PGW_FWD_MAX_PORT", 15999));
+        let range = self.span(base, max, "not below PGW_FWD_BASE_PORT");
+        // Nothing else is let in there. Tunnels only leave out what somebody listens on.
+        if let Some(own) = self.own_ports().into_iter().find(|own| range.contains(*own)) {
+            let said = format!("{}..{}, which holds {own}", range.base(), range.max());
+            self.mistake(base.0, said, OWN_PORTS_ALLOWED);
+        }
+        range
     }
 
     /// A range of ports by its first and its last, each with its name and what it is if not set.
@@ -114,8 +120,6 @@ impl<'a> Reader<'a> {
         let range = PortRange::spanning(base, max);
         if base > max {
             self.mistake(last, max.to_string(), not_below);
-        } else if let Some(own) = self.own_ports().into_iter().find(|own| range.contains(*own)) {
-            self.mistake(first, format!("{base}..{max}, which holds {own}"), OWN_PORTS_ALLOWED);
         }
         range
     }
