@@ -275,10 +275,17 @@ fn forward(policy: &Policy) -> Vec<Rule> {
             "UDP of a registered device, QUIC included, has no way out",
         ),
         counted(
-            outward_and(&[registered]),
+            outward_and(&[registered.clone()]),
             Counter::ClosedOther,
             Verdict::Closed,
             "a registered device leaves by its forwarder or not at all",
+        ),
+        // Also where PGW_LAN_IF is mistyped, or somebody has plugged the device in elsewhere.
+        counted(
+            vec![Match::LeavesBy(policy.wan_if.clone()), registered],
+            Counter::ClosedOther,
+            Verdict::Closed,
+            "nor does it leave when it comes in by another interface",
         ),
     ]);
     if policy.unregistered == Unregistered::Drop {

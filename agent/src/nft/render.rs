@@ -183,6 +183,7 @@ fn phrase(matched: &Match) -> String {
         Match::From(interface) => format!("iifname {interface:?}"),
         Match::NotFromLoopback => "iifname != \"lo\"".to_owned(),
         Match::LeavesBesides(interface) => format!("oifname != {interface:?}"),
+        Match::LeavesBy(interface) => format!("oifname {interface:?}"),
         Match::Ipv4 => "meta nfproto ipv4".to_owned(),
         Match::Ipv6 => "meta nfproto ipv6".to_owned(),
         Match::Tcp => "meta l4proto tcp".to_owned(),

@@ -106,6 +106,7 @@ pub enum Match {
     NotFromLoopback,
     /// Leaves by any interface but this one.
     LeavesBesides(String),
+    LeavesBy(String),
     Ipv4,
     Ipv6,
     Tcp,

@@ -91,6 +91,8 @@ fn packet(words: &str) -> Packet {
         "lan-v6" => (LAN, None, Some(OTHER)),
         "internet" => (WAN, Some([198, 51, 100, 7].into()), Some(OTHER)),
         "internet-v6" => (WAN, None, Some(OTHER)),
+        "closed-elsewhere" => ("br7", Some([10, 0, 0, 5].into()), Some(OTHER)),
+        "mapped-elsewhere" => ("br7", Some([10, 0, 0, 3].into()), Some(OTHER)),
         "mapped-from-wan" => (WAN, Some([10, 0, 0, 3].into()), Some(OTHER)),
         "gateway" => ("lo", Some(Ipv4Addr::LOCALHOST), None),
         other => panic!("who is {other}?"),

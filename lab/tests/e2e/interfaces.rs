@@ -44,6 +44,8 @@ async fn a_lan_interface_that_is_missing_is_told_until_it_is_there(lab: Lab) -> 
     let told = status.pointer("/warnings/0").and_then(|told| told.as_str());
     ensure!(told.is_some_and(|told| told.contains("ens19")), "{status}");
     rest.add_client(C1).await?;
+    let seen = lab.seen_as(C1, "http://origin/").await;
+    ensure!(seen.is_err(), "a closed device got out by the interface that nobody named: {seen:?}");
     rename("lan9", "ens19").await?;
     let vigil = Vigil::begin(C1).await?;
     readiness(&rest, 200, "").await?;

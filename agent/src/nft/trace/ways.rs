@@ -19,6 +19,20 @@ fn no_protocol_is_a_way_out() {
 }
 
 #[test]
+fn a_registered_device_leaves_by_the_wan_from_no_interface() {
+    ask(
+        &usual(),
+        &[
+            ("closed-elsewhere tcp 443 wan", "dropped by closed_other"),
+            ("closed-elsewhere udp 443 wan established", "dropped by closed_other"),
+            ("mapped-elsewhere tcp 443 wan", "dropped by closed_other"),
+            // Where that leads is not known to be out.
+            ("closed-elsewhere tcp 443 vpn", "leaves by wg0"),
+        ],
+    );
+}
+
+#[test]
 fn what_comes_from_the_wan_gets_no_answer_from_a_registered_device() {
     ask(
         &usual(),
