@@ -1,9 +1,9 @@
 //! One API per state directory, and per directory of control sockets: two of them, on two ports, would
 //! take each other's forwarders down and give one port to two devices.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 const NAME: &str = "api.lock";
@@ -26,17 +26,21 @@ pub enum SoleError {
         "the forwarders of PGW_RUN_DIR={0} are kept by another pgw-api that is running; stop that one first"
     )]
     ForwardersTaken(PathBuf),
-    #[error("PGW_STATE_DIR={0} does not exist; if it is the right one, make it, for a new gateway")]
-    Missing(PathBuf),
+    #[error("PGW_STATE_DIR={path} is not there and cannot be made: {source}")]
+    Missing { path: PathBuf, source: io::Error },
     #[error("{path} cannot be locked: {source}")]
     File { path: PathBuf, source: io::Error },
 }
 
-/// Takes it or says who has it. One that is missing is not made: a mistyped one would be a gateway
-/// without any devices.
+/// Takes it or says who has it. One that is missing is made where the folder above it is there, and said
+/// aloud: whoever has mistyped it has a gateway without any devices. The agent, which remembers whose rules
+/// it holds, does not follow.
 pub fn take(state_dir: &Path) -> Result<Sole, SoleError> {
     if !state_dir.exists() {
-        return Err(SoleError::Missing(state_dir.to_owned()));
+        let made = DirBuilder::new().mode(0o700).create(state_dir);
+        made.map_err(|source| SoleError::Missing { path: state_dir.to_owned(), source })?;
+        let path = state_dir.display();
+        tracing::warn!(%path, "PGW_STATE_DIR was not there and is made: this gateway is a new one, and knows no device");
     }
     lock(state_dir.join(NAME))?.ok_or_else(|| SoleError::Taken(state_dir.to_owned()))
 }
@@ -62,6 +66,8 @@ fn lock(path: PathBuf) -> Result<Option<Sole>, SoleError> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -76,11 +82,14 @@ mod tests {
     }
 
     #[test]
-    fn a_state_directory_that_is_missing_is_named_and_not_made() {
+    fn a_state_directory_is_made_only_where_the_folder_above_it_is_there() {
         let dir = tempfile::tempdir().unwrap();
-        let mistyped = dir.path().join("pwg");
+        let _sole = take(&dir.path().join("state")).unwrap();
+        let mode = std::fs::metadata(dir.path().join("state")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        let mistyped = dir.path().join("pwg/state");
         let refused = take(&mistyped).unwrap_err();
-        assert!(matches!(refused, SoleError::Missing(_)), "{refused}");
+        assert!(matches!(refused, SoleError::Missing { .. }), "{refused}");
         let line = refused.to_string();
         assert!(
             line.contains(&format!("PGW_STATE_DIR={}", mistyped.display())) && !line.contains('\n'),

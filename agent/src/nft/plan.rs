@@ -275,7 +275,7 @@ fn forward(policy: &Policy) -> Vec<Rule> {
             "UDP of a registered device, QUIC included, has no way out",
         ),
         counted(
-            outward_and(&[registered.clone()]),
+            outward_and(std::slice::from_ref(&registered)),
             Counter::ClosedOther,
             Verdict::Closed,
             "a registered device leaves by its forwarder or not at all",
