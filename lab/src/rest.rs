@@ -139,9 +139,17 @@ impl Rest {
     pub async fn wait_ready(&self) -> Result<()> {
         let mut last = String::new();
         let ready = eventually("the API is ready", async || {
-            let answer = self.send(Method::GET, &format!("{API}/readyz"), None).await?;
-            last = answer.text;
-            Ok((answer.status == 200).then_some(()))
+            match self.send(Method::GET, &format!("{API}/readyz"), None).await {
+                Ok(answer) => {
+                    last = answer.text;
+                    Ok((answer.status == 200).then_some(()))
+                }
+                // It may be on its way back.
+                Err(error) => {
+                    last = format!("{error:#}");
+                    Ok(None)
+                }
+            }
         })
         .await;
         ready.with_context(|| format!("/readyz last said {last}"))
