@@ -4,6 +4,7 @@
 mod agent;
 mod api;
 mod bare;
+mod caveats;
 mod delay;
 mod drain;
 mod far;

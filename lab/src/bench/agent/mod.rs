@@ -17,6 +17,7 @@ use self::api::Agent;
 use self::kernel::{Notices, millis, nft};
 use self::rules::{GUEST, active_set, clients, port_of_device};
 use self::samples::{Measure, Samples, Style};
+use super::caveats;
 use super::ground::{self, DEVICE, FAR, Ground, STRANGER};
 use super::load::Load;
 use super::machine::{self, Machine};
@@ -190,9 +191,6 @@ fn notes(options: &Options, plan: &Plan, busy: f64) -> Vec<String> {
         ),
         "Memory is what the machine's slab grew by: about, not exactly.".to_owned(),
     ];
-    notes.extend(machine::noise(busy));
-    if !options.whole() {
-        notes.push("Not a whole run: do not quote it.".to_owned());
-    }
+    notes.extend(caveats::of_run(options, busy));
     notes
 }

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use self::devices::{Devices, LAST_PORT};
 use self::samples::{Measure, Samples};
+use super::caveats;
 use super::machine::{self, Machine};
 use super::process::Process;
 use super::report::Report;
@@ -214,9 +215,6 @@ fn notes(options: &Options, plan: &Plan, busy: f64) -> Vec<String> {
          2 ms. *Gone*: until DELETE says 204, which is when rule and forwarder are gone."
             .to_owned(),
     ];
-    notes.extend(machine::noise(busy));
-    if !options.whole() {
-        notes.push("Not a whole run: do not quote it.".to_owned());
-    }
+    notes.extend(caveats::of_run(options, busy));
     notes
 }

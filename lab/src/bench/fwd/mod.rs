@@ -13,11 +13,12 @@ mod traffic;
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 
 use self::contestants::Contestant;
 use self::plan::Plan;
 use self::samples::{Measure, Samples};
+use super::caveats::{self, Troubles};
 use super::ground::Ground;
 use super::machine::{self, Machine};
 use super::report::Report;
@@ -33,8 +34,7 @@ struct Bench {
     ground: Ground,
     plan: Plan,
     samples: Samples,
-    /// What went wrong with others.
-    troubles: Vec<String>,
+    troubles: Troubles,
     /// How much of a core others used before it began.
     busy: f64,
 }
@@ -52,9 +52,9 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         ground.cores.forwarder, ground.cores.ends
     ));
     let plan = Plan::of(options, ground.most_held());
-    let mut bench = Bench { ground, plan, samples: Samples::default(), troubles: Vec::new(), busy };
+    let mut bench = Bench { ground, plan, samples: Samples::default(), troubles: Troubles::default(), busy };
     for who in absent {
-        bench.trouble(who, "not installed");
+        bench.troubles.tell(who.name(), "not installed");
     }
     bench.traffic(&wanted).await?;
     for who in wanted {
@@ -115,23 +115,8 @@ impl Bench {
         self.ground.come_near().await
     }
 
-    /// A peer that fails has an empty cell and a note; a run in which we fail is none.
     fn judge(&mut self, who: Contestant, done: Result<()>) -> Result<()> {
-        match done {
-            Err(error) if !who.is_ours() && !who.is_measure() => {
-                self.trouble(who, &format!("{error:#}"));
-                Ok(())
-            }
-            other => other.with_context(|| who.name()),
-        }
-    }
-
-    fn trouble(&mut self, who: Contestant, what: &str) {
-        let words = format!("{}: {what}", who.name());
-        progress(&words);
-        if !self.troubles.contains(&words) {
-            self.troubles.push(words);
-        }
+        self.troubles.judge(who.name(), !who.is_ours() && !who.is_measure(), done)
     }
 
     async fn write(&self, options: &Options) -> Result<()> {
@@ -178,10 +163,7 @@ fn notes(options: &Options, bench: &Bench) -> Vec<String> {
          forwarder: about, not exactly."
             .to_owned(),
     ];
-    notes.extend(machine::noise(*busy));
-    if !options.whole() {
-        notes.push("Not a whole run: do not quote it.".to_owned());
-    }
-    notes.extend(troubles.iter().cloned());
+    notes.extend(caveats::of_run(options, *busy));
+    notes.extend(troubles.notes());
     notes
 }

@@ -85,7 +85,7 @@ impl Bench {
 
     fn note_failures(&mut self, who: Contestant, outcome: &Outcome) {
         if outcome.failed > 0 {
-            self.trouble(who, &format!("{} connections failed", outcome.failed));
+            self.troubles.tell(who.name(), &format!("{} connections failed", outcome.failed));
         }
     }
 }

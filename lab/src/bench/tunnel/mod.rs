@@ -12,11 +12,12 @@ mod traffic;
 
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 
 use self::contestants::Contestant;
 use self::plan::Plan;
 use self::samples::{Measure, Samples};
+use super::caveats::{self, Troubles};
 use super::ground::Ground;
 use super::machine::{self, Machine};
 use super::report::Report;
@@ -26,8 +27,7 @@ struct Bench {
     ground: Ground,
     plan: Plan,
     samples: Samples,
-    /// What went wrong with others.
-    troubles: Vec<String>,
+    troubles: Troubles,
     /// How much of a core others used before it began.
     busy: f64,
 }
@@ -49,9 +49,9 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         ground.cores.forwarder, ground.cores.ends
     ));
     let plan = Plan::of(options);
-    let mut bench = Bench { ground, plan, samples: Samples::default(), troubles: Vec::new(), busy };
+    let mut bench = Bench { ground, plan, samples: Samples::default(), troubles: Troubles::default(), busy };
     for who in absent {
-        bench.trouble(who, "not installed");
+        bench.troubles.tell(who.name(), "not installed");
     }
     for repetition in 1..=bench.plan.repeat {
         for who in &wanted {
@@ -88,23 +88,9 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
 }
 
 impl Bench {
-    /// What goes wrong with a peer, or on a carrier beside TLS, is told, and does not end the run.
+    /// What goes wrong with a peer, or on a carrier beside TLS, does not end the run.
     fn judge(&mut self, who: Contestant, done: Result<()>) -> Result<()> {
-        match done {
-            Err(error) if !matches!(who, Contestant::Direct | Contestant::Tls) => {
-                self.trouble(who, &format!("{error:#}"));
-                Ok(())
-            }
-            other => other.with_context(|| who.name()),
-        }
-    }
-
-    fn trouble(&mut self, who: Contestant, what: &str) {
-        let words = format!("{}: {what}", who.name());
-        progress(&words);
-        if !self.troubles.contains(&words) {
-            self.troubles.push(words);
-        }
+        self.troubles.judge(who.name(), !matches!(who, Contestant::Direct | Contestant::Tls), done)
     }
 
     async fn write(&self, options: &Options) -> Result<()> {
@@ -156,10 +142,7 @@ fn notes(options: &Options, bench: &Bench) -> Vec<String> {
             .to_owned(),
         "Memory is what both programs grew by, for each connection that is open and says nothing.".to_owned(),
     ];
-    notes.extend(machine::noise(*busy));
-    if !options.whole() {
-        notes.push("Not a whole run: do not quote it.".to_owned());
-    }
-    notes.extend(troubles.iter().cloned());
+    notes.extend(caveats::of_run(options, *busy));
+    notes.extend(troubles.notes());
     notes
 }

@@ -164,7 +164,7 @@ impl Bench {
         let outcome = self.ground.measure(load).await?;
         let spent = spent()? - before;
         if outcome.failed > 0 {
-            self.trouble(who, &format!("{} connections failed", outcome.failed));
+            self.troubles.tell(who.name(), &format!("{} connections failed", outcome.failed));
         }
         Ok((outcome, spent))
     }
