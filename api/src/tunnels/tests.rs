@@ -67,7 +67,8 @@ async fn given_up_after(polls: usize, future: impl Future) {
 
 #[tokio::test]
 async fn nothing_that_happened_is_lost_with_a_caller_who_goes_away() {
-    let Place { link, client, .. } = Place::new().await;
+    let place = Place::new().await;
+    let (link, client) = (&place.link, place.client);
     let often = 60;
     for n in 1..=often {
         let ended = Some("cable".to_owned());
@@ -83,7 +84,8 @@ async fn nothing_that_happened_is_lost_with_a_caller_who_goes_away() {
 
 #[tokio::test]
 async fn a_code_that_was_used_in_time_counts_also_when_it_is_heard_of_too_late() {
-    let Place { link, daemon, client, .. } = Place::new().await;
+    let place = Place::new().await;
+    let (link, daemon, client) = (&place.link, &place.daemon, place.client);
     let enrolment =
         link.store.add_enrolment(client, hashed(&Secret::new("once")), Timestamp::UNIX_EPOCH).await.unwrap();
     let token = hashed(&Secret::new("its own"));
