@@ -20,7 +20,7 @@ pub(crate) const USAGE: u8 = 2;
 const NOT_FOUND: u8 = 3;
 const CONFLICT: u8 = 4;
 const NOT_ALLOWED: u8 = 5;
-const UNREACHABLE: u8 = 6;
+pub(crate) const UNREACHABLE: u8 = 6;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 
@@ -103,11 +103,13 @@ fn hand_over(from: &Path, to: &Path, owner: Option<&Owner>) -> io::Result<()> {
     files::remove(&beside)?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
     io::copy(&mut File::open(from)?, &mut file)?;
-    file.sync_all()?;
+    // The file, and not whatever has this name by now: the folder may be another user's.
     if let Some(owner) = owner {
-        chown(&beside, Some(owner.uid), Some(owner.gid))?;
+        fchown(&file, Some(owner.uid), Some(owner.gid))?;
     }
+    file.sync_all()?;
     let linked = fs::hard_link(&beside, to);
+    // It also brings the new name to the disk.
     files::remove(&beside)?;
     linked
 }
