@@ -76,6 +76,16 @@ impl Error {
     pub(crate) fn is_not_found(&self) -> bool {
         self.code() == NOT_FOUND
     }
+
+    /// The same question may be answered well a little later.
+    pub(crate) fn may_pass(&self) -> bool {
+        self.code() == UNREACHABLE
+    }
+
+    /// Another question may be answered well.
+    pub(crate) fn is_of_what_was_asked(&self) -> bool {
+        matches!(self.code(), USAGE | NOT_FOUND | CONFLICT)
+    }
 }
 
 #[cfg(test)]

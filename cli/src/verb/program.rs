@@ -15,9 +15,8 @@ use pgw_core::settings::Environment;
 
 use crate::desk::Desk;
 use crate::error::Error;
-use crate::installed::Installed;
+use crate::installed::{FOLDER, Installed};
 
-const SETTINGS: &str = "/etc/pgw";
 const HANDED_OVER: &str = ".pgw.backup";
 
 #[derive(Args)]
@@ -43,7 +42,7 @@ impl Backup {
         if self.file.exists() {
             return Err(Error::Failed(format!("{} is there already", self.file.display())));
         }
-        let installed = Installed::read(Path::new(SETTINGS), &Environment);
+        let installed = Installed::read(Path::new(FOLDER), "pgw-api", &Environment);
         let owner = Owner::of(&installed)?;
         let between = owner.between()?;
         desk.progress("pgw-api is writing the backup …");
@@ -57,7 +56,7 @@ impl Backup {
 
 impl Restore {
     pub(crate) async fn run(self, desk: &mut Desk) -> Result<(), Error> {
-        let installed = Installed::read(Path::new(SETTINGS), &Environment);
+        let installed = Installed::read(Path::new(FOLDER), "pgw-api", &Environment);
         let owner = Owner::of(&installed)?;
         let between = owner.between()?;
         hand_over(&self.file, &between, Some(&owner)).map_err(failed(&self.file))?;
