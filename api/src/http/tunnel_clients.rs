@@ -17,6 +17,7 @@ use super::fields::Fields;
 use super::input::{Body, Id, Params};
 use super::openapi::{IfMatchHeader, ListParams};
 use super::removal::{self, Removing};
+use super::sort::Listed;
 use super::tunnel_values::{bandwidth, count, max_tunnels, spans};
 use super::{Api, List, created, values};
 use crate::credentials::{hashed, random_hex};
@@ -104,7 +105,8 @@ struct NewTunnelToken {
     token: String,
 }
 
-const SORTS: &[SortBy] = &[SortBy::Name, SortBy::Created, SortBy::Updated];
+const LISTED: Listed =
+    Listed { name: "tunnel_clients", sorts: &[SortBy::Name, SortBy::Created, SortBy::Updated] };
 
 /// Every tunnel client of every gateway, oldest first or by ?sort=name, created_at or updated_at.
 #[utoipa::path(get, path = "/v1/tunnel-clients", tag = "tunnel_clients",
@@ -116,10 +118,10 @@ async fn list(
 ) -> Result<Json<List<TunnelClient>>, Error> {
     let query = ListQuery {
         gateway: fields.optional("gateway", values::gateway),
-        ..Params::list(&mut fields, SORTS)
+        ..Params::list(&mut fields, &LISTED)
     };
     fields.finish()?;
-    Ok(Json(List::of(api.store.tunnel_clients(&query).await?, &query)))
+    Ok(Json(List::of(api.store.tunnel_clients(&query).await?, &query, &LISTED)))
 }
 
 /// Makes a tunnel client, and tells its token, once. A machine that shall make its own gets a code
@@ -200,6 +202,8 @@ async fn disconnect(State(api): State<Arc<Api>>, Id(id): Id<TunnelClientId>) -> 
     Ok(StatusCode::NO_CONTENT)
 }
 
+pub(super) const SESSIONS: Listed = Listed { name: "tunnel_sessions", sorts: &[] };
+
 /// Its stays, newest first.
 #[utoipa::path(get, path = "/v1/tunnel-clients/{id}/sessions", tag = "tunnel_clients",
     params(("id" = TunnelClientId, Path),
@@ -213,11 +217,11 @@ async fn sessions(
     let query = sessions_query(&mut fields);
     fields.finish()?;
     api.store.tunnel_client(id).await?;
-    Ok(Json(List::of(api.store.tunnel_sessions(id, None, &query).await?, &query)))
+    Ok(Json(List::of(api.store.tunnel_sessions(id, None, &query).await?, &query, &SESSIONS)))
 }
 
 pub(super) fn sessions_query(fields: &mut Fields) -> ListQuery {
-    Params::page(fields, Sort { by: SortBy::Created, descending: true })
+    Params::page(fields, &SESSIONS, Sort { by: SortBy::Created, descending: true })
 }
 
 /// Waits until the daemon of its gateway has made it so. Another gateway's was told with the write.

@@ -22,6 +22,7 @@ use super::fields::{Fields, Read};
 use super::input::{Body, Id, Params};
 use super::openapi::{IfMatchHeader, ListParams};
 use super::removal::{self, Removing};
+use super::sort::Listed;
 use super::tunnel_clients::settle;
 use super::tunnel_values as read;
 use super::{Api, List, created, values};
@@ -162,6 +163,7 @@ pub(super) struct Verification {
     #[schema(example = "/verify/0123456789abcdef0123456789abcdef")]
     pub(super) url: String,
     #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "pgw_core::time::millis")]
     pub(super) expires_at: Timestamp,
 }
 
@@ -175,8 +177,10 @@ struct TunnelMade {
     verification: Option<Verification>,
 }
 
-const SORTS: &[SortBy] =
-    &[SortBy::Name, SortBy::ClientName, SortBy::State, SortBy::Port, SortBy::Created, SortBy::Updated];
+const LISTED: Listed = Listed {
+    name: "tunnels",
+    sorts: &[SortBy::Name, SortBy::ClientName, SortBy::State, SortBy::Port, SortBy::Created, SortBy::Updated],
+};
 
 /// Every tunnel of every gateway, those that clients asked for included, oldest first or by ?sort=name,
 /// client, state, port, created_at or updated_at.
@@ -195,10 +199,10 @@ async fn list(State(api): State<Arc<Api>>, Params(mut fields): Params) -> Result
     let query = ListQuery {
         gateway: fields.optional("gateway", values::gateway),
         tunnels,
-        ..Params::list(&mut fields, SORTS)
+        ..Params::list(&mut fields, &LISTED)
     };
     fields.finish()?;
-    Ok(Json(List::of(api.store.tunnels(&query).await?, &query)))
+    Ok(Json(List::of(api.store.tunnels(&query).await?, &query, &LISTED)))
 }
 
 /// Opens a tunnel, whenever its client is there, once it is verified: the code in the answer is shown
@@ -259,9 +263,7 @@ async fn remove(
     State(api): State<Arc<Api>>,
     Id(id): Id<TunnelId>,
     Meant(if_revision): Meant,
-    Params(fields): Params,
 ) -> Result<Response, Error> {
-    fields.finish()?;
     let gateway = api.store.remove_tunnel(id, if_revision).await?;
     Ok(removal::answer(settle(&api, &gateway).await))
 }

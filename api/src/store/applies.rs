@@ -66,8 +66,10 @@ pub struct ApplyRecord {
     /// Who applied it.
     pub by: String,
     #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "pgw_core::time::millis")]
     pub applied_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "pgw_core::time::millis")]
     pub confirm_by: Timestamp,
 }
 

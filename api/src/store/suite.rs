@@ -87,6 +87,7 @@ macro_rules! every_store_test {
             revisions {
                 each_change_by_an_operator_is_another_revision_and_nothing_else_is,
                 a_change_that_was_meant_for_another_revision_is_refused_and_changes_nothing,
+                a_change_that_changes_nothing_is_no_revision_and_no_event,
             }
             removal {
                 a_thing_in_use_is_removed_only_with_cascade,

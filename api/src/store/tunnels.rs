@@ -233,8 +233,10 @@ pub struct Tunnel {
     /// Null for what a client asked for.
     pub revision: Option<i64>,
     #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "pgw_core::time::millis")]
     pub created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "pgw_core::time::millis")]
     pub updated_at: Timestamp,
 }
 

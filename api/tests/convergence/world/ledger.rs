@@ -97,6 +97,7 @@ over_the_worlds_store! {
     }
     others {
         create_proxy(new: NewProxy) -> Proxy;
+        create_unnamed_proxy(new: NewProxy) -> Proxy;
         proxies(query: &ListQuery) -> Page<Proxy>;
         proxy(id: ProxyId) -> Proxy;
         update_proxy(id: ProxyId, patch: ProxyPatch) -> Proxy;
@@ -120,7 +121,9 @@ over_the_worlds_store! {
         plans() -> Vec<ClientPlan>;
         plan(id: ClientId) -> Option<ClientPlan>;
         create_token(new: NewToken) -> Token;
-        tokens() -> Vec<Token>;
+        tokens(query: &ListQuery) -> Page<Token>;
+        token(id: TokenId) -> Token;
+        token_was_made(name: &str) -> bool;
         revoke_token(id: TokenId) -> ();
         token_by_hash(hash: &[u8; 32]) -> Option<Token>;
         ping() -> ();
@@ -235,7 +238,8 @@ over_the_worlds_store! {
     effects {}
     others {
         create_webhook(new: NewWebhook) -> Webhook;
-        webhooks() -> Vec<Webhook>;
+        webhooks(query: &ListQuery) -> Page<Webhook>;
+        webhooks_switched_on() -> Vec<(WebhookId, i64)>;
         webhook(id: WebhookId) -> Webhook;
         update_webhook(id: WebhookId, patch: WebhookPatch) -> Webhook;
         remove_webhook(id: WebhookId, if_revision: Option<i64>) -> ();
