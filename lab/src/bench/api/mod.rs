@@ -2,6 +2,7 @@
 //! all the others stay open and are checked.
 
 mod devices;
+mod readers;
 mod samples;
 
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use self::devices::{Devices, LAST_PORT};
+use self::readers::READERS;
 use self::samples::{Measure, Samples};
 use super::caveats;
 use super::machine::{self, Machine};
@@ -46,6 +48,8 @@ struct Plan {
     /// How often one device comes and goes.
     guests: usize,
     plans: usize,
+    /// Of which everybody who follows is told.
+    changes: usize,
 }
 
 struct Bench {
@@ -58,12 +62,13 @@ struct Bench {
 impl Plan {
     fn of(options: &Options) -> Self {
         match options.quick {
-            true => Self { devices: 20, turns: 1, guests: 3, plans: 2 },
+            true => Self { devices: 20, turns: 1, guests: 3, plans: 2, changes: 2 },
             false => Self {
                 devices: 1_000,
                 turns: 4 * options.repeat,
                 guests: 40 * options.repeat,
                 plans: 5 * options.repeat,
+                changes: 20 * options.repeat,
             },
         }
     }
@@ -84,7 +89,9 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     bench.lists().await?;
     bench.plans().await?;
     bench.guests().await?;
+    let followed = bench.readers().await?;
     bench.memory()?;
+    drop(followed);
     let report = Report {
         name: "api",
         title: "The control plane, with a thousand devices",
@@ -214,6 +221,10 @@ fn notes(options: &Options, plan: &Plan, busy: f64) -> Vec<String> {
         "*Open*: from `POST /v1/mappings` of a client whose forwarder was stopped to the first answer that says APPLIED, asked every \
          2 ms. *Gone*: until DELETE says 204, which is when rule and forwarder are gone."
             .to_owned(),
+        format!(
+            "*Told*: from sending a change of a client to the moment at which the last of {READERS} readers of `/v1/events` has read of it; \
+             they are connected while the memory is looked at, too, and read by the bench itself, on the same processors."
+        ),
     ];
     notes.extend(caveats::of_run(options, busy));
     notes

@@ -17,6 +17,7 @@ pub(super) enum Measure {
     PlanChange,
     Open,
     Gone,
+    Told,
     Made,
     AllOpen,
     ApiMemory,
@@ -26,12 +27,13 @@ pub(super) enum Measure {
 #[derive(Debug, Default)]
 pub(super) struct Samples(BTreeMap<Measure, Vec<f64>>);
 
-const TIMES: [(&str, Measure); 7] = [
+const TIMES: [(&str, Measure); 8] = [
     ("a page of a list", Measure::Page),
     ("a plan: nothing to do", Measure::PlanKeep),
     ("a plan: every client changed", Measure::PlanChange),
     ("one device, created → APPLIED", Measure::Open),
     ("one device, DELETE → 204", Measure::Gone),
+    ("a change, until all readers of events are told", Measure::Told),
     ("all devices by one document, until it is answered", Measure::Made),
     ("all devices by one document, until all are APPLIED", Measure::AllOpen),
 ];
@@ -98,7 +100,7 @@ impl Samples {
                 |(name, measure): &(&str, Measure)| Some(((*name).to_owned(), self.p99(*measure)?, true));
             measures.iter().filter_map(bar).collect()
         };
-        let (single, _all) = TIMES.split_at(5);
+        let (single, _all) = TIMES.split_at(6);
         vec![Panel { title: "p99, ms (shorter is better)".to_owned(), bars: bars(single) }]
     }
 
