@@ -18,6 +18,10 @@ const STORIES: &[Test] = &[
         run: |lab| Box::pin(play(lab, "first_run")),
     },
     Test {
+        name: "the_quick_start_can_be_followed_word_by_word",
+        run: |lab| Box::pin(play(lab, "quick_start")),
+    },
+    Test {
         name: "a_device_is_shown_open_when_it_is_and_never_because_it_was_asked_for",
         run: |lab| Box::pin(play(lab, "truth")),
     },

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use pgw_lab::gateway::Program;
 use pgw_lab::lab::{Ready, admin_token};
 use pgw_lab::net::{C1, C2, Device, STRANGER};
-use pgw_lab::upstream::Kind;
+use pgw_lab::upstream::{Kind, PLAIN_PASSWORD};
 use pgw_lab::{Lab, command};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -46,6 +46,8 @@ async fn grant(lab: &mut Lab, ready: &mut Ready, wish: &str) -> Result<String> {
     let (what, of) = wish.split_once(' ').unwrap_or((wish, ""));
     match what {
         "upstream" => lab.upstream(kind(of)?).await?,
+        // With the password that stands in the documents.
+        "upstream_plain" => lab.upstream_with(kind(of)?, PLAIN_PASSWORD).await?,
         "kill" => lab.kill_upstream(kind(of)?).await?,
         "stop" => drop(ready.gateway.stop(program(of)?).await?),
         "start" => ready.gateway.start(program(of)?).await?,

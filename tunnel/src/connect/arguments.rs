@@ -24,14 +24,20 @@ pub struct Call {
     pub only_enroll: bool,
 }
 
+/// What somebody only wants to know.
+pub fn answer(mut arguments: impl Iterator<Item = OsString>) -> Option<&'static str> {
+    match arguments.next()?.to_str()? {
+        "--help" | "-h" => Some(USAGE),
+        "--version" | "-V" => Some(concat!("pgw-connect ", env!("CARGO_PKG_VERSION"))),
+        _ => None,
+    }
+}
+
 pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Call, ConfigError> {
     let wrong = |words: String| ConfigError::Flags(format!("{words}\n{USAGE}"));
     let words: Result<Vec<String>, _> = arguments.map(OsString::into_string).collect();
     let words = words.map_err(|_odd| wrong("an argument is not text".to_owned()))?;
     let mut words = words.into_iter().peekable();
-    if words.peek().is_some_and(|word| word == "--help" || word == "-h") {
-        return Err(ConfigError::Flags(USAGE.to_owned()));
-    }
     let only_enroll = words.next_if(|word| word == "enroll").is_some();
     let (mut file, mut token_file, mut config) = (None, None, Flags::default());
     while let Some(word) = words.next() {
