@@ -51,7 +51,11 @@ fn at_gateway(known: Known, destination: Destination) -> Explanation {
     let detail = "addresses of the gateway are never redirected: its own services answer there, and the ports of \
                   forwarders to nobody who comes without the redirect";
     Explanation {
-        summary: format!("{} gets to {} at the gateway itself: {detail}", known.client.words(), destination.words()),
+        summary: format!(
+            "{} gets to {} at the gateway itself: {detail}",
+            known.client.words(),
+            destination.words()
+        ),
         client: known.client,
         destination,
         verdict: Outcome::AtGateway,
