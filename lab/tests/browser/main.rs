@@ -52,6 +52,14 @@ const STORIES: &[Test] = &[
         run: |lab| Box::pin(play(lab, "hostile")),
     },
     Test {
+        name: "who_expects_an_exit_sees_why_it_is_closed_and_opens_it_in_place",
+        run: |lab| Box::pin(play(lab, "conditions")),
+    },
+    Test {
+        name: "people_are_let_in_given_another_password_and_shown_only_what_they_may_do",
+        run: |lab| Box::pin(play(lab, "people")),
+    },
+    Test {
         name: "a_tunnel_takes_three_clicks_and_opens_when_somebody_has_confirmed_it",
         run: |lab| Box::pin(play(lab, "tunnels")),
     },
