@@ -8,6 +8,7 @@ mod problem;
 mod reverse;
 mod target;
 mod web;
+mod websocket;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;

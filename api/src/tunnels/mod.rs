@@ -50,6 +50,8 @@ pub struct Link {
     news: Mutex<Vec<SessionNews>>,
     /// None while it does not answer.
     last: RwLock<Option<Arc<Status>>>,
+    /// Why it does not answer, where somebody needs it.
+    trouble: Mutex<Option<String>>,
     wake: Notify,
 }
 
@@ -84,6 +86,7 @@ impl Link {
             turn: tokio::sync::Mutex::new(()),
             news: Mutex::default(),
             last: RwLock::default(),
+            trouble: Mutex::default(),
             wake: Notify::new(),
         }
     }
@@ -111,6 +114,11 @@ impl Link {
     /// What the daemon said last; none while it does not answer.
     pub fn last(&self) -> Option<Arc<Status>> {
         self.last.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What is missing, if a tunnel client needs the daemon and it does not answer.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What the agent opens; none while nobody knows.
@@ -173,8 +181,10 @@ impl Link {
     /// True: what shall be open is what is, as far as it can be.
     async fn look(&self) -> Result<bool, Trouble> {
         let _turn = self.turn.lock().await;
-        let desired = self.store.desired_tunnels().await?;
+        let desired = self.store.desired_tunnels(&self.door.targets).await?;
         let told = self.tell(&desired).await;
+        let silent = told.as_ref().err().filter(|_| !desired.clients.is_empty()).map(ToString::to_string);
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = silent;
         let status = told.as_ref().ok().cloned();
         self.show(status.clone().map(Arc::new));
         let nobody = status.is_none() && desired.clients.is_empty();

@@ -9,10 +9,11 @@ use pgw_core::tunnel::Protocol;
 use super::config::{Carrier, Client, Config, ConfigError};
 use crate::wire::hello::OpenPort;
 
-pub const USAGE: &str = "usage: pgw-connect [enroll] --config FILE
+const USAGE: &str = "usage: pgw-connect [enroll] --config FILE
        pgw-connect [enroll] --server HOST[:PORT] --ca sha256:… --id NAME --token-file FILE
                    [--enroll CODE] [--open [REMOTE_PORT:]PROTOCOL:HOST:PORT]… [--carrier auto|tls|websocket|quic]
                    [--proxy http://HOST:PORT]
+       pgw-connect --help | --version
 A token is read from its file only: what stands on the command line can be read by everybody.";
 
 #[derive(Debug)]
@@ -24,14 +25,20 @@ pub struct Call {
     pub only_enroll: bool,
 }
 
+/// What is said at once to somebody who asks for nothing else.
+pub fn answer(first: Option<OsString>) -> Option<String> {
+    match first?.to_str()? {
+        "--help" | "-h" => Some(USAGE.to_owned()),
+        "--version" | "-V" => Some(format!("pgw-connect {}", env!("CARGO_PKG_VERSION"))),
+        _ => None,
+    }
+}
+
 pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Call, ConfigError> {
     let wrong = |words: String| ConfigError::Flags(format!("{words}\n{USAGE}"));
     let words: Result<Vec<String>, _> = arguments.map(OsString::into_string).collect();
     let words = words.map_err(|_odd| wrong("an argument is not text".to_owned()))?;
     let mut words = words.into_iter().peekable();
-    if words.peek().is_some_and(|word| word == "--help" || word == "-h") {
-        return Err(ConfigError::Flags(USAGE.to_owned()));
-    }
     let only_enroll = words.next_if(|word| word == "enroll").is_some();
     let (mut file, mut token_file, mut config) = (None, None, Flags::default());
     while let Some(word) = words.next() {

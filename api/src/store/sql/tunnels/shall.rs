@@ -1,6 +1,6 @@
 //! What shall be open on a gateway: the document for its tunnel daemon.
 
-use pgw_core::tunnel::{Desired, Origin, PortSpan};
+use pgw_core::tunnel::{Desired, Filter, Origin, PortSpan};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
@@ -14,6 +14,7 @@ pub(in super::super) async fn desired(
     db: &mut Connection,
     own: &str,
     vault: &Vault,
+    targets: &Filter,
 ) -> Result<Desired, StoreError> {
     let clients = tunnel_clients::of_gateway(db, own).await?;
     let enrolments = tunnel_clients::enrolments(db, own).await?;
@@ -32,6 +33,7 @@ pub(in super::super) async fn desired(
         tunnels,
         enrolments,
         reserved,
+        filter: targets.clone(),
         ..Desired::nothing()
     };
     let revision = revision(&desired);
