@@ -22,7 +22,7 @@ use crate::active::Generations;
 use crate::agent_client::{self, AgentClient, Http};
 use crate::board::Board;
 use crate::converge::{ConvergeTask, Converger, Settled};
-use crate::credentials::internal_token_file;
+use crate::credentials::{internal_hash, internal_token_file};
 use crate::engine::{Engine, Readiness};
 use crate::events::agent::Listener;
 use crate::events::bounds::Bounds;
@@ -184,6 +184,7 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         store: store.clone(),
         door: settings.tunnels.clone(),
         forwarders: settings.ports.clone(),
+        health_token: internal_hash(&settings.state_dir)?,
         listening: listening::look,
         reopened: Box::new(move || {
             let agent = agent.clone();

@@ -43,6 +43,13 @@ pub fn internal_token_file(state_dir: &Path) -> PathBuf {
     state_dir.join("internal.token")
 }
 
+/// Of what is in it, if there is anything.
+pub fn internal_hash(state_dir: &Path) -> Result<Option<TokenHash>, CredentialsError> {
+    let content = secret_file::read(&internal_token_file(state_dir))?;
+    let text = content.as_ref().and_then(|content| std::str::from_utf8(content).ok());
+    Ok(text.map(|text| hashed(&Secret::new(text.trim()))))
+}
+
 /// 256 random bits, in letters that survive a copy from a terminal.
 pub fn random_text() -> Result<Secret, RandomError> {
     let mut bits = zeroize::Zeroizing::new([0; 32]);

@@ -1,5 +1,6 @@
 //! pgw-api: settings, log, store, machinery, server, drain.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -42,12 +43,14 @@ pgw-api: owns the configuration of the gateway. Settings are PGW_* environment v
 pub(crate) async fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    if let ["--help" | "-h"] = arguments.as_slice() {
-        eprintln!("{HELP}");
-        return ExitCode::SUCCESS;
-    }
-    if let ["--version" | "-V"] = arguments.as_slice() {
-        eprintln!("pgw-api {}", env!("CARGO_PKG_VERSION"));
+    let answer = match arguments.as_slice() {
+        ["--help" | "-h"] => Some(HELP),
+        ["--version" | "-V"] => Some(concat!("pgw-api ", env!("CARGO_PKG_VERSION"))),
+        _ => None,
+    };
+    if let Some(answer) = answer {
+        // Whoever asked and has gone away needs no answer.
+        let _unread = writeln!(std::io::stdout(), "{answer}");
         return ExitCode::SUCCESS;
     }
     let settings = match ApiSettings::read(&Environment) {

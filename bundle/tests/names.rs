@@ -13,8 +13,8 @@ fn called(name: &str, argument: &str) -> Output {
 fn each_name_is_its_program_wherever_it_lies() {
     for name in ["pgw", "pgw-agent", "pgw-api", "pgw-tunneld", "pgw-ui"] {
         let done = called(&format!("/usr/bin/{name}"), "--version");
-        let said = String::from_utf8([done.stdout, done.stderr].concat()).unwrap();
-        assert!(done.status.success(), "{name}: {said}");
+        let [said, complained] = [done.stdout, done.stderr].map(|text| String::from_utf8(text).unwrap());
+        assert!(done.status.success() && complained.is_empty(), "{name}: {complained}");
         assert_eq!(said.trim(), format!("{name} {}", env!("CARGO_PKG_VERSION")));
     }
 }

@@ -1,6 +1,6 @@
 //! What can be typed. The manual pages and the completions are made from this.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use pgw_core::settings::Source;
@@ -9,6 +9,7 @@ use crate::desk::{Desk, Format};
 use crate::doctor::{self, Doctor};
 use crate::error::Error;
 use crate::gateway::Gateway;
+use crate::installed::{FOLDER, Installed};
 use crate::noun::client::Client;
 use crate::noun::connection::Connections;
 use crate::noun::mapping::Map;
@@ -139,7 +140,10 @@ impl Arguments {
             Command::Man(folder) => return folder.write(),
             Command::Backup(backup) => return backup.run(desk).await,
             Command::Restore(restore) => return restore.run(desk).await,
-            Command::Login => return login::login(&global, source, desk).await,
+            Command::Login => {
+                let settings = Installed::read(Path::new(FOLDER), "pgw-api", source);
+                return login::login(&global, &settings, desk).await;
+            }
             Command::Logout => return login::logout(source, desk),
             Command::Doctor(doctor) => return doctor::run(&doctor, &global, source, desk).await,
             asks => asks,
@@ -151,7 +155,7 @@ impl Arguments {
 
 /// Nothing is sent yet.
 fn connect(global: &Global, source: &dyn Source, desk: &mut Desk) -> Result<Gateway, Error> {
-    let place = Place::find(global, source)?;
+    let place = Place::find(global, &Installed::read(Path::new(FOLDER), "pgw-api", source))?;
     if let Some(token) = place.token.as_ref().filter(|token| token.is_open) {
         desk.note(&format!("pgw: {} can be read by others; chmod 600 it", token.from));
     }

@@ -38,13 +38,24 @@ pub(crate) struct Desk {
 impl Desk {
     pub(crate) fn of_this_process(format: Format, source: &dyn Source) -> Self {
         let (out, err, input) = (io::stdout(), io::stderr(), io::stdin());
-        let look = out.is_terminal().then(|| Look {
-            width: rustix::termios::tcgetwinsize(&out).ok().map(|size| usize::from(size.ws_col)),
-            colours: wants_colours(source),
-        });
+        let look =
+            out.is_terminal().then(|| Look { width: None, height: None, colours: wants_colours(source) });
         let (asks, watched) = (input.is_terminal(), err.is_terminal());
         let input = Box::new(io::BufReader::new(input));
-        Self { out: Box::new(out), err: Box::new(err), input, format, look, asks, watched }
+        let mut desk = Self { out: Box::new(out), err: Box::new(err), input, format, look, asks, watched };
+        desk.look_again();
+        desk
+    }
+
+    /// Somebody may have made the window another size.
+    pub(crate) fn look_again(&mut self) {
+        // A terminal that does not know its size says 0.
+        let size = |of: u16| Some(usize::from(of)).filter(|of| *of > 0);
+        let window = rustix::termios::tcgetwinsize(io::stdout()).ok();
+        if let Some(look) = &mut self.look {
+            look.width = window.and_then(|window| size(window.ws_col));
+            look.height = window.and_then(|window| size(window.ws_row));
+        }
     }
 
     pub(crate) fn line(&mut self, text: &str) -> Result<(), Error> {

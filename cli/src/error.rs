@@ -20,7 +20,7 @@ pub(crate) const USAGE: u8 = 2;
 const NOT_FOUND: u8 = 3;
 const CONFLICT: u8 = 4;
 const NOT_ALLOWED: u8 = 5;
-const UNREACHABLE: u8 = 6;
+pub(crate) const UNREACHABLE: u8 = 6;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -75,6 +75,16 @@ impl Error {
 
     pub(crate) fn is_not_found(&self) -> bool {
         self.code() == NOT_FOUND
+    }
+
+    /// The same question may be answered well a little later.
+    pub(crate) fn may_pass(&self) -> bool {
+        self.code() == UNREACHABLE
+    }
+
+    /// Another question may be answered well.
+    pub(crate) fn is_of_what_was_asked(&self) -> bool {
+        matches!(self.code(), USAGE | NOT_FOUND | CONFLICT)
     }
 }
 

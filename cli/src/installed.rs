@@ -1,5 +1,5 @@
-//! The settings of the gateway on this machine: as systemd gives them to its programs, and what the
-//! environment says otherwise.
+//! The settings of the gateway on this machine: as systemd gives them to one of its programs, and
+//! what the environment says otherwise.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use pgw_core::settings::Source;
 
-/// As the units read them, the last one counts.
-const FILES: [&str; 5] = ["interfaces.env", "pgw.env", "pgw-api.env", "pgw-agent.env", "pgw-tunneld.env"];
+/// For all programs; then each has one of its own, which counts more.
+const SHARED: [&str; 2] = ["interfaces.env", "pgw.env"];
+pub(crate) const FOLDER: &str = "/etc/pgw";
 const STATE_DIR: &str = "/var/lib/pgw";
 
 pub(crate) struct Installed<'a> {
@@ -20,10 +21,11 @@ pub(crate) struct Installed<'a> {
 }
 
 impl<'a> Installed<'a> {
-    /// `folder` is /etc/pgw.
-    pub(crate) fn read(folder: &Path, environment: &'a dyn Source) -> Self {
+    /// As the unit of `program` reads them.
+    pub(crate) fn read(folder: &Path, program: &str, environment: &'a dyn Source) -> Self {
         let (mut values, mut unread) = (BTreeMap::new(), Vec::new());
-        for name in FILES {
+        let own = format!("{program}.env");
+        for name in SHARED.into_iter().chain([own.as_str()]) {
             let file = folder.join(name);
             match fs::read_to_string(&file) {
                 Ok(text) => values.extend(text.lines().filter_map(setting)),
@@ -68,17 +70,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn later_files_and_the_environment_count_more_and_comments_count_nothing() {
+    fn a_programs_own_file_and_the_environment_count_more_and_comments_and_others_files_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
         write("interfaces.env", "PGW_LAN_IF=ens1\nPGW_WAN_IF=eth1\n");
+        write("pgw-ui.env", "PGW_UI_LISTEN=0.0.0.0:80\n");
+        write("pgw-agent.env", "PGW_WAN_IF=eth9\n");
         write("pgw.env", "# PGW_WAN_IF=no\n;x\n PGW_LAN_IF = \"ens2\" \nPGW_DNS='gateway'\nodd\n");
         let environment = BTreeMap::from([("PGW_DNS", "upstream")]);
-        let installed = Installed::read(folder.path(), &environment);
+        let installed = Installed::read(folder.path(), "pgw-ui", &environment);
         for (name, want) in [
             ("PGW_LAN_IF", Some("ens2")),
             ("PGW_WAN_IF", Some("eth1")),
             ("PGW_DNS", Some("upstream")),
+            ("PGW_UI_LISTEN", Some("0.0.0.0:80")),
             ("x", None),
         ] {
             assert_eq!(installed.get(name).as_deref(), want, "{name}");

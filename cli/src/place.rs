@@ -34,8 +34,9 @@ pub(crate) struct Token {
 
 impl Place {
     pub(crate) fn find(flags: &Global, source: &dyn Source) -> Result<Self, Error> {
-        let url = address(flags.url.as_deref(), "PGW_URL", URL, source)?;
-        let agent_url = address(flags.agent_url.as_deref(), "PGW_AGENT_URL", AGENT_URL, source)?;
+        // A gateway on this machine is where its own programs look for it.
+        let url = address(flags.url.as_deref(), &["PGW_URL", "PGW_API_URL"], URL, source)?;
+        let agent_url = address(flags.agent_url.as_deref(), &["PGW_AGENT_URL"], AGENT_URL, source)?;
         let token = token(flags.token_file.as_deref(), is_here(&url), source)?;
         Ok(Self { url, agent_url, token })
     }
@@ -50,14 +51,15 @@ fn set(source: &dyn Source, name: &str) -> Option<String> {
     source.get(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
 }
 
-fn address(flag: Option<&str>, name: &str, usual: &str, source: &dyn Source) -> Result<String, Error> {
-    let given = flag.map(str::to_owned).or_else(|| set(source, name)).unwrap_or_else(|| usual.to_owned());
+fn address(flag: Option<&str>, names: &[&str], usual: &str, source: &dyn Source) -> Result<String, Error> {
+    let given = flag.map(str::to_owned).or_else(|| names.iter().find_map(|name| set(source, name)));
+    let given = given.unwrap_or_else(|| usual.to_owned());
     let given = given.trim_end_matches('/').to_owned();
     let fits = HttpUrl::parse(&given).is_some_and(|url| !url.path.contains(['?', '#']));
     if fits {
         Ok(given)
     } else {
-        Err(Error::Usage(format!("{given:?} is no address such as {usual} ({name})")))
+        Err(Error::Usage(format!("{given:?} is no address such as {usual} ({})", names.join(", "))))
     }
 }
 
@@ -194,6 +196,15 @@ mod tests {
         ] {
             assert_eq!(told(&home.find(&Global::default(), &[("PGW_URL", url)]).unwrap()), want, "{url}");
         }
+    }
+
+    #[test]
+    fn a_gateway_on_this_machine_is_found_where_its_settings_say_unless_somebody_says_another() {
+        let own = ("PGW_API_URL", "http://127.0.0.1:8888/");
+        let home = Home::new();
+        assert_eq!(home.find(&Global::default(), &[own]).unwrap().url, "http://127.0.0.1:8888");
+        let other = ("PGW_URL", "http://gw:8080");
+        assert_eq!(home.find(&Global::default(), &[own, other]).unwrap().url, "http://gw:8080");
     }
 
     #[test]

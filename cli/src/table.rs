@@ -32,6 +32,7 @@ enum Kind {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Look {
     pub(crate) width: Option<usize>,
+    pub(crate) height: Option<usize>,
     pub(crate) colours: bool,
 }
 
@@ -215,10 +216,10 @@ tv\u{fffd}[2J  FAILED  the connection was refused
 
     #[test]
     fn a_terminals_last_column_is_cut_to_its_width_and_states_have_colours() {
-        let told = rendered(Some(Look { width: Some(30), colours: true }));
+        let told = rendered(Some(Look { width: Some(30), height: None, colours: true }));
         assert!(told.contains("\u{1b}[31mFAILED\u{1b}[0m"), "{told}");
         assert!(told.ends_with("  the connectio…\n"), "{told}");
-        let plain = rendered(Some(Look { width: Some(30), colours: false }));
+        let plain = rendered(Some(Look { width: Some(30), height: None, colours: false }));
         assert!(!plain.contains('\u{1b}'), "{plain}");
         assert!(plain.lines().all(|line| length(line) <= 30), "{plain}");
     }

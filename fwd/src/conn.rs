@@ -19,10 +19,6 @@ use crate::asleep::Sleeper;
 use crate::live::Live;
 use crate::serve::same_exit;
 
-/// After so long a silence a connection sleeps: what it gives back is worth what it costs then to
-/// bring it back.
-const TIRED: Duration = Duration::from_secs(2);
-
 /// Who, or what, ended a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
@@ -153,6 +149,7 @@ impl Known {
     /// Nobody serves it from now on; a word that it shall end goes to `waker`.
     pub(crate) fn lie_down(&self, sleeper: Sleeper, waker: &Waker) {
         *self.bed() = Some(sleeper);
+        self.traffic.live.lies_down();
         self.task.register(waker);
         // It may have come already.
         if self.is_told() {
@@ -162,7 +159,7 @@ impl Known {
 
     /// If it sleeps.
     pub(crate) fn get_up(&self) -> Option<Sleeper> {
-        self.bed().take()
+        self.bed().take().inspect(|_woken| self.traffic.live.gets_up())
     }
 
     fn bed(&self) -> MutexGuard<'_, Option<Sleeper>> {
@@ -179,13 +176,14 @@ impl Known {
     pub(crate) fn moved_on(&self) {
         self.tired.store(false, Ordering::Relaxed);
         let idle = Duration::from_secs(self.flag.limits.idle_timeout_s);
-        self.traffic.live.look_at(self.traffic.live.now() + millis(idle.min(TIRED)));
+        let live = &self.traffic.live;
+        live.look_at(live.now() + millis(idle.min(live.patience())));
     }
 
-    /// When it may sleep if nothing moves any more; it is told so when that was before `now`.
-    pub(crate) fn tired_at(&self, now: u64) -> Option<u64> {
+    /// When it may sleep if nothing moves any more, after so much patience; it is told so when that was before `now`.
+    pub(crate) fn tired_at(&self, now: u64, patience: Duration) -> Option<u64> {
         self.upstream.get()?;
-        let at = self.traffic.moved.load(Ordering::Relaxed).saturating_add(millis(TIRED));
+        let at = self.traffic.moved.load(Ordering::Relaxed).saturating_add(millis(patience));
         if at > now {
             return Some(at);
         }
@@ -244,11 +242,6 @@ impl Known {
     /// For whoever counts names: never a whole one, though the log may hold it.
     pub(crate) fn name_told(&self) -> String {
         name_for_log(SniLog::Redacted, self.name.get().map(|name| &**name))
-    }
-
-    #[cfg(test)]
-    pub(crate) fn is_asleep(&self) -> bool {
-        self.bed().is_some()
     }
 
     fn destination(&self) -> Option<SocketAddrV4> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +18,15 @@ use crate::ledger::Ledger;
 /// An idle connection may live so much longer, and the table is not searched more often.
 const GRAIN: Duration = Duration::from_millis(250);
 
+/// After so long a silence a connection sleeps: what it gives back is worth what it costs then to
+/// bring it back.
+const TIRED: Duration = Duration::from_secs(2);
+
+/// When so many are awake, after a shorter one: what all of them hold at the same moment stays with the
+/// process, which can give memory back only where nothing is left in it.
+const CROWD: u32 = 500;
+const TIRED_OF_A_CROWD: Duration = Duration::from_millis(250);
+
 /// The counters of a forwarder, and its connections by id. The table is locked when one comes or
 /// goes and when somebody asks, never while bytes move.
 #[derive(Debug)]
@@ -26,6 +35,7 @@ pub(crate) struct Live {
     born: Instant,
     first_id: u64,
     accepted: AtomicU64,
+    asleep: AtomicU32,
     pub(crate) refused: AtomicU64,
     pub(crate) bytes_up: AtomicU64,
     pub(crate) bytes_down: AtomicU64,
@@ -60,6 +70,7 @@ impl Default for Live {
             // and there are programs that know whole numbers up to 2^53 only.
             first_id: rand::random_range(0..1 << 52),
             accepted: AtomicU64::new(0),
+            asleep: AtomicU32::new(0),
             refused: AtomicU64::new(0),
             bytes_up: AtomicU64::new(0),
             bytes_down: AtomicU64::new(0),
@@ -105,9 +116,23 @@ impl Live {
         self.table().open.values().filter(|known| known.is_told()).map(|known| known.id).collect()
     }
 
+    pub(crate) fn lies_down(&self) {
+        self.asleep.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn gets_up(&self) {
+        self.asleep.fetch_sub(1, Ordering::Relaxed);
+    }
+
     #[cfg(test)]
-    pub(crate) fn asleep(&self) -> usize {
-        self.table().open.values().filter(|known| known.is_asleep()).count()
+    pub(crate) fn asleep(&self) -> u32 {
+        self.asleep.load(Ordering::Relaxed)
+    }
+
+    /// How long a silence is before one sleeps.
+    pub(crate) fn patience(&self) -> Duration {
+        let awake = self.open().saturating_sub(self.asleep.load(Ordering::Relaxed));
+        if awake > CROWD { TIRED_OF_A_CROWD } else { TIRED }
     }
 
     /// Ends one of them; says whether it was open.
@@ -157,13 +182,13 @@ impl Live {
 
     /// Says when the next one's time will come.
     fn look_around(&self) -> Option<u64> {
-        let now = self.now();
+        let (now, patience) = (self.now(), self.patience());
         let mut next: Option<u64> = None;
         for known in self.table().open.values() {
             match known.idle_until() {
                 Some(until) if until <= now => known.tell(End::Idle),
                 Some(until) => {
-                    let soonest = known.tired_at(now).unwrap_or(until).min(until);
+                    let soonest = known.tired_at(now, patience).unwrap_or(until).min(until);
                     next = Some(next.map_or(soonest, |next| next.min(soonest)));
                 }
                 None => {}
@@ -313,6 +338,30 @@ mod tests {
         };
         assert_eq!(end, End::Idle);
         assert!(start.elapsed() < HOUR + Duration::from_secs(2), "{:?}", start.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_crowd_sleeps_sooner_than_a_few() {
+        for (count, patience) in [(CROWD, TIRED), (CROWD + 1, TIRED_OF_A_CROWD)] {
+            let live = Arc::new(Live::default());
+            let flag = flag_with(HOUR);
+            let all: Vec<_> = (0..count).map(|_| connection(&live, &flag)).collect();
+            all.iter().for_each(|conn| conn.carried_by(&flag.upstreams[0]));
+            let start = Instant::now();
+            let tired = all.iter().map(async |conn| {
+                tokio::select! {
+                    end = conn.told() => panic!("nobody ends it: {end:?}"),
+                    () = conn.tired() => {}
+                }
+            });
+            let tired = futures_util::future::join_all(tired);
+            tokio::select! {
+                _all = tired => {}
+                never = live.watch_silence() => match never {},
+            }
+            let took = start.elapsed();
+            assert!(took >= patience && took <= patience + 2 * GRAIN, "{count}: {took:?}");
+        }
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! The transparent forwarder of one client: `pgw-fwd --port 15001`. Its flag file is its whole
 //! configuration, so that it starts and runs without the API.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -58,6 +59,11 @@ use succession::Predecessor;
 const STOPS: usize = 4;
 
 fn main() -> ExitCode {
+    if let Some(answer) = start::answer(std::env::args_os().skip(1)) {
+        // Whoever asked and has gone away needs no answer.
+        let _unread = writeln!(std::io::stdout(), "{answer}");
+        return ExitCode::SUCCESS;
+    }
     match prepared() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

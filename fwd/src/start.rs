@@ -17,7 +17,7 @@ use crate::listener::BindError;
 /// Why a forwarder does not start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    #[error("usage: pgw-fwd --port 15001 [--hand-over]")]
+    #[error("{USAGE}")]
     Usage,
     #[error(transparent)]
     Settings(#[from] Mistakes),
@@ -55,6 +55,9 @@ impl Failure {
     }
 }
 
+const USAGE: &str = "usage: pgw-fwd --port 15001 [--hand-over]";
+const VERSION: &str = concat!("pgw-fwd ", env!("CARGO_PKG_VERSION"));
+
 /// What the process is there for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Task {
@@ -64,6 +67,15 @@ pub(crate) enum Task {
     TakeOver,
     /// To start one that takes over, and to wait for it.
     HandOver,
+}
+
+/// What somebody only wants to know.
+pub(crate) fn answer(mut arguments: impl Iterator<Item = OsString>) -> Option<&'static str> {
+    match (arguments.next()?.to_str()?, arguments.next()) {
+        ("--help" | "-h", None) => Some(USAGE),
+        ("--version" | "-V", None) => Some(VERSION),
+        _ => None,
+    }
 }
 
 /// `--port 15001` or `--port=15001`, and perhaps `--hand-over` or `--take-over`.
@@ -112,6 +124,19 @@ pub(crate) fn signals(reload: Arc<Notify>, stop: mpsc::Sender<Stop>) -> io::Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_asks_is_answered_and_only_then() {
+        for (arguments, want) in [
+            (vec!["--help"], Some(USAGE)),
+            (vec!["-V"], Some(VERSION)),
+            (vec![], None),
+            (vec!["--port", "--help"], None),
+            (vec!["--help", "--port"], None),
+        ] {
+            assert_eq!(answer(arguments.iter().map(OsString::from)), want, "{arguments:?}");
+        }
+    }
 
     #[test]
     fn the_port_is_said_in_one_of_two_ways_and_the_task_behind_it() {

@@ -93,6 +93,17 @@ pub fn prepare(authority: &Authority) -> Result<()> {
     Ok(())
 }
 
+/// From now on it comes out somewhere else, with this end of an address of the WAN.
+pub async fn go_out_by(kind: Kind, last: u8) -> Result<()> {
+    let address = wan(last).to_string();
+    // It may have it already.
+    let _there =
+        command::ok(kind.name(), &["ip", "addr", "add", &format!("{address}/24"), "dev", "eth0"]).await;
+    let route =
+        ["ip", "route", "replace", "203.0.113.0/24", "dev", "eth0", "proto", "kernel", "scope", "link"];
+    command::ok(kind.name(), &[&route[..], &["src", &address]].concat()).await.map(drop)
+}
+
 impl Upstream {
     /// Returns when it accepts connections.
     pub async fn start(kind: Kind, password: &str) -> Result<Self> {

@@ -10,6 +10,7 @@ mod target;
 mod web;
 mod websocket;
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -67,14 +68,16 @@ pub async fn main() -> ExitCode {
 }
 
 fn answer(argument: &str) -> ExitCode {
-    match argument {
-        "--help" | "-h" => eprintln!("{HELP}"),
-        "--version" | "-V" => eprintln!("pgw-ui {}", env!("CARGO_PKG_VERSION")),
+    let answer = match argument {
+        "--help" | "-h" => HELP,
+        "--version" | "-V" => concat!("pgw-ui ", env!("CARGO_PKG_VERSION")),
         other => {
             eprintln!("pgw-ui: {other:?} is not understood; see --help");
             return ExitCode::from(USAGE);
         }
-    }
+    };
+    // Whoever asked and has gone away needs no answer.
+    let _unread = writeln!(std::io::stdout(), "{answer}");
     ExitCode::SUCCESS
 }
 

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { svelte } from "@sveltejs/vite-plugin-svelte";
 import { defineConfig, type Plugin } from "vite";
+import { terms } from "./terms";
 
 const OUT = "../../target/web";
 /** Where `npm run dev` finds a gateway: a real one, or the played one of dev/. */
@@ -24,7 +25,7 @@ function pack(): Plugin {
 }
 
 export default defineConfig({
-  plugins: [svelte(), pack()],
+  plugins: [svelte(), pack(), terms(`${OUT}/.vite/packages`)],
   build: {
     outDir: OUT,
     emptyOutDir: true,

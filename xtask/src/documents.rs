@@ -110,3 +110,30 @@ fn a_heading_is_found_by_its_words() {
     }
     assert!(!has_heading("# One\n\nTwo\n", "two"));
 }
+
+/// What a program's own help tells to type, and what its page tells.
+#[test]
+fn each_programs_page_knows_the_words_that_its_help_does() {
+    for (program, source) in
+        [("pgw-api", "api/src/main.rs"), ("pgw-agent", "agent/src/main.rs"), ("pgw-fwd", "fwd/src/start.rs")]
+    {
+        let source = fs::read_to_string(root().join(source)).unwrap();
+        let page = fs::read_to_string(root().join(format!("packaging/man/{program}.8"))).unwrap();
+        let page = page.replace('\\', "");
+        let calls =
+            source.lines().map(|line| line.trim().trim_start_matches("const USAGE: &str = \"usage: "));
+        let calls = calls.filter_map(|line| line.strip_prefix(program)?.strip_prefix(' '));
+        let mut known = 0;
+        for word in calls.filter_map(|call| call.split([' ', ';', '"']).next()) {
+            if word.is_empty()
+                || word == "--version"
+                || !word.trim_start_matches('-').chars().all(|c| c.is_ascii_lowercase())
+            {
+                continue;
+            }
+            known += 1;
+            assert!(page.contains(word), "{program}.8 knows no {word}");
+        }
+        assert!(known > 0, "{program}'s help was not found");
+    }
+}

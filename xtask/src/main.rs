@@ -43,6 +43,7 @@ cargo xtask <command>
            agent: the same for the agent's rules, at 1 to 10,000 clients; about five minutes
            api: the same for the control plane with 1,000 devices; about ten minutes
            tunnel: the same for reverse tunnels, beside rathole and bore; about twelve minutes
+           ui: the pages with 1,000 devices in Chromium, into docs/bench/ui.md; about three minutes
   deb      [--arch arm64]: builds the Debian packages, target/deb/<package>_<version>_<architecture>.deb,
            and shows them to lintian: pgw, pgw-connect, and pgw-connect-files, which holds clients
            that a gateway hands out
@@ -107,6 +108,7 @@ fn main() -> ExitCode {
         ["contract"] => build().and_then(|()| contract::run()),
         [contract::INSIDE] => contract::inside(),
         ["matrix", rest @ ..] => matrix(rest),
+        ["bench", "ui"] => bench_pages(),
         ["bench", rest @ ..] => bench(rest),
         ["deb", rest @ ..] => deb::run(rest),
         ["lifecycle", rest @ ..] => lifecycle(rest),
@@ -225,6 +227,15 @@ fn bench(rest: &[&str]) -> Result<(), Failed> {
     };
     step("build what is measured", || cargo(&[&["build", "--release", "-p", "pgw-lab"], measured].concat()))?;
     Err(run::instead(&run::built_to_ship("pgw-lab")?, &[&["bench"], rest].concat()))
+}
+
+/// A story of the browser is what measures them, before programs as they are shipped.
+fn bench_pages() -> Result<(), Failed> {
+    install::missing(LAB.iter().chain(BROWSER))?;
+    web::for_browser()?;
+    step("build what is measured", || cargo(&["build", "--release", "--workspace"]))?;
+    let test = ["test", "--release", "--workspace", "--test", "browser", "--", "thousand"];
+    step("pages, with a thousand devices", || run::with_env(&test, &[("PGW_BENCH", "write")]))
 }
 
 fn build() -> Result<(), Failed> {

@@ -31,10 +31,15 @@ pub(crate) fn build() -> Result<(), Failed> {
     step("pages", || npm(&["run", "--silent", "build"]))
 }
 
+/// The pages, and what plays stories with them.
+pub(crate) fn for_browser() -> Result<(), Failed> {
+    build()?;
+    tools()
+}
+
 /// Types, lints, unit tests, and whether the first load is within its budget.
 pub(crate) fn test() -> Result<(), Failed> {
-    build()?;
-    tools()?;
+    for_browser()?;
     step("pages: types and tests", || npm(&["test", "--silent"]))
 }
 

@@ -85,6 +85,8 @@ async fn client_file(
     Params(mut fields): Params,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
+    // A browser sends the cookie along, and each file has a code in it.
+    doors::not_foreign(&headers)?;
     let system = fields.required("os", system);
     let system = fields.finish_with(system)?;
     let tunnel = api.store.tunnel(id).await?;

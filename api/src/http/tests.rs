@@ -158,6 +158,7 @@ impl Gateway {
                 store: store.clone(),
                 door: links::stand_in::door(place.path()),
                 forwarders: ports.clone(),
+                health_token: None,
                 listening: links::stand_in::listening,
                 reopened: Box::new(|| {}),
             },

@@ -6,6 +6,8 @@ pub mod listening;
 mod socket;
 #[cfg(test)]
 pub mod stand_in;
+#[cfg(test)]
+mod tests;
 pub mod verdict;
 pub mod wish;
 
@@ -18,7 +20,9 @@ use pgw_core::active::ActiveTunnels;
 use pgw_core::ids::{TunnelClientId, TunnelId};
 use pgw_core::ports::PortRange;
 use pgw_core::settings::TunnelDoor;
-use pgw_core::tunnel::{Answer, Ask, Desired, Origin, State, Status, TunnelStatus, VisitorRow, socket_path};
+use pgw_core::tunnel::{
+    Answer, Ask, Desired, Origin, State, Status, TokenHash, TunnelStatus, VisitorRow, socket_path,
+};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
@@ -42,6 +46,7 @@ pub struct Link {
     pub forwarders: PortRange,
     store: Arc<dyn Store>,
     socket: PathBuf,
+    health_token: Option<TokenHash>,
     listening: fn() -> Listening,
     /// What is open on the public ports is another now.
     reopened: Box<dyn Fn() + Send + Sync>,
@@ -69,18 +74,21 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     pub door: TunnelDoor,
     pub forwarders: PortRange,
+    /// Of those who may ask the daemon itself which clients are there.
+    pub health_token: Option<TokenHash>,
     pub listening: fn() -> Listening,
     pub reopened: Box<dyn Fn() + Send + Sync>,
 }
 
 impl Link {
     pub fn new(parts: Parts, run_dir: &Path) -> Self {
-        let Parts { store, door, forwarders, listening, reopened } = parts;
+        let Parts { store, door, forwarders, health_token, listening, reopened } = parts;
         Self {
             door,
             forwarders,
             store,
             socket: socket_path(run_dir),
+            health_token,
             listening,
             reopened,
             turn: tokio::sync::Mutex::new(()),
@@ -181,8 +189,20 @@ impl Link {
     /// True: what shall be open is what is, as far as it can be.
     async fn look(&self) -> Result<bool, Trouble> {
         let _turn = self.turn.lock().await;
+        let asked = self.asked().await;
+        // Before a document says that nobody asks for a code any more: one that was used in time may have run
+        // out while this program was away.
+        if let Ok((_, status)) = &asked
+            && !status.enrolled.is_empty()
+        {
+            self.write_down(Some(status.clone())).await?;
+        }
         let desired = self.store.desired_tunnels(&self.door.targets).await?;
-        let told = self.tell(&desired).await;
+        let desired = wish::numbered(Desired { health_token: self.health_token.clone(), ..desired });
+        let told = match asked {
+            Ok((line, status)) => self.tell(line, status, &desired).await,
+            Err(silent) => Err(silent),
+        };
         let silent = told.as_ref().err().filter(|_| !desired.clients.is_empty()).map(ToString::to_string);
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = silent;
         let status = told.as_ref().ok().cloned();
@@ -200,9 +220,13 @@ impl Link {
         Ok(is_so(&desired, &status))
     }
 
-    async fn tell(&self, desired: &Desired) -> Result<Status, Silent> {
+    async fn asked(&self) -> Result<(Line, Status), Silent> {
         let mut line = Line::open(&self.socket).await?;
         let status = line.status().await?;
+        Ok((line, status))
+    }
+
+    async fn tell(&self, mut line: Line, status: Status, desired: &Desired) -> Result<Status, Silent> {
         if status.revision == desired.revision {
             return Ok(status);
         }
@@ -216,15 +240,14 @@ impl Link {
     }
 
     async fn write_down(&self, status: Option<Status>) -> Result<(), StoreError> {
-        let seen = Seen { status, sessions: std::mem::take(&mut *self.news()) };
-        // Whoever waits for this look has wanted nothing of what it finds.
-        let recorded = By(None).during(self.store.record_tunnels(&seen)).await;
-        if recorded.is_err() {
-            let mut news = self.news();
-            news.splice(0..0, seen.sessions);
-            news.truncate(MOST_NEWS);
-        }
-        recorded
+        // They stay until they are written: whoever waits for this look may go away in the middle of it.
+        let seen = Seen { status, sessions: self.news().clone() };
+        // And has wanted nothing of what it finds.
+        By(None).during(self.store.record_tunnels(&seen)).await?;
+        let mut news = self.news();
+        let written = seen.sessions.len().min(news.len());
+        news.drain(..written);
+        Ok(())
     }
 
     fn show(&self, status: Option<Arc<Status>>) {

@@ -1,6 +1,8 @@
 //! How a tunnel is wanted: what of it goes together, and what a change makes of it.
 
-use pgw_core::tunnel::Protocol;
+use pgw_core::tunnel::{Desired, Protocol};
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
 
 use crate::store::{Conflict, StoreError, TunnelPatch, Wish};
 
@@ -52,6 +54,15 @@ pub fn patch(wish: &mut Wish, patch: TunnelPatch) -> Vec<&'static str> {
         wish.basic_auth = logins;
     }
     changed
+}
+
+/// The same content has the same revision: whoever compares them knows whether the daemon has heard of it.
+pub fn numbered(desired: Desired) -> Desired {
+    let desired = Desired { revision: Uuid::nil(), ..desired };
+    let text = zeroize::Zeroizing::new(serde_json::to_vec(&desired).unwrap_or_default());
+    let digest: [u8; 32] = Sha256::digest(&*text).into();
+    let half = digest.first_chunk().copied().unwrap_or_default();
+    Desired { revision: uuid::Builder::from_custom_bytes(half).into_uuid(), ..desired }
 }
 
 fn set<T: PartialEq>(field: &mut T, given: Option<T>) -> bool {

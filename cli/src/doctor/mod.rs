@@ -11,6 +11,7 @@ mod services;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod units;
 
 use std::path::{Path, PathBuf};
 
@@ -22,7 +23,7 @@ use serde_json::{Value, json};
 use crate::args::Global;
 use crate::desk::Desk;
 use crate::error::Error;
-use crate::installed::Installed;
+use crate::installed::{FOLDER, Installed};
 use crate::words::plain;
 
 use machine::Machine;
@@ -34,7 +35,7 @@ pub(crate) struct Doctor {
     #[arg(short, long)]
     all: bool,
     /// Where the settings are
-    #[arg(long, value_name = "FOLDER", default_value = "/etc/pgw")]
+    #[arg(long, value_name = "FOLDER", default_value = FOLDER)]
     settings: PathBuf,
 }
 
@@ -96,20 +97,21 @@ pub(crate) async fn run(
     source: &dyn Source,
     desk: &mut Desk,
 ) -> Result<(), Error> {
-    let installed = Installed::read(&doctor.settings, source);
     let machine = Machine::this();
     desk.progress("looking at this machine …");
-    let mut found = of_machine(&installed, &machine);
+    let mut found = of_machine(&doctor.settings, source, &machine);
     desk.progress("asking the gateway …");
-    found.extend(services::look(global, source, &installed).await);
+    let installed = Installed::read(&doctor.settings, "pgw-api", source);
+    found.extend(services::look(global, &installed).await);
     desk.progress("");
     tell(desk, &found, doctor.all)?;
     let worst = found.iter().map(|finding| finding.verdict).max();
     if worst == Some(Verdict::Bad) { Err(Error::Shown) } else { Ok(()) }
 }
 
-fn of_machine(installed: &Installed<'_>, machine: &Machine) -> Vec<Finding> {
-    let (settings, mut found) = Settings::read(installed);
+fn of_machine(folder: &Path, source: &dyn Source, machine: &Machine) -> Vec<Finding> {
+    let (settings, mut found) = Settings::read(folder, source);
+    found.extend(units::look(machine));
     found.extend(network::look(&settings, machine));
     found.extend(nft::look(machine));
     found.extend(ports::look(&settings, machine));

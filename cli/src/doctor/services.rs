@@ -1,6 +1,5 @@
 //! The programs and the upstreams, by what they say themselves.
 
-use pgw_core::settings::Source;
 use reqwest::Method;
 use serde_json::Value;
 
@@ -14,9 +13,9 @@ use crate::place::Place;
 /// More are not helpful here; `pgw proxy list` has them all.
 const MOST_TOLD: usize = 10;
 
-pub(super) async fn look(global: &Global, source: &dyn Source, installed: &Installed<'_>) -> Vec<Finding> {
+pub(super) async fn look(global: &Global, installed: &Installed<'_>) -> Vec<Finding> {
     let mut findings = Findings::of("services");
-    match ask(global, source, installed, &mut findings).await {
+    match ask(global, installed, &mut findings).await {
         Ok(()) => {}
         Err(Error::Unreachable(why)) => {
             findings.bad(why, "systemctl status pgw-api; journalctl -u pgw-api -n 50");
@@ -29,14 +28,8 @@ pub(super) async fn look(global: &Global, source: &dyn Source, installed: &Insta
     findings.found
 }
 
-async fn ask(
-    global: &Global,
-    source: &dyn Source,
-    installed: &Installed<'_>,
-    findings: &mut Findings,
-) -> Result<(), Error> {
-    // The token lies where the settings of this machine say.
-    let gateway = Gateway::new(Place::find(global, &Both(source, installed))?)?;
+async fn ask(global: &Global, installed: &Installed<'_>, findings: &mut Findings) -> Result<(), Error> {
+    let gateway = Gateway::new(Place::find(global, installed)?)?;
     let (_status, body) = gateway.call(Method::GET, "/readyz").outcome().await?;
     let ready: Value = serde_json::from_slice(&body).unwrap_or_default();
     if ready.get("ready").is_none() {
@@ -105,13 +98,4 @@ async fn upstreams(gateway: &Gateway, findings: &mut Findings) -> Result<(), Err
         findings.ok(format!("{} of {} upstream proxies are not down", on.len() - bad, on.len()));
     }
     Ok(())
-}
-
-/// What the operator says, and then what the machine's settings say.
-struct Both<'a>(&'a dyn Source, &'a dyn Source);
-
-impl Source for Both<'_> {
-    fn get(&self, name: &str) -> Option<String> {
-        self.0.get(name).or_else(|| self.1.get(name))
-    }
 }

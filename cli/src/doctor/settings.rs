@@ -1,6 +1,8 @@
 //! The settings: can they be used at all?
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use pgw_core::dns::DnsChoice;
 use pgw_core::ports::PortRange;
@@ -31,15 +33,18 @@ impl Source for Nothing {
 }
 
 impl Settings {
-    pub(super) fn read(installed: &Installed<'_>) -> (Self, Vec<Finding>) {
+    pub(super) fn read(folder: &Path, environment: &dyn Source) -> (Self, Vec<Finding>) {
         let mut findings = Findings::of("settings");
-        for file in &installed.unread {
+        let of = |program: &str| Installed::read(folder, program, environment);
+        let all @ [agent, api, ui, tunnels] = &["pgw-agent", "pgw-api", "pgw-ui", "pgw-tunneld"].map(of);
+        let unread: BTreeSet<&String> = all.iter().flat_map(|one| &one.unread).collect();
+        for file in unread {
             findings.unknown(file.clone(), "run it as root: then it sees all settings");
         }
-        let agent = usable(&mut findings, |source| AgentSettings::read(source), installed);
-        let api = usable(&mut findings, |source| ApiSettings::read(source), installed);
-        let ui = usable(&mut findings, |source| UiSettings::read(source), installed);
-        let tunnels = usable(&mut findings, |source| TunnelSettings::read(source), installed);
+        let agent = usable(&mut findings, |source| AgentSettings::read(source), agent);
+        let api = usable(&mut findings, |source| ApiSettings::read(source), api);
+        let ui = usable(&mut findings, |source| UiSettings::read(source), ui);
+        let tunnels = usable(&mut findings, |source| TunnelSettings::read(source), tunnels);
         let listens = [
             api.as_ref().map(|api| ("pgw-api", "PGW_API_LISTEN", api.listen)),
             agent.as_ref().map(|agent| ("pgw-agent", "PGW_AGENT_LISTEN", agent.listen)),

@@ -14,12 +14,18 @@ const ROUTES: &str = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tM
 const TCP: &str =
     "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
 
+/// Which are strict, and are meant to be.
+const OWN_CHAINS: &str = "table inet pgw_filter {\n\tchain forward {\n\t\ttype filter hook forward priority filter - 5; policy drop;\n\t}\n}\n";
+
 struct World {
     root: tempfile::TempDir,
     environment: BTreeMap<&'static str, &'static str>,
     interfaces: BTreeMap<String, Interface>,
     nft: Result<&'static str, &'static str>,
     tables: &'static str,
+    chains: &'static str,
+    rules: &'static str,
+    units: &'static str,
     tcp: String,
     udp: String,
 }
@@ -37,6 +43,9 @@ impl World {
             .into(),
             nft: Ok("nftables v1.0.6 (Lester Gooch #5)\n"),
             tables: "table ip pgw\ntable inet pgw_filter\n",
+            chains: OWN_CHAINS,
+            rules: "",
+            units: "",
             tcp: TCP.to_owned(),
             udp: TCP.to_owned(),
         };
@@ -86,11 +95,15 @@ impl World {
     fn found(&self) -> Vec<Finding> {
         self.write("proc/net/tcp", &self.tcp);
         self.write("proc/net/udp", &self.udp);
-        let (nft, tables) = (self.nft, self.tables);
+        let (nft, tables, chains) = (self.nft, self.tables, self.chains);
+        let (rules, units) = (self.rules, self.units);
         let run = move |words: &[&str]| match words {
             ["nft", "--version"] => nft.map(str::to_owned).map_err(str::to_owned),
             ["nft", "list", "tables"] => Ok(tables.to_owned()),
+            ["nft", "list", "chains"] => Ok(chains.to_owned()),
+            ["nft", "list", "chain", "ip" | "inet", _table, _chain] => Ok(rules.to_owned()),
             ["timedatectl", ..] => Ok("yes\n".to_owned()),
+            ["systemctl", "show", ..] => Ok(units.to_owned()),
             other => panic!("{other:?}"),
         };
         let machine = Machine {
@@ -98,8 +111,7 @@ impl World {
             interfaces: self.interfaces.clone(),
             run: Box::new(run),
         };
-        let installed = Installed::read(&self.root.path().join("etc/pgw"), &self.environment);
-        of_machine(&installed, &machine)
+        of_machine(&self.root.path().join("etc/pgw"), &self.environment, &machine)
     }
 
     /// What is wrong, a line for each.
@@ -224,6 +236,66 @@ fn other_firewalls_are_told_with_what_they_would_have_to_let_through() {
 }
 
 #[test]
+fn a_chain_that_drops_what_devices_need_is_told_unless_it_lets_them() {
+    let mut world = World::well();
+    let policy = |hook: &str, chain: &str| {
+        format!(
+            "table inet own {{\n\tchain {chain} {{\n\t\ttype filter hook {hook} priority filter; policy drop;\n\t}}\n}}\n"
+        )
+    };
+    world.chains = policy("input", "in").leak();
+    world.rules = "\t\tiifname \"lan0\" tcp dport 22 accept\n\t\tiifname \"wan0\" accept\n";
+    one(&world, "warn firewalls: inet own in drops what comes in, and no rule of it seems to let devices");
+    let fix = world.found().into_iter().find_map(|finding| finding.fix).unwrap();
+    assert!(
+        fix.starts_with("nft insert rule inet own in iifname lan0 ") && fix.contains("15001-15999 accept"),
+        "{fix}"
+    );
+    for rules in [
+        "\t\tiifname \"lan0\" accept\n",
+        "\t\tiifname { \"lan0\", \"lan1\" } meta l4proto { tcp, udp } th dport 15001-15999 accept\n",
+    ] {
+        world.rules = rules;
+        assert_eq!(world.wrong(), Vec::<String>::new(), "{rules}");
+    }
+    world.chains = policy("forward", "FORWARD").leak();
+    world.rules = "";
+    one(&world, "warn firewalls: inet own FORWARD drops what is forwarded");
+    world.write("etc/ufw/ufw.conf", "ENABLED=yes\n");
+    one(&world, "warn firewalls: ufw is on");
+}
+
+#[test]
+fn a_unit_that_gave_up_and_one_that_the_next_boot_would_not_start_are_told() {
+    let mut world = World::well();
+    world.write("usr/lib/systemd/system/pgw.target", "");
+    world.units = "Id=pgw-boot.service\nActiveState=inactive\nSubState=dead\nUnitFileState=disabled\n\n\
+                   Id=pgw.target\nActiveState=active\nSubState=active\nUnitFileState=enabled\n\n\
+                   Id=pgw-api.service\nActiveState=activating\nSubState=auto-restart\nUnitFileState=static\n\n\
+                   Id=pgw-ui.service\nActiveState=inactive\nSubState=dead\nUnitFileState=masked\n\n\
+                   Id=pgw-fwd@15001.service\nActiveState=failed\nSubState=failed\nUnitFileState=static\n";
+    assert_eq!(world.wrong(), Vec::<String>::new(), "nobody has booted systemd here");
+    world.write("run/systemd/system/x", "");
+    let want = [
+        "bad units: pgw-boot.service is disabled: after a boot no registered device is held back until pgw-agent runs",
+        "bad units: pgw-api.service ends again and again, and is started again",
+        "bad units: pgw-fwd@15001.service has failed",
+    ];
+    assert_eq!(world.wrong(), want);
+}
+
+#[test]
+fn each_programs_own_settings_are_its_own() {
+    let mut world = World::well();
+    world.write("etc/pgw/pgw-ui.env", "PGW_UI_LISTEN=0.0.0.0:8888\n");
+    one(&world, "warn ports: pgw-ui does not listen on 8888");
+    world.listens(8888, "pgw-ui");
+    assert_eq!(world.wrong(), Vec::<String>::new());
+    world.write("etc/pgw/pgw-api.env", "PGW_LAN_IF=lan7\n");
+    assert_eq!(world.wrong(), Vec::<String>::new(), "what the API is told is nothing to the agent");
+}
+
+#[test]
 fn a_setting_that_cannot_be_used_is_told_once_and_the_rest_is_looked_at_all_the_same() {
     let mut world = World::well();
     world.environment.insert("PGW_LOG", "loud");
@@ -254,8 +326,8 @@ async fn services(fake: Fake) -> Vec<String> {
     let url = Some(gateway.url.clone());
     let global = Global { url: url.clone(), agent_url: url, ..Global::default() };
     let environment = BTreeMap::from([("PGW_TOKEN", "t0ken")]);
-    let installed = Installed::read(Path::new("/nowhere"), &environment);
-    let found = services::look(&global, &environment, &installed).await;
+    let installed = Installed::read(Path::new("/nowhere"), "pgw-api", &environment);
+    let found = services::look(&global, &installed).await;
     let wrong = found.into_iter().filter(|finding| finding.verdict != Verdict::Ok);
     wrong.map(|finding| format!("{} {}", finding.verdict.word(), finding.what)).collect()
 }

@@ -1,8 +1,11 @@
 //! `pgw client`: registered devices.
 
 use clap::{Args, Subcommand};
+use pgw_core::ids::ClientIp;
+use pgw_core::mac::Mac;
 use serde_json::Value;
 
+use super::lines::{Became, Lines};
 use super::{Fields, ListArgs};
 use crate::desk::Desk;
 use crate::error::Error;
@@ -66,6 +69,8 @@ pub(crate) enum Client {
         #[arg(long)]
         cascade: bool,
     },
+    /// Registers those of a list: for each its name, its IPv4 address and, if need be, its MAC address
+    Import(Lines),
 }
 
 #[derive(Args)]
@@ -139,8 +144,56 @@ impl Client {
                 CLIENT.change(gateway, desk, &edit.client, fields).await
             }
             Self::Rm { clients, cascade } => CLIENT.remove(gateway, desk, &clients, cascade).await,
+            Self::Import(lines) => import(gateway, desk, &lines).await,
         }
     }
+}
+
+async fn import(gateway: &Gateway, desk: &mut Desk, lines: &Lines) -> Result<(), Error> {
+    let mut known = gateway.all(CLIENT.path, &[], usize::MAX).await?;
+    let one = async |words: &[String]| {
+        let (name, ip, mac) = read(words)?;
+        let cidr = ip.to_string();
+        let same = |client: &&Value, at: &str, want: &str| field(client, at).eq_ignore_ascii_case(want);
+        if let Some(there) = known.iter().find(|client| same(client, "ip_cidr", &cidr)) {
+            let is_it =
+                field(there, "name") == name && mac.is_none_or(|mac| same(&there, "mac", &mac.to_string()));
+            return if is_it {
+                Ok((name, Became::Unchanged))
+            } else {
+                Err(Error::Usage(format!(
+                    "{} is {} already; see: pgw client edit",
+                    ip.addr(),
+                    CLIENT.called(there)
+                )))
+            };
+        }
+        let mut fields = Fields::default();
+        fields
+            .set("name", Some(name.clone()))
+            .set("ip_cidr", Some(cidr))
+            .set("mac", mac.map(|mac| mac.to_string()));
+        let new = fields.into_new();
+        known.push(if lines.dry_run { new } else { gateway.post(CLIENT.path, &new).await? });
+        Ok((name, Became::Created))
+    };
+    lines.each(desk, one).await
+}
+
+fn read(words: &[String]) -> Result<(String, ClientIp, Option<Mac>), Error> {
+    let (name, address, mac) = match words {
+        [name, address] => (name, address, None),
+        [name, address, mac] => (name, address, Some(mac)),
+        _ => {
+            return Err(Error::Usage(
+                "a name and an IPv4 address are needed, and nothing behind a MAC address".to_owned(),
+            ));
+        }
+    };
+    let ip = address.parse::<ClientIp>().map_err(|error| Error::Usage(format!("{address}: {error}")))?;
+    let mac = mac.map(|mac| mac.parse::<Mac>().map_err(|error| Error::Usage(format!("{mac}: {error}"))));
+    let mac = mac.transpose()?;
+    Ok((name.clone(), ip, mac))
 }
 
 async fn show(gateway: &Gateway, desk: &mut Desk, word: &str) -> Result<(), Error> {

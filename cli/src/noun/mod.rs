@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod connection;
+mod lines;
 pub(crate) mod mapping;
 pub(crate) mod member;
 pub(crate) mod proxy;

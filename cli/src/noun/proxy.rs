@@ -7,7 +7,7 @@ use pgw_core::proxy::{ProxyAddress, Scheme};
 use reqwest::Method;
 use serde_json::{Map, Value};
 
-use super::{Fields, ListArgs, PasswordArgs, Switch};
+use super::{Fields, ListArgs, PasswordArgs, Switch, lines};
 use crate::desk::Desk;
 use crate::error::Error;
 use crate::file;
@@ -60,9 +60,6 @@ const SHEET: &[Column] = &[
     time("CREATED", "/created_at"),
     time("UPDATED", "/updated_at"),
 ];
-
-const IMPORTED: &[Column] =
-    &[text("LINE", "/line"), state("RESULT", "/result"), text("NAME", "/name"), text("DETAIL", "/detail")];
 
 #[derive(Subcommand)]
 pub(crate) enum Proxy {
@@ -236,18 +233,7 @@ impl Import {
         let list = file::read_or_input(desk, &self.file)?;
         let call = gateway.call(Method::POST, "/v1/proxies/import").query("scheme", Some(self.scheme));
         let answer = call.flag("dry_run", self.dry_run).body("text/plain", list).value().await?;
-        let count = |name: &str| answer.get(name).and_then(Value::as_u64).unwrap_or_default();
-        let failed = count("failed");
-        if desk.is_script() {
-            desk.value(&answer)?;
-        } else {
-            let lines = answer.get("lines").and_then(Value::as_array).cloned().unwrap_or_default();
-            desk.list(lines, IMPORTED)?;
-            let would = if self.dry_run { "would be " } else { "" };
-            let (created, unchanged) = (count("created"), count("unchanged"));
-            desk.note(&format!("{created} {would}created, {unchanged} there already, {failed} not taken"));
-        }
-        if failed == 0 { Ok(()) } else { Err(Error::Shown) }
+        lines::tell(desk, &answer, self.dry_run)
     }
 }
 

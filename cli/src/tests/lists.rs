@@ -99,20 +99,6 @@ async fn checks_are_told_together_and_one_that_is_down_fails_them() {
 }
 
 #[tokio::test]
-async fn an_import_tells_each_line_and_fails_if_one_was_not_taken() {
-    let answer = json!({"dry_run": true, "created": 1, "unchanged": 0, "failed": 1, "lines": [
-        {"line": 1, "result": "would_create", "name": "h:1"}, {"line": 2, "result": "invalid", "detail": "has no port"}]});
-    let gateway = Fake::default().on("POST /v1/proxies/import", 200, answer).start().await;
-    let told = gateway.pgw_with("proxy import - --scheme socks5 --dry-run", "h:1\nx\n").await;
-    assert_eq!(told.code, 1);
-    assert!(told.out.contains("2     invalid       -     has no port"), "{}", told.out);
-    assert_eq!(told.err, "1 would be created, 0 there already, 1 not taken\n");
-    let asked = &gateway.asked()[0];
-    assert_eq!(asked.line, "POST /v1/proxies/import?scheme=socks5&dry_run=true");
-    assert_eq!((asked.content_type.as_str(), &asked.body), ("text/plain", &json!("h:1\nx\n")));
-}
-
-#[tokio::test]
 async fn a_plan_reads_like_a_diff_and_an_apply_says_how_long_it_can_be_kept() {
     let plan = json!({"create": [{"what": "proxy", "name": "de1"}], "remove": [{"what": "client", "name": "10.0.0.1/32"}],
         "change": [{"what": "proxy", "name": "nl2", "fields": [{"field": "port", "from": 1, "to": 2}]}], "keep": 3});

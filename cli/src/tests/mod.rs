@@ -2,6 +2,7 @@
 
 mod described;
 pub(crate) mod fake;
+mod imports;
 mod lists;
 mod maps;
 mod refusals;

@@ -41,6 +41,26 @@ async fn after_a_break_events_go_on_behind_the_last_one_that_was_seen() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_cannot_answer_for_a_while_is_waited_for_once_it_has_answered() {
+    let event = "event: drift\nid: 1\ndata: {\"id\": 1, \"kind\": \"drift\"}\n\n";
+    let away = json!({"status": 503, "code": "database_unavailable", "detail": "the database is away"});
+    let answers = |first: (u16, String)| {
+        let all = Arc::new(Mutex::new(vec![(200, event.to_owned()), (502, String::new()), first]));
+        let next = move || {
+            let (status, text) = all.lock().unwrap().pop().unwrap();
+            std::future::ready((axum::http::StatusCode::from_u16(status).unwrap(), text))
+        };
+        Router::new().route("/v1/events", get(next))
+    };
+    let url = serve(answers((503, away.to_string()))).await;
+    assert_eq!(pgw(&url, "events -n 1", "").await.code, 6, "who never answered is not waited for");
+    let hello = "event: hello\nid: 0\ndata: {}\n\n".to_owned();
+    let url = serve(answers((200, hello))).await;
+    let told = pgw(&url, "events -n 1", "").await;
+    assert_eq!((told.code, told.out.matches("drift").count()), (0, 1), "{}{}", told.out, told.err);
+}
+
+#[tokio::test]
 async fn a_stream_that_is_refused_is_not_tried_again() {
     let refusal =
         json!({"status": 403, "title": "t", "code": "forbidden", "detail": "this needs the role viewer"});

@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use super::journal::told;
 use crate::desk::Desk;
-use crate::error::Error;
+use crate::error::{Error, UNREACHABLE};
 use crate::gateway::{Gateway, field, refused};
 use crate::noun::client::CLIENT;
 use crate::sse::{Frame, Frames};
@@ -71,8 +71,8 @@ impl Events {
             let why = match following.stream(gateway, desk, &mut was_open).await {
                 Ok(Over::Done) => return Ok(()),
                 Ok(Over::Broken(why)) => why,
-                // Once it has worked, it is waited for.
-                Err(Error::Unreachable(why)) if was_open => why,
+                // Once it has worked, it is waited for: also where something before it answers in its place.
+                Err(error) if was_open && error.code() == UNREACHABLE => error.to_string(),
                 Err(error) => return Err(error),
             };
             desk.note(&format!("pgw: {why}; it is tried again"));

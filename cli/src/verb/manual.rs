@@ -18,7 +18,10 @@ const TOKENS: &str = "The first that there is: the file of --token-file, the var
     $XDG_CONFIG_HOME/pgw/token (written by pgw login), and, for a gateway on this machine only, admin.token in \
     PGW_STATE_DIR, which root may read. A token is never an argument: those are for all to see.";
 const VARIABLES: &[(&str, &str)] = &[
-    ("PGW_URL", "Where the gateway is, as --url; http://127.0.0.1:8080 if neither is said."),
+    (
+        "PGW_URL",
+        "Where the gateway is, as --url. If neither is said: PGW_API_URL, also as /etc/pgw has it for a gateway on this machine; else http://127.0.0.1:8080.",
+    ),
     ("PGW_AGENT_URL", "Where its agent is, as --agent-url; http://127.0.0.1:9090 if neither is said."),
     ("PGW_TOKEN", "A token."),
     ("PGW_STATE_DIR", "Of a gateway on this machine; /var/lib/pgw if it is not said."),

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 
@@ -15,9 +15,8 @@ use pgw_core::settings::Environment;
 
 use crate::desk::Desk;
 use crate::error::Error;
-use crate::installed::Installed;
+use crate::installed::{FOLDER, Installed};
 
-const SETTINGS: &str = "/etc/pgw";
 const HANDED_OVER: &str = ".pgw.backup";
 
 #[derive(Args)]
@@ -43,7 +42,7 @@ impl Backup {
         if self.file.exists() {
             return Err(Error::Failed(format!("{} is there already", self.file.display())));
         }
-        let installed = Installed::read(Path::new(SETTINGS), &Environment);
+        let installed = Installed::read(Path::new(FOLDER), "pgw-api", &Environment);
         let owner = Owner::of(&installed)?;
         let between = owner.between()?;
         desk.progress("pgw-api is writing the backup …");
@@ -57,7 +56,7 @@ impl Backup {
 
 impl Restore {
     pub(crate) async fn run(self, desk: &mut Desk) -> Result<(), Error> {
-        let installed = Installed::read(Path::new(SETTINGS), &Environment);
+        let installed = Installed::read(Path::new(FOLDER), "pgw-api", &Environment);
         let owner = Owner::of(&installed)?;
         let between = owner.between()?;
         hand_over(&self.file, &between, Some(&owner)).map_err(failed(&self.file))?;
@@ -103,11 +102,13 @@ fn hand_over(from: &Path, to: &Path, owner: Option<&Owner>) -> io::Result<()> {
     files::remove(&beside)?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
     io::copy(&mut File::open(from)?, &mut file)?;
-    file.sync_all()?;
+    // The file, and not whatever has this name by now: the folder may be another user's.
     if let Some(owner) = owner {
-        chown(&beside, Some(owner.uid), Some(owner.gid))?;
+        fchown(&file, Some(owner.uid), Some(owner.gid))?;
     }
+    file.sync_all()?;
     let linked = fs::hard_link(&beside, to);
+    // It also brings the new name to the disk.
     files::remove(&beside)?;
     linked
 }

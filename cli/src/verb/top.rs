@@ -21,8 +21,10 @@ const LIST: &[Column] = &[
     speed("UP", "/up_bps"),
     text("CONNECTIONS", "/connections"),
 ];
-/// The busiest first, as many as a page holds.
+/// The busiest first, as many as a page holds; where it is not known how many that is, so many.
 const MOST_SHOWN: usize = 40;
+/// The sum, a line below it, the titles, how many more there are, what is wrong, and the cursor.
+const AROUND: usize = 6;
 /// Names change seldom, and there may be thousands.
 const NAMES_FOR: u32 = 15;
 /// Home, and whatever was below it goes.
@@ -53,7 +55,7 @@ impl Top {
         let mut names = gateway.all(CLIENT.path, &[], usize::MAX).await?;
         let first = now(gateway, &names).await?;
         if self.once || desk.look.is_none() || desk.is_script() {
-            return show(desk, &first);
+            return show(desk, &first, MOST_SHOWN);
         }
         write(desk, ASIDE)?;
         let ended = tokio::select! {
@@ -72,19 +74,34 @@ impl Top {
         mut page: Value,
     ) -> Result<(), Error> {
         let mut age = 0;
+        let mut silent = None;
         loop {
+            desk.look_again();
             write(desk, HOME)?;
-            show(desk, &page)?;
+            let height = desk.look.and_then(|look| look.height);
+            show(desk, &page, height.map_or(MOST_SHOWN, |height| height.saturating_sub(AROUND).max(1)))?;
+            if let Some(why) = silent.take() {
+                desk.line(&format!("{why}; it is tried again"))?;
+            }
             desk.out.flush()?;
             sleep(self.interval).await;
             age += 1;
-            if age >= NAMES_FOR {
-                *names = gateway.all(CLIENT.path, &[], usize::MAX).await?;
-                age = 0;
+            match next(gateway, names, age >= NAMES_FOR).await {
+                Ok(next) => page = next,
+                // As while it is upgraded.
+                Err(error) if error.may_pass() => silent = Some(error.to_string()),
+                Err(error) => return Err(error),
             }
-            page = now(gateway, names).await?;
+            age %= NAMES_FOR;
         }
     }
+}
+
+async fn next(gateway: &Gateway, names: &mut Vec<Value>, renew: bool) -> Result<Value, Error> {
+    if renew {
+        *names = gateway.all(CLIENT.path, &[], usize::MAX).await?;
+    }
+    now(gateway, names).await
 }
 
 fn write(desk: &mut Desk, text: &str) -> Result<(), Error> {
@@ -111,7 +128,7 @@ async fn now(gateway: &Gateway, clients: &[Value]) -> Result<Value, Error> {
     Ok(now)
 }
 
-fn show(desk: &mut Desk, now: &Value) -> Result<(), Error> {
+fn show(desk: &mut Desk, now: &Value, most: usize) -> Result<(), Error> {
     if desk.is_script() {
         return desk.value(now);
     }
@@ -120,7 +137,7 @@ fn show(desk: &mut Desk, now: &Value) -> Result<(), Error> {
     let (down, up) = (rate(count("down_bps")), rate(count("up_bps")));
     desk.line(&format!("{down} down, {up} up, {}\n", plural(open, "connection")))?;
     let rows = now.get("clients").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let shown = rows.get(..MOST_SHOWN.min(rows.len())).unwrap_or_default();
+    let shown = rows.get(..most.min(rows.len())).unwrap_or_default();
     let table = Table { columns: LIST, rows: shown }.render(desk.look, Timestamp::now());
     desk.out.write_all(table.as_bytes())?;
     if rows.len() > shown.len() {

@@ -14,6 +14,7 @@ use crate::proxy::{Scheme, Upstream};
 use crate::resources::is_exhausted;
 
 mod line;
+mod names;
 mod roots;
 mod stream;
 mod talk;
@@ -44,10 +45,11 @@ pub struct DialError {
     pub source: Option<std::io::Error>,
 }
 
-/// Dials; built once, for the certificates that it comes to hold.
+/// Dials; built once, for the certificates and the names that it comes to know.
 #[derive(Default)]
 pub struct Dialer {
     tls: tls::Tls,
+    names: names::Names,
 }
 
 impl Dialer {
@@ -81,7 +83,7 @@ impl Dialer {
 
     /// A connection to the upstream, with TLS where its scheme wants it.
     pub async fn open(&self, upstream: &Upstream, syn: Syn, deadline: Deadline) -> Result<Line, DialError> {
-        let tcp = tcp::connect(upstream.host.as_str(), upstream.port, syn, deadline).await?;
+        let tcp = tcp::connect(&self.names, upstream.host.as_str(), upstream.port, syn, deadline).await?;
         let stream = match upstream.scheme {
             Scheme::Http | Scheme::Socks5 => Stream::Plain(tcp),
             Scheme::Https => {

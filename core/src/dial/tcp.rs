@@ -1,7 +1,7 @@
 //! From a host and a port to a connection.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
+use super::names::Names;
 use super::{Deadline, DialError};
 use crate::health::CheckFailure;
 use crate::resources::shortage;
@@ -35,12 +36,13 @@ pub enum Syn {
 }
 
 pub(super) async fn connect(
+    names: &Names,
     host: &str,
     port: u16,
     syn: Syn,
     deadline: Deadline,
 ) -> Result<TcpStream, DialError> {
-    let addresses = resolve(host, port, deadline).await?;
+    let addresses = resolve(names, host, port, deadline).await?;
     // Of several addresses one may be dead, which a full packet learns too late to try the next.
     let syn = if addresses.len() == 1 { syn } else { Syn::Alone };
     let mut last = DialError::new(CheckFailure::Dns, format!("resolving {host}: it has no address"), None);
@@ -60,6 +62,8 @@ pub(super) async fn connect(
             }
         }
     }
+    // It may have moved.
+    names.forget(host);
     Err(last)
 }
 
@@ -72,16 +76,28 @@ async fn connect_to(address: SocketAddr, syn: Syn) -> io::Result<TcpStream> {
     socket.connect(address).await
 }
 
-async fn resolve(host: &str, port: u16, deadline: Deadline) -> Result<Vec<SocketAddr>, DialError> {
-    deadline
+async fn resolve(
+    names: &Names,
+    host: &str,
+    port: u16,
+    deadline: Deadline,
+) -> Result<Vec<SocketAddr>, DialError> {
+    let with_port = |addresses: Vec<IpAddr>| addresses.into_iter().map(|ip| (ip, port).into()).collect();
+    let known = host.parse().ok().map(|ip| vec![ip]).or_else(|| names.fresh(host));
+    if let Some(addresses) = known {
+        return Ok(with_port(addresses));
+    }
+    let found = deadline
         .hold(CheckFailure::Dns, || format!("while resolving {host}"), lookup_host((host, port)))
         .await?
-        .map(|addresses| addresses.take(MAX_ADDRESSES).collect())
         .map_err(|told| {
             // The C library says that the name is not known when it cannot open its own files.
             let source = shortage().unwrap_or(told);
             DialError::new(CheckFailure::Dns, format!("resolving {host}: {source}"), Some(source))
-        })
+        })?;
+    let addresses: Vec<IpAddr> = found.take(MAX_ADDRESSES).map(|address| address.ip()).collect();
+    names.keep(host, &addresses);
+    Ok(with_port(addresses))
 }
 
 fn failed(address: SocketAddr, source: io::Error) -> DialError {
@@ -114,4 +130,31 @@ pub(super) fn unanswered(source: &io::Error) -> Option<(CheckFailure, String)> {
 /// The kernel asks now and then whether a silent peer is still there.
 pub fn keep_alive(socket: &impl AsFd) -> io::Result<()> {
     SockRef::from(socket).set_tcp_keepalive(&KEEPALIVE)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_upstream_is_not_looked_up_again_at_once_unless_it_is_not_there_any_more() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let names = Names::default();
+        let connect = async || {
+            let deadline = Deadline::within(Duration::from_secs(20));
+            connect(&names, "localhost", port, Syn::Alone, deadline).await
+        };
+        // Where nobody listens: what is known is used, and forgotten when it is of no use.
+        let elsewhere: IpAddr = Ipv4Addr::new(127, 0, 0, 77).into();
+        names.keep("localhost", &[elsewhere]);
+        let error = connect().await.unwrap_err();
+        assert_eq!(error.detail, format!("connecting to 127.0.0.77:{port}: connection refused"));
+        connect().await.unwrap();
+        assert!(names.fresh("localhost").is_some_and(|known| known.contains(&Ipv4Addr::LOCALHOST.into())));
+    }
 }

@@ -54,7 +54,7 @@ fn system_config() -> io::Result<ClientConfig> {
 impl Dialer {
     /// Trusts what `config` trusts, and not the system's certificates.
     pub fn with_tls(config: ClientConfig) -> Self {
-        Self { tls: Tls(OnceCell::new_with(Some(Arc::new(config)))) }
+        Self { tls: Tls(OnceCell::new_with(Some(Arc::new(config)))), ..Self::default() }
     }
 
     /// TLS with `name` over any stream, such as a tunnel.

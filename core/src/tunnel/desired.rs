@@ -34,6 +34,9 @@ pub struct Desired {
     /// How long the ports that a client asked for are kept for it when it is away.
     #[serde(default = "usual_grace_s")]
     pub grace_s: u32,
+    /// Of what is shown at `/healthz` by those who may know which clients are there. None: nobody may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_token: Option<TokenHash>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -189,6 +192,7 @@ impl Desired {
             reserved: Vec::new(),
             filter: Filter::open(),
             grace_s: usual_grace_s(),
+            health_token: None,
         }
     }
 

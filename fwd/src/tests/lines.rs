@@ -1,8 +1,10 @@
 //! The log, read as an operator's tools would.
 
 use std::io;
+use std::sync::LazyLock;
 
 use tokio::sync::watch;
+use tracing::Dispatch;
 use tracing::subscriber::DefaultGuard;
 
 use super::fakes::{FakeProxy, echoes, origin};
@@ -13,6 +15,11 @@ pub(crate) struct Lines {
     seen: watch::Receiver<Vec<String>>,
     _guard: DefaultGuard,
 }
+
+/// While there is one subscriber only, whoever meets a line first decides for all threads whether anybody
+/// listens to it, also a thread that has none. With a second one all are asked.
+static ANOTHER: LazyLock<Dispatch> =
+    LazyLock::new(|| Dispatch::new(tracing_subscriber::fmt().with_writer(io::sink).finish()));
 
 struct Writer(watch::Sender<Vec<String>>);
 
@@ -29,6 +36,7 @@ impl io::Write for Writer {
 
 impl Lines {
     pub(crate) fn capture() -> Self {
+        let _another = LazyLock::force(&ANOTHER);
         let (sender, seen) = watch::channel(Vec::new());
         let subscriber = tracing_subscriber::fmt()
             .json()

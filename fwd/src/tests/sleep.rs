@@ -12,7 +12,7 @@ use super::*;
 
 impl Gateway {
     /// Waits until so many sleep, without waiting for the time that it takes.
-    async fn sleeping(&self, count: usize) {
+    async fn sleeping(&self, count: u32) {
         tokio::time::pause();
         let falling_asleep = async {
             while self.live.asleep() != count {
@@ -25,7 +25,7 @@ impl Gateway {
     }
 }
 
-async fn with_sleepers(count: usize) -> (Gateway, Vec<TcpStream>) {
+async fn with_sleepers(count: u32) -> (Gateway, Vec<TcpStream>) {
     let proxy = FakeProxy::to(origin(echoes).await).await;
     let gateway = Gateway::start(vec![upstream("de1", proxy.address)]);
     let mut clients = Vec::new();

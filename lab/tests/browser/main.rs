@@ -18,6 +18,10 @@ const STORIES: &[Test] = &[
         run: |lab| Box::pin(play(lab, "first_run")),
     },
     Test {
+        name: "the_quick_start_can_be_followed_word_by_word",
+        run: |lab| Box::pin(play(lab, "quick_start")),
+    },
+    Test {
         name: "a_device_is_shown_open_when_it_is_and_never_because_it_was_asked_for",
         run: |lab| Box::pin(play(lab, "truth")),
     },
@@ -46,6 +50,14 @@ const STORIES: &[Test] = &[
     Test {
         name: "what_strangers_write_is_text_and_a_huge_paste_is_taken_or_refused_in_words",
         run: |lab| Box::pin(play(lab, "hostile")),
+    },
+    Test {
+        name: "who_expects_an_exit_sees_why_it_is_closed_and_opens_it_in_place",
+        run: |lab| Box::pin(play(lab, "conditions")),
+    },
+    Test {
+        name: "people_are_let_in_given_another_password_and_shown_only_what_they_may_do",
+        run: |lab| Box::pin(play(lab, "people")),
     },
     Test {
         name: "a_tunnel_takes_three_clicks_and_opens_when_somebody_has_confirmed_it",

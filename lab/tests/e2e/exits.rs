@@ -6,9 +6,9 @@ use anyhow::{Context as _, Result, ensure};
 use pgw_lab::lab::{Ready, eventually};
 use pgw_lab::net::{C1, C2, Device, wan};
 use pgw_lab::rest::{API, Mapped, Rest, id, text};
-use pgw_lab::upstream::Kind;
+use pgw_lab::upstream::{Kind, go_out_by};
 use pgw_lab::vigil::Vigil;
-use pgw_lab::{Lab, command, mmdb};
+use pgw_lab::{Lab, mmdb};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -23,17 +23,6 @@ crate::tests![
 const COUNTRIES: &str = "/run/lab/country.mmdb";
 /// The other address of an upstream that has two.
 const ELSEWHERE: u8 = 31;
-
-/// From now on it goes out by this address.
-async fn leads_to(kind: Kind, last: u8) -> Result<()> {
-    let address = wan(last).to_string();
-    // It may have it already.
-    let _there =
-        command::ok(kind.name(), &["ip", "addr", "add", &format!("{address}/24"), "dev", "eth0"]).await;
-    let route =
-        ["ip", "route", "replace", "203.0.113.0/24", "dev", "eth0", "proto", "kernel", "scope", "link"];
-    command::ok(kind.name(), &[&route[..], &["src", &address]].concat()).await.map(drop)
-}
 
 fn write_countries() -> Result<()> {
     let new = format!("{COUNTRIES}.new");
@@ -66,7 +55,7 @@ async fn an_exit_that_moves_closes_its_device_and_opens_it_again_when_it_is_back
     ensure!(lab.seen_as(C1, "https://origin/").await? == Kind::Squid.ip().to_string());
 
     let moved = Instant::now();
-    leads_to(Kind::Squid, ELSEWHERE).await?;
+    go_out_by(Kind::Squid, ELSEWHERE).await?;
     let reason = rest.wait_state(&mapping, "FAILED").await?;
     eprintln!("{MEASURED} {:?} from an exit that moved until its device is closed", moved.elapsed());
     ensure!(reason == format!("exit is {} (NL), expected DE", wan(ELSEWHERE)), "{reason}");
@@ -88,7 +77,7 @@ async fn an_exit_that_moves_closes_its_device_and_opens_it_again_when_it_is_back
     ensure!(seen == Kind::Microsocks.ip().to_string(), "{seen}");
     rest.delete(&format!("/v1/mappings/{}", second.id)).await?;
 
-    leads_to(Kind::Squid, 21).await?;
+    go_out_by(Kind::Squid, 21).await?;
     rest.wait_state(&mapping, "APPLIED").await?;
     ensure!(lab.seen_as(C1, "https://origin/").await? == Kind::Squid.ip().to_string());
     vigil.end(&[Kind::Squid.ip(), wan(ELSEWHERE), Kind::Microsocks.ip()]).await

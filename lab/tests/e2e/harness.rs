@@ -80,6 +80,10 @@ fn build() -> Result<()> {
     #[expect(clippy::disallowed_methods, reason = "the test runner asks cargo for the programs it tests")]
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).args(["build", "--quiet", "--workspace"]);
+    // Those that this test starts are of its own kind.
+    if !cfg!(debug_assertions) {
+        cargo.arg("--release");
+    }
     // What cargo tells a test about its own package must not reach build scripts.
     for (name, _) in
         std::env::vars().filter(|(name, _)| name.starts_with("CARGO_PKG_") || name == "CARGO_MANIFEST_DIR")

@@ -43,9 +43,10 @@ async fn a_port_that_is_taken_is_told_in_one_line_and_not_tried_for_ever(mut lab
     on_a_machine(async |machine| {
         let (_rest, _mapping) = installed_now(&mut lab, machine).await?;
         for (unit, setting, port) in [
-            ("pgw-api.service", "PGW_API_LISTEN", 8080),
-            ("pgw-ui.service", "PGW_UI_LISTEN", 8081),
-            ("pgw-tunneld.service", "PGW_TUNNEL_LISTEN", 8443),
+            ("pgw-api.service", "PGW_API_LISTEN=0.0.0.0", 8080),
+            ("pgw-agent.service", "PGW_AGENT_LISTEN=127.0.0.1", 9090),
+            ("pgw-ui.service", "PGW_UI_LISTEN=0.0.0.0", 8081),
+            ("pgw-tunneld.service", "PGW_TUNNEL_LISTEN=0.0.0.0", 8443),
         ] {
             machine.run(&["systemctl", "stop", unit]).await?;
             // A dollar of the line is two to systemd.
@@ -65,9 +66,14 @@ async fn a_port_that_is_taken_is_told_in_one_line_and_not_tried_for_ever(mut lab
             ensure!(!refused.status.success(), "{unit} runs although its port is taken");
             machine.wait(unit, "failed").await?;
             let said = machine.journal(unit).await?;
-            let told = format!("{setting}=0.0.0.0:{port} cannot be listened on");
+            let told = format!("{setting}:{port} cannot be listened on");
             let lines = said.lines().filter(|line| line.contains(&told)).count();
             ensure!(lines == 1, "{unit} said it {lines} times: {said}");
+            let doctor = machine.finish(&["pgw", "doctor"]).await?;
+            for words in [format!("{unit} has failed"), format!("{port} is taken by perl")] {
+                ensure!(doctor.stdout.contains(&words), "doctor does not say {words:?}: {}", doctor.stdout);
+            }
+            ensure!(doctor.status.code() == Some(1), "doctor ended with {}", doctor.status);
             is_open(&lab, C1).await?;
             machine.shell(&format!("systemctl stop squatter-{port}; systemctl start {unit}")).await?;
             machine.wait(unit, "active").await?;

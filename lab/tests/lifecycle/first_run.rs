@@ -68,6 +68,10 @@ async fn the_package_is_installed_and_serves_and_a_device_is_opened(mut lab: Lab
             )
             .await?;
 
+        let told = machine.run(&["pgw", "doctor", "--all"]).await?;
+        ensure!(told.contains("started at boot, and none has failed"), "doctor said {told}");
+        may_do_little(machine).await?;
+
         // By hand, as an operator does it.
         machine.run(&["systemctl", "stop", FORWARDER]).await?;
         machine.run(&["systemctl", "start", FORWARDER]).await?;
@@ -99,6 +103,30 @@ async fn is_well_made(machine: &Machine, unit: &str) -> Result<()> {
         .run(&["systemd-analyze", "security", "--offline=yes", "--threshold=20", "--no-pager", &path])
         .await
         .map(drop)
+}
+
+/// The API's user has forwarders started and stopped, and nothing else.
+async fn may_do_little(machine: &Machine) -> Result<()> {
+    let as_api = async |words: &[&str]| {
+        let call =
+            ["setpriv", "--reuid=pgw", "--regid=pgw", "--init-groups", "systemctl", "--no-ask-password"];
+        machine.finish(&[&call[..], words].concat()).await
+    };
+    let allowed = as_api(&["restart", FORWARDER]).await?;
+    ensure!(allowed.status.success(), "it may not restart a forwarder: {}", allowed.stderr);
+    for refused in [
+        &["stop", "pgw-agent.service"][..],
+        &["restart", "nftables.service"],
+        &["stop", "pgw-fwd@all.service"],
+        &["kill", FORWARDER],
+        &["mask", FORWARDER],
+        &["daemon-reload"],
+        &["poweroff"],
+    ] {
+        let done = as_api(refused).await?;
+        ensure!(!done.status.success(), "the API's user may {}", refused.join(" "));
+    }
+    machine.wait(FORWARDER, "active").await
 }
 
 /// On a machine that has nothing else of pgw.

@@ -39,6 +39,17 @@ async fn g4_each_program_that_is_killed_is_started_again_and_a_port_stays_open_m
             .await?;
             is_open(&lab, C1).await?;
         }
+        // And after an end in peace that somebody wished it.
+        for unit in DAEMONS.into_iter().chain([FORWARDER]) {
+            let before = in_the_lab(machine, unit).await?;
+            machine.run(&["systemctl", "kill", "--kill-who=main", unit]).await?;
+            eventually(&format!("{unit} runs again after a wish to end"), async || {
+                let again = in_the_lab(machine, unit).await.is_ok_and(|pid| pid != before);
+                Ok((again && machine.is("active", unit).await?).then_some(()))
+            })
+            .await?;
+            eventually("the device is open", async || Ok(is_open(&lab, C1).await.ok())).await?;
+        }
         // Who connects while no forwarder runs is not refused.
         kill_pid(in_the_lab(machine, FORWARDER).await?)?;
         connect(C1.name, (ORIGIN, 80).into(), LONG).await.context("refused between two forwarders")?;

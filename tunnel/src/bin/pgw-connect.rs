@@ -9,8 +9,9 @@ use pgw_tunnel::connect::arguments;
 use pgw_tunnel::connect::run::{self, Failure};
 
 fn main() -> ExitCode {
-    if let Some(answer) = arguments::answer(std::env::args_os().nth(1)) {
-        let _nobody_listens = writeln!(std::io::stdout(), "{answer}");
+    if let Some(answer) = arguments::answer(std::env::args_os().skip(1)) {
+        // Whoever asked and has gone away needs no answer.
+        let _unread = writeln!(std::io::stdout(), "{answer}");
         return ExitCode::SUCCESS;
     }
     let levels = Environment.get("PGW_LOG").and_then(|text| LogLevels::parse(&text)).unwrap_or_default();

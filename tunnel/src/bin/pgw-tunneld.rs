@@ -1,5 +1,6 @@
 //! The gateway's end of reverse tunnels. It starts and runs without the API, by what the API said last.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use pgw_core::resources::raise_file_limit;
@@ -41,14 +42,16 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn answer(argument: &str) -> ExitCode {
-    match argument {
-        "--help" | "-h" => eprintln!("{HELP}"),
-        "--version" | "-V" => eprintln!("pgw-tunneld {}", env!("CARGO_PKG_VERSION")),
+    let answer = match argument {
+        "--help" | "-h" => HELP,
+        "--version" | "-V" => concat!("pgw-tunneld ", env!("CARGO_PKG_VERSION")),
         other => {
             eprintln!("pgw-tunneld: {other:?} is not understood; see --help");
             return ExitCode::from(USAGE);
         }
-    }
+    };
+    // Whoever asked and has gone away needs no answer.
+    let _unread = writeln!(std::io::stdout(), "{answer}");
     ExitCode::SUCCESS
 }
 

@@ -9,11 +9,10 @@ use pgw_core::tunnel::Protocol;
 use super::config::{Carrier, Client, Config, ConfigError};
 use crate::wire::hello::OpenPort;
 
-const USAGE: &str = "usage: pgw-connect [enroll] --config FILE
+pub const USAGE: &str = "usage: pgw-connect [enroll] --config FILE
        pgw-connect [enroll] --server HOST[:PORT] --ca sha256:… --id NAME --token-file FILE
                    [--enroll CODE] [--open [REMOTE_PORT:]PROTOCOL:HOST:PORT]… [--carrier auto|tls|websocket|quic]
                    [--proxy http://HOST:PORT]
-       pgw-connect --help | --version
 A token is read from its file only: what stands on the command line can be read by everybody.";
 
 #[derive(Debug)]
@@ -25,11 +24,11 @@ pub struct Call {
     pub only_enroll: bool,
 }
 
-/// What is said at once to somebody who asks for nothing else.
-pub fn answer(first: Option<OsString>) -> Option<String> {
-    match first?.to_str()? {
-        "--help" | "-h" => Some(USAGE.to_owned()),
-        "--version" | "-V" => Some(format!("pgw-connect {}", env!("CARGO_PKG_VERSION"))),
+/// What somebody only wants to know.
+pub fn answer(mut arguments: impl Iterator<Item = OsString>) -> Option<&'static str> {
+    match arguments.next()?.to_str()? {
+        "--help" | "-h" => Some(USAGE),
+        "--version" | "-V" => Some(concat!("pgw-connect ", env!("CARGO_PKG_VERSION"))),
         _ => None,
     }
 }

@@ -91,6 +91,8 @@ pub enum ConfigError {
     TooMany(usize),
     #[error("client.open_ports: {0}: local_port is 0, which nobody listens at")]
     NoPort(String),
+    #[error("client.open_ports: local_host {0:?}, or the name beside it, cannot be used")]
+    Unfit(String),
     #[error("{0}")]
     Flags(String),
 }
@@ -117,6 +119,9 @@ impl Config {
         let ports = &self.client.open_ports;
         if ports.len() > MOST_PORTS {
             return Err(ConfigError::TooMany(ports.len()));
+        }
+        if let Some(port) = ports.iter().find(|port| !port.is_fit()) {
+            return Err(ConfigError::Unfit(port.local_host.clone()));
         }
         match ports.iter().find(|port| port.local_port == 0) {
             Some(port) => Err(ConfigError::NoPort(port.local_host.clone())),

@@ -13,21 +13,19 @@ use pgw_core::resources::is_exhausted;
 use rustls::ServerConfig;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::first::{self, Carrier, Upgraded};
+use super::strangers::{Place, Strangers};
 use super::{Gateway, http};
 use crate::carrier::Io;
 use crate::carrier::ahead::Ahead;
 use crate::carrier::quic;
 use crate::wire::{ALPN, SERVER_NAME};
 
-/// Of whom it is not known yet what they are.
-const STRANGERS: usize = 1024;
 /// For TLS and the first words.
 pub(super) const HELLO: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(100);
@@ -38,7 +36,7 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
 
 /// Until the gateway drains.
 pub(super) async fn run(gateway: Arc<Gateway>, listener: TcpListener, tls: Arc<ServerConfig>) {
-    let room = Arc::new(Semaphore::new(STRANGERS));
+    let room = Arc::<Strangers>::default();
     let acceptor = TlsAcceptor::from(tls);
     while let Some(accepted) = gateway.draining.run_until_cancelled(listener.accept()).await {
         let (stream, peer) = match accepted {
@@ -51,7 +49,7 @@ pub(super) async fn run(gateway: Arc<Gateway>, listener: TcpListener, tls: Arc<S
             Err(_gone) => continue,
         };
         // One too many is hung up on: those who say nothing make room within seconds.
-        let Ok(place) = room.clone().try_acquire_owned() else { continue };
+        let Some(place) = room.enter(peer.ip()) else { continue };
         let (gateway, acceptor) = (gateway.clone(), acceptor.clone());
         let tasks = gateway.tasks.clone();
         tasks.spawn(async move {
@@ -64,17 +62,17 @@ pub(super) async fn run(gateway: Arc<Gateway>, listener: TcpListener, tls: Arc<S
 
 /// The same by UDP, until the gateway drains.
 pub(super) async fn run_quic(gateway: Arc<Gateway>, endpoint: quinn::Endpoint) {
-    let room = Arc::new(Semaphore::new(STRANGERS));
+    let room = Arc::<Strangers>::default();
     while let Some(Some(incoming)) = gateway.draining.run_until_cancelled(endpoint.accept()).await {
-        let Ok(place) = room.clone().try_acquire_owned() else {
-            incoming.refuse();
-            continue;
-        };
         // A source that is not proven could be anybody's.
         if !incoming.remote_address_validated() && incoming.may_retry() {
             let _gone = incoming.retry();
             continue;
         }
+        let Some(place) = room.enter(incoming.remote_address().ip()) else {
+            incoming.refuse();
+            continue;
+        };
         let greeted = gateway.clone();
         gateway.tasks.spawn(async move {
             let over = greeted.over.clone();
@@ -85,11 +83,7 @@ pub(super) async fn run_quic(gateway: Arc<Gateway>, endpoint: quinn::Endpoint) {
     endpoint.close(0_u8.into(), b"the gateway stops");
 }
 
-async fn greet_quic(
-    gateway: Arc<Gateway>,
-    incoming: quinn::Incoming,
-    place: tokio::sync::OwnedSemaphorePermit,
-) {
+async fn greet_quic(gateway: Arc<Gateway>, incoming: quinn::Incoming, place: Place) {
     let peer = incoming.remote_address();
     let greeted = timeout(HELLO, async {
         let connection = incoming.await.map_err(std::io::Error::other)?;
@@ -108,7 +102,7 @@ async fn greet(
     acceptor: TlsAcceptor,
     stream: TcpStream,
     peer: SocketAddr,
-    place: tokio::sync::OwnedSemaphorePermit,
+    place: Place,
 ) {
     let tuned = stream.set_nodelay(true).and_then(|()| SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE));
     if let Err(error) = tuned {
@@ -140,13 +134,7 @@ async fn greet(
 }
 
 /// A visitor of http tunnels, who leaves his place among the strangers to the next one.
-async fn visit(
-    stream: impl Io + 'static,
-    peer: SocketAddr,
-    tls: bool,
-    gateway: Arc<Gateway>,
-    place: tokio::sync::OwnedSemaphorePermit,
-) {
+async fn visit(stream: impl Io + 'static, peer: SocketAddr, tls: bool, gateway: Arc<Gateway>, place: Place) {
     let Ok(_seat) = gateway.crowd.clone().try_acquire_owned() else { return };
     drop(place);
     http::serve(stream, peer, tls, gateway).await;
@@ -158,7 +146,7 @@ async fn as_browser(
     gateway: Arc<Gateway>,
     stream: TlsStream<Ahead<TcpStream>>,
     peer: SocketAddr,
-    place: tokio::sync::OwnedSemaphorePermit,
+    place: Place,
 ) {
     let (given, upgraded) = tokio::sync::oneshot::channel::<Upgraded>();
     let given = Arc::new(std::sync::Mutex::new(Some(given)));

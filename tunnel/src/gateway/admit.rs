@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use pgw_core::tunnel::{ClientSpec, Desired, Enrolled};
 
 use crate::secret;
-use crate::wire::hello::{Hello, MOST_PORTS, RefusalCode};
+use crate::wire::hello::{Hello, MOST_PORTS, OpenPort, RefusalCode};
 use crate::wire::{OLDEST, PROTOCOL};
 
 /// Longer ones are nobody's.
@@ -29,7 +29,8 @@ pub(super) fn judge<'a>(
     if hello.protocol > PROTOCOL {
         return Err(RefusalCode::TooNew);
     }
-    if hello.client.len() > LONGEST_NAME || hello.open_ports.len() > MOST_PORTS {
+    let ports = &hello.open_ports;
+    if hello.client.len() > LONGEST_NAME || ports.len() > MOST_PORTS || !ports.iter().all(OpenPort::is_fit) {
         return Err(RefusalCode::NotUnderstood);
     }
     let named = |client: &&ClientSpec| client.name == hello.client || client.id.to_string() == hello.client;
@@ -161,6 +162,28 @@ mod tests {
             ("pc", "once", token("a"), NOW),
         ] {
             assert_eq!(said(&hello(name, key, Some(code)), &desired, &[], now), Err(RefusalCode::Enrolment));
+        }
+    }
+
+    #[test]
+    fn what_an_operator_should_not_have_to_read_is_not_taken() {
+        let long = "x".repeat(300);
+        let hosts = ["", "a\u{1b}[2J", "two words", &long];
+        let names = ["a\nb", "\u{9b}", &long];
+        let asked = hosts.map(|host| (host, None)).into_iter().chain(names.map(|name| ("pi", Some(name))));
+        for (host, name) in asked.chain([("192.0.2.1", Some("a name, with spaces"))]) {
+            let mut hello = hello("pc", token("1"), None);
+            hello.open_ports.push(OpenPort {
+                remote_port: 0,
+                protocol: pgw_core::tunnel::Protocol::Tcp,
+                local_host: host.to_owned(),
+                local_port: 80,
+                name: name.map(str::to_owned),
+                compression: false,
+                proxy_protocol: false,
+            });
+            let want = if host == "192.0.2.1" { Ok(false) } else { Err(RefusalCode::NotUnderstood) };
+            assert_eq!(said(&hello, &desired(), &[], NOW), want, "{host:?} {name:?}");
         }
     }
 

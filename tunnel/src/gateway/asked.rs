@@ -69,9 +69,12 @@ impl Asked {
         found.map(|port| port.closed = true).is_some()
     }
 
-    pub(super) fn is_automatic(&self, index: u32) -> bool {
+    /// Its number turned out to be another program's. True: the gateway had chosen it, and chooses
+    /// another one.
+    pub(super) fn let_go(&mut self, index: u32) -> bool {
         let at = usize::try_from(index).unwrap_or(usize::MAX);
-        self.ports.get(at).is_some_and(|port| port.wish.remote_port == 0)
+        let chosen = self.ports.get_mut(at).filter(|port| port.wish.remote_port == 0);
+        chosen.map(|port| port.given = Err(Reason::from(PortConflict::PortInUse))).is_some()
     }
 
     /// Its tunnels, with their place in the hello; those that were refused with the reason.
@@ -225,6 +228,20 @@ mod tests {
         asked.begin(&[wish(0, Protocol::Tcp), wish(0, Protocol::Udp), wish(0, Protocol::Http)]);
         play(&mut all, &desired(1), &[10_000]);
         assert_eq!(given(&all, 1), [Ok(10_001), Err("port_quota"), Err("none")]);
+    }
+
+    #[test]
+    fn a_number_that_turns_out_to_be_another_programs_is_given_up_for_the_next() {
+        let mut all = BTreeMap::new();
+        let one = TunnelClientId(Uuid::from_u128(1));
+        let asked: &mut Asked = all.entry(one).or_default();
+        asked.begin(&[wish(0, Protocol::Udp), wish(0, Protocol::Tcp), wish(10_002, Protocol::Udp)]);
+        play(&mut all, &desired(8), &[]);
+        assert_eq!(given(&all, 1), [Ok(10_000), Ok(10_000), Ok(10_002)]);
+        let asked = all.get_mut(&one).unwrap();
+        assert!(asked.let_go(0) && !asked.let_go(2) && !asked.let_go(7));
+        play(&mut all, &desired(8), &[10_000]);
+        assert_eq!(given(&all, 1), [Ok(10_001), Ok(10_000), Ok(10_002)], "of TCP it is open");
     }
 
     #[test]

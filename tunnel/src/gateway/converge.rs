@@ -32,6 +32,12 @@ struct Wanted {
     session: Option<Arc<Session>>,
 }
 
+impl Wanted {
+    fn shall_open(&self) -> bool {
+        self.session.is_some() && self.refused.is_none()
+    }
+}
+
 /// Runs until the gateway drains.
 pub(super) async fn run(gateway: Arc<Gateway>) {
     let mut doors = Doors::default();
@@ -67,9 +73,15 @@ impl Gateway {
                 doors.close(id).await;
             }
             self.forget(&ids);
+            // Before anything opens: one may have the port now that another has left.
+            for one in &wanted {
+                if !one.shall_open() || !doors.is_open(&one.spec) {
+                    doors.close(one.spec.id).await;
+                }
+            }
             let (mut failed, mut clash) = (false, false);
             for one in wanted {
-                match self.make_so(one, doors).await {
+                match self.make_so(one, doors) {
                     Ok(is_well) => failed |= !is_well,
                     Err(taken) => {
                         // Automatic: the next one will do.
@@ -133,14 +145,10 @@ impl Gateway {
     }
 
     /// `Ok(false)`: it failed, and may be tried again. `Err`: a port that was chosen is another program's.
-    async fn make_so(self: &Arc<Self>, wanted: Wanted, doors: &mut Doors) -> Result<bool, u16> {
+    fn make_so(self: &Arc<Self>, wanted: Wanted, doors: &mut Doors) -> Result<bool, u16> {
         let id = wanted.spec.id;
         // The client may have gone out of the document in between: the next look knows.
         let Some(tunnel) = self.tunnel(&wanted) else { return Ok(true) };
-        let shall_open = wanted.session.is_some() && wanted.refused.is_none();
-        if !shall_open || !doors.is_open(&wanted.spec) {
-            doors.close(id).await;
-        }
         let mut again = false;
         let (state, reason) = match (&wanted.session, wanted.refused.clone(), wanted.spec.public_port) {
             (None, _, _) => (State::Offline, None),
@@ -154,7 +162,7 @@ impl Gateway {
             (Some(_), None, Some(port)) => match doors.open(self, &wanted.spec, port) {
                 Ok(()) => (State::Active, None),
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                    if wanted.origin == Origin::Client && self.is_automatic(&wanted) {
+                    if wanted.origin == Origin::Client && self.lets_go(&wanted) {
                         return Err(port);
                     }
                     again = true;
@@ -182,10 +190,10 @@ impl Gateway {
         Ok(!again)
     }
 
-    fn is_automatic(&self, wanted: &Wanted) -> bool {
-        let house = self.house();
-        let asked = house.asked.get(&wanted.spec.client_id);
-        asked.is_some_and(|asked| wanted.index.is_some_and(|index| asked.is_automatic(index)))
+    fn lets_go(&self, wanted: &Wanted) -> bool {
+        let mut house = self.house();
+        let asked = house.asked.get_mut(&wanted.spec.client_id);
+        asked.zip(wanted.index).is_some_and(|(asked, index)| asked.let_go(index))
     }
 
     /// The tunnel as it is wanted, with what the one before has carried.

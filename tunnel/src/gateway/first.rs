@@ -9,7 +9,7 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use pgw_core::tunnel::Event;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
@@ -18,6 +18,7 @@ use super::accept::HELLO;
 use super::http::{Body, nothing};
 use super::lanes;
 use super::session::{Newcomer, Session};
+use super::strangers::Place;
 use super::{Gateway, admit};
 use crate::carrier::websocket::WebSocket;
 use crate::carrier::{Io, mux};
@@ -52,7 +53,7 @@ pub(super) async fn meet(
     mut io: impl Io + 'static,
     peer: SocketAddr,
     carrier: Carrier,
-    place: OwnedSemaphorePermit,
+    place: Place,
 ) {
     let first = match timeout(HELLO, line::read::<First>(&mut io)).await {
         Ok(Ok(first)) => first,

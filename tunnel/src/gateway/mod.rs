@@ -37,6 +37,7 @@ mod keep;
 mod lanes;
 pub mod run;
 mod session;
+mod strangers;
 mod tcp;
 mod tunnel;
 mod udp;

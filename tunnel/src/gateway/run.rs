@@ -53,7 +53,6 @@ pub struct Ready {
     tls: Arc<ServerConfig>,
     quic: Endpoint,
     certificate: Option<Arc<Certificate>>,
-    state_dir: std::path::PathBuf,
 }
 
 /// Starts what is to be started; `serve` does the rest.
@@ -80,8 +79,7 @@ pub fn prepare(settings: &TunnelSettings) -> Result<Ready, Failure> {
     let quic = quic::listen(port, &quic_only(&for_clients))
         .map_err(listening("PGW_TUNNEL_LISTEN (by UDP)", port))?;
     tracing::info!(listen = %settings.listen, pin = %authority.pin(), "ready for clients");
-    let state_dir = settings.state_dir.clone();
-    Ok(Ready { gateway, listener, health, control, tls, quic, certificate, state_dir })
+    Ok(Ready { gateway, listener, health, control, tls, quic, certificate })
 }
 
 impl Ready {
@@ -90,10 +88,15 @@ impl Ready {
         self.listener.local_addr()
     }
 
+    /// Where `/healthz` is.
+    pub fn health_address(&self) -> io::Result<SocketAddr> {
+        self.health.local_addr()
+    }
+
     /// Until `stop`; then nobody new is let in, and those who are there have half a minute.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
-        let Self { gateway, listener, health, control, tls, quic, certificate, state_dir } = self;
-        let router = health::router(gateway.clone(), &state_dir);
+        let Self { gateway, listener, health, control, tls, quic, certificate } = self;
+        let router = health::router(gateway.clone());
         let answers =
             pgw_core::serve::serve(health, router, HEALTH, gateway.tasks.clone(), gateway.over.clone());
         let mut background =

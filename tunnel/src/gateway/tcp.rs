@@ -124,7 +124,7 @@ pub(super) fn relay<L: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
         opening.extend(frame::data_head(header.len()).unwrap_or_default());
         opening.extend(header);
     }
-    let (up, down) = seat.flows();
+    let (up, down) = seat.flows(tunnel);
     Relay::opening(local, channel, opening, open.compression).with(up, down)
 }
 

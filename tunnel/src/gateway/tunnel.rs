@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use pgw_core::ids::SessionId;
 use pgw_core::tunnel::{ClientSpec, Origin, Reason, State, TunnelSpec, TunnelStatus, VisitorRow};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -43,7 +44,7 @@ struct Now {
     session: Option<Arc<Session>>,
     state: State,
     reason: Option<Reason>,
-    /// A host has a whole /64 of IPv6 to come from.
+    /// By network, as the requests.
     visitors: BTreeMap<IpAddr, Visits>,
     active: u32,
     requests: BTreeMap<IpAddr, Arc<Bucket>>,
@@ -107,6 +108,9 @@ impl Tunnel {
 
     /// As another wants it now: what it has carried, and who is on it, stays.
     pub(super) fn changed(&self, mut to: Self) -> Self {
+        if self.spec.limits.requests_per_minute != to.spec.limits.requests_per_minute {
+            self.now().requests.clear();
+        }
         to.life = self.life.clone();
         to.over = self.over.clone();
         to
@@ -116,13 +120,16 @@ impl Tunnel {
         self.spec == *spec && self.max_client_connections == client.max_connections
     }
 
+    /// Are visitors from there wanted?
+    pub(super) fn admits(&self, visitor: IpAddr) -> Result<(), Away> {
+        let (nets, visitor) = (&self.spec.limits.visitor_allow, visitor.to_canonical());
+        let wanted = nets.is_empty() || nets.iter().any(|net| net.contains(&visitor));
+        if wanted { Ok(()) } else { Err(Away::NotAllowed) }
+    }
+
     pub(super) fn enter(self: &Arc<Self>, visitor: IpAddr) -> Result<Seat, Away> {
+        self.admits(visitor)?;
         let limits = &self.spec.limits;
-        let visitor = visitor.to_canonical();
-        if !limits.visitor_allow.is_empty() && !limits.visitor_allow.iter().any(|net| net.contains(&visitor))
-        {
-            return Err(Away::NotAllowed);
-        }
         let address = network(visitor);
         let mut now = self.now();
         let session = now.session.clone().ok_or(Away::Offline)?;
@@ -149,7 +156,7 @@ impl Tunnel {
         if now.requests.len() >= MOST_COUNTED {
             now.requests.clear();
         }
-        let address = network(visitor.to_canonical());
+        let address = network(visitor);
         let bucket = now.requests.entry(address).or_insert_with(|| Arc::new(Bucket::per_minute(most)));
         bucket.try_one(Instant::now())
     }
@@ -157,6 +164,11 @@ impl Tunnel {
     pub(super) fn opening(&self, udp: bool, visitor: SocketAddr) -> Open {
         let TunnelSpec { compression, target, .. } = &self.spec;
         Open { udp, compression: *compression && !udp, visitor, target: target.clone() }
+    }
+
+    /// Of its client, while that is there.
+    pub(super) fn session(&self) -> Option<SessionId> {
+        self.now().session.as_ref().map(|session| session.id)
     }
 
     /// True: it is another state than before.
@@ -228,13 +240,13 @@ impl Visits {
 impl Seat {
     /// What goes from the visitor to the target, and what comes back: counted for the tunnel, for the
     /// visitor, and for the client's session.
-    pub(super) fn flows(&self) -> (Flow, Flow) {
+    pub(super) fn flows(&self, tunnel: &Tunnel) -> (Flow, Flow) {
         let (life, carried) = (&self.tunnel.life, &self.guest.session().carried);
         let inward = vec![life.bytes_in.clone(), self.bytes_in.clone(), carried.bytes_in.clone()];
         let outward = vec![life.bytes_out.clone(), self.bytes_out.clone(), carried.bytes_out.clone()];
         (
-            Flow { counts: inward, buckets: self.tunnel.up.clone() },
-            Flow { counts: outward, buckets: self.tunnel.down.clone() },
+            Flow { counts: inward, buckets: tunnel.up.clone() },
+            Flow { counts: outward, buckets: tunnel.down.clone() },
         )
     }
 }
@@ -252,9 +264,10 @@ impl Drop for Seat {
     }
 }
 
-fn network(visitor: IpAddr) -> IpAddr {
-    match visitor {
-        IpAddr::V4(_) => visitor,
+/// A host has a whole /64 of IPv6 to come from.
+pub(super) fn network(visitor: IpAddr) -> IpAddr {
+    match visitor.to_canonical() {
+        four @ IpAddr::V4(_) => four,
         IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() & !u128::from(u64::MAX)).into()),
     }
 }

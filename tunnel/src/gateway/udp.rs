@@ -93,7 +93,7 @@ async fn converse(visitor: Visitor, tunnel: Arc<Tunnel>, seat: Seat, stop: Cance
     let carried = async {
         let Ok(Ok(channel)) = timeout(OPENED, session.channel()).await else { return };
         let opening = frame::open(&tunnel.opening(true, visitor.address).encode()).unwrap_or_default();
-        let (up, down) = seat.flows();
+        let (up, down) = seat.flows(&tunnel);
         let idle = Duration::from_secs(tunnel.spec.udp_idle_s.max(1).into());
         let ended = Datagrams::new(visitor, channel, opening, idle).with(up, down).run().await;
         if let Some(channel) = ended.channel {

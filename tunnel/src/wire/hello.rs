@@ -6,8 +6,12 @@ use pgw_core::redact::Secret;
 use pgw_core::tunnel::{Filter, Protocol};
 use serde::{Deserialize, Serialize};
 
+use super::open::is_host;
+
 /// In one hello.
 pub const MOST_PORTS: usize = 256;
+/// Of a tunnel's name.
+const LONGEST_NAME: usize = 100;
 
 /// What a connection is for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,6 +61,15 @@ pub struct OpenPort {
     pub compression: bool,
     #[serde(default)]
     pub proxy_protocol: bool,
+}
+
+impl OpenPort {
+    /// Fit to be told to others: an operator will read it.
+    pub fn is_fit(&self) -> bool {
+        let is_name =
+            |name: &str| name.chars().count() <= LONGEST_NAME && !name.chars().any(char::is_control);
+        is_host(&self.local_host) && self.name.as_deref().is_none_or(is_name)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -62,8 +62,7 @@ impl Open {
             _ => return Err(BadOpen),
         };
         let (&[a, b, c, d], host) = rest.split_first_chunk::<4>().ok_or(BadOpen)?;
-        let host = str::from_utf8(host).ok().filter(|host| (1..=LONGEST_HOST).contains(&host.len()));
-        let host = host.filter(|host| host.bytes().all(|b| b.is_ascii_graphic())).ok_or(BadOpen)?;
+        let host = str::from_utf8(host).ok().filter(|host| is_host(host)).ok_or(BadOpen)?;
         Ok(Self {
             udp: flags & UDP != 0,
             compression: flags & COMPRESSED != 0,
@@ -71,6 +70,11 @@ impl Open {
             target: Target { host: host.to_owned(), port: u16::from_be_bytes([c, d]) },
         })
     }
+}
+
+/// Can this be the host of a target?
+pub fn is_host(text: &str) -> bool {
+    (1..=LONGEST_HOST).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
 #[cfg(test)]

@@ -26,6 +26,10 @@ pub(crate) async fn server() -> SocketAddr {
                         let _ended = tokio::io::copy(&mut from, &mut to).await;
                         return;
                     }
+                    if head.starts_with("GET /unasked ") {
+                        stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n").await.unwrap();
+                        return;
+                    }
                     let length = head.len();
                     let answer = format!(
                         "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: keep-alive\r\n\r\n{head}"
@@ -54,6 +58,17 @@ async fn get(world: &World, path: &str, fields: &str) -> String {
     let mut got = String::new();
     timeout(PATIENCE, stream.read_to_string(&mut got)).await.expect("no answer").unwrap();
     got
+}
+
+/// One request of several on the same connection: the head of its answer, and the body.
+async fn again(stream: &mut TcpStream, path: &str, fields: &str) -> (String, String) {
+    stream.write_all(format!("GET {path} HTTP/1.1\r\n{fields}\r\n").as_bytes()).await.unwrap();
+    let answer = timeout(PATIENCE, head(stream)).await.unwrap().unwrap();
+    let lower = answer.to_lowercase();
+    let length = lower.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+    let mut body = vec![0; length.parse().unwrap()];
+    timeout(PATIENCE, stream.read_exact(&mut body)).await.unwrap().unwrap();
+    (answer, String::from_utf8(body).unwrap())
 }
 
 fn http(world: &mut World, client: TunnelClientId, host: &str, path: Option<&str>, to: SocketAddr) {
@@ -104,21 +119,8 @@ async fn one_connection_carries_many_requests_and_another_protocol_if_it_is_aske
     world.until_active(1).await;
     let mut stream = TcpStream::connect(world.address).await.unwrap();
     for n in 0..5 {
-        stream.write_all(format!("GET /{n} HTTP/1.1\r\n{DEMO}\r\n").as_bytes()).await.unwrap();
-        let answer = timeout(PATIENCE, head(&mut stream)).await.unwrap().unwrap();
-        let length = answer
-            .to_lowercase()
-            .split("content-length: ")
-            .nth(1)
-            .unwrap()
-            .split("\r\n")
-            .next()
-            .unwrap()
-            .parse()
-            .unwrap();
-        let mut body = vec![0; length];
-        stream.read_exact(&mut body).await.unwrap();
-        assert!(String::from_utf8(body).unwrap().starts_with(&format!("GET /{n} ")));
+        let (answer, body) = again(&mut stream, &format!("/{n}"), DEMO).await;
+        assert!(body.starts_with(&format!("GET /{n} ")), "{answer}{body}");
     }
     let switch = format!("GET /ws HTTP/1.1\r\n{DEMO}connection: Upgrade\r\nupgrade: websocket\r\n\r\n");
     stream.write_all(switch.as_bytes()).await.unwrap();
@@ -156,6 +158,98 @@ async fn who_may_not_ask_is_told_so_and_the_target_hears_nothing_of_it() {
     }
     let got = get(&world, "/", &of("friends", "")).await;
     assert!(got.starts_with("HTTP/1.1 403"), "{got}");
+    world.desired.tunnels[1].limits.requests_per_minute = Some(1000);
+    world.apply().await;
+    world.until("as it is wanted now", |s| s.revision == world.desired.revision).await;
+    let mut last = String::new();
+    for _ in 0..100 {
+        last = get(&world, "/", &of("few", "")).await;
+        if last.starts_with("HTTP/1.1 200") {
+            break;
+        }
+    }
+    assert!(last.starts_with("HTTP/1.1 200"), "who was known is judged by the new limit: {last}");
+}
+
+#[tokio::test]
+async fn a_kept_connection_takes_one_place_however_often_it_asks() {
+    let mut world = World::new().await;
+    let (id, token) = world.client("pc").await;
+    http(&mut world, id, "demo", None, server().await);
+    world.desired.tunnels[0].limits.max_per_visitor = Some(1);
+    world.desired.tunnels[0].limits.max_connections = Some(1);
+    world.apply().await;
+    let _machine = world.connect("pc", &token, &[]);
+    world.until_active(1).await;
+    let mut stream = TcpStream::connect(world.address).await.unwrap();
+    for n in 0..5 {
+        let (answer, _) = again(&mut stream, "/", DEMO).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "request {n}: {answer}");
+    }
+    let got = get(&world, "/", DEMO).await;
+    assert!(got.starts_with("HTTP/1.1 503"), "there is one place: {got}");
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let target = std::mem::replace(&mut world.desired.tunnels[0].target.port, nobody.port());
+    world.apply().await;
+    let elsewhere = async { while !again(&mut stream, "/", DEMO).await.0.starts_with("HTTP/1.1 502") {} };
+    timeout(PATIENCE, elsewhere).await.expect("it goes on to where the tunnel led before");
+    world.desired.tunnels[0].target.port = target;
+    world.desired.tunnels[0].limits.visitor_allow = vec!["203.0.113.0/24".parse().unwrap()];
+    world.apply().await;
+    world.until("nobody is let in", |s| s.revision == world.desired.revision).await;
+    let refused = async { while !again(&mut stream, "/", DEMO).await.0.starts_with("HTTP/1.1 403") {} };
+    timeout(PATIENCE, refused).await.expect("who is there already may not ask either");
+}
+
+#[tokio::test]
+async fn the_target_hears_of_no_host_but_the_one_whose_tunnel_it_is() {
+    let mut world = World::new().await;
+    let (id, token) = world.client("pc").await;
+    http(&mut world, id, "demo", None, server().await);
+    world.apply().await;
+    let _machine = world.connect("pc", &token, &[]);
+    world.until_active(1).await;
+    let inside = "host: inside.example.com\r\n";
+    let got = get(&world, "http://demo.tunnels.example.com/x", inside).await;
+    assert!(got.starts_with("HTTP/1.1 200") && got.contains("GET /x "), "{got}");
+    assert!(got.contains("host: demo.tunnels.example.com") && !got.contains("inside"), "{got}");
+    let got = get(&world, "/", &format!("{DEMO}{inside}")).await;
+    assert!(got.starts_with("HTTP/1.1 400"), "{got}");
+}
+
+#[tokio::test]
+async fn a_websocket_may_be_asked_for_and_no_other_protocol() {
+    let mut world = World::new().await;
+    let (id, token) = world.client("pc").await;
+    http(&mut world, id, "demo", None, server().await);
+    world.apply().await;
+    let _machine = world.connect("pc", &token, &[]);
+    world.until_active(1).await;
+    let h2c = "connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n";
+    let mut stream = TcpStream::connect(world.address).await.unwrap();
+    let (answer, heard) = again(&mut stream, "/", &format!("{DEMO}{h2c}")).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && !heard.contains("h2c"), "{answer}{heard}");
+    let got = get(&world, "/unasked", DEMO).await;
+    assert!(got.starts_with("HTTP/1.1 502"), "a target does not change it either: {got}");
+}
+
+#[tokio::test]
+async fn a_path_leads_to_its_tunnel_however_it_is_written() {
+    let mut world = World::new().await;
+    let (id, token) = world.client("pc").await;
+    let target = server().await;
+    http(&mut world, id, "demo", None, target);
+    http(&mut world, id, "demo", Some("/admin"), target);
+    let user = BasicAuth { username: "bob".to_owned(), password: Secret::new("s3cret") };
+    world.desired.tunnels[1].limits.basic_auth = vec![user];
+    world.apply().await;
+    let _machine = world.connect("pc", &token, &[]);
+    world.until_active(2).await;
+    for path in ["/admin", "/x/../admin", "/%61dmin", "//admin/x", "/x/%2e%2e/admin;a=b", "/.%2fadmin"] {
+        let got = get(&world, path, DEMO).await;
+        assert!(got.starts_with("HTTP/1.1 401"), "{path}: {got}");
+    }
+    assert!(get(&world, "/admin/../x", DEMO).await.starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pgw_core::ids::EnrolmentId;
 use pgw_core::redact::Secret;
-use pgw_core::tunnel::{Answer, Ask, Enrolment, PortConflict, Protocol, State};
+use pgw_core::tunnel::{Answer, Ask, Enrolment, Event, PortConflict, Protocol, State};
 use pgw_tunnel::connect::arguments::Call;
 use pgw_tunnel::connect::run;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -64,6 +64,84 @@ async fn a_lost_client_closes_its_ports_and_has_them_again_when_it_comes_back() 
     after.sort_by_key(|t| t.id);
     assert_eq!(after.iter().map(|t| (t.id, t.public_port)).collect::<Vec<_>>(), before);
     assert_eq!(ask_echo(world.public(of_operator), vec![7; 10]).await, [7; 10]);
+}
+
+#[tokio::test]
+async fn who_is_connected_is_told_to_those_who_show_what_the_api_said() {
+    let mut world = World::new().await;
+    let internal = Secret::new("of api and agent");
+    let ask = async |world: &World, fields: &str| {
+        let mut stream = TcpStream::connect(world.health).await.unwrap();
+        let request = format!("GET /healthz HTTP/1.1\r\nhost: gw\r\n{fields}connection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut got = String::new();
+        timeout(PATIENCE, stream.read_to_string(&mut got)).await.expect("no answer").unwrap();
+        got
+    };
+    let shown = format!("authorization: Bearer {}\r\n", internal.expose());
+    let (_, token) = world.client("pc").await;
+    world.client("pi").await;
+    let _machine = world.connect("pc", &token, &[]);
+    world.until_online("pc", true).await;
+    assert!(!ask(&world, &shown).await.contains("pc"), "nobody may know yet");
+    world.desired.health_token = Some(hash(&internal));
+    world.apply().await;
+    let told = ask(&world, &shown).await;
+    for part in [r#"{"name":"pc","status":"connected"}"#, r#"{"name":"pi","status":"disconnected"}"#] {
+        assert!(told.contains(part), "{told}");
+    }
+    for fields in ["", "authorization: Bearer guessed\r\n", "authorization: Bearer\r\n"] {
+        let told = ask(&world, fields).await;
+        assert!(told.contains(r#""status":"ok""#) && !told.contains("pc"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_port_that_the_gateway_picks_is_one_that_no_other_program_has() {
+    let world = &mut World::new().await;
+    let (_, token) = world.client("pc").await;
+    let _others = TcpListener::bind(("0.0.0.0", world.base)).await.unwrap();
+    let target = echo().await;
+    let ports = [asks(0, "tcp", target), asks(0, "tcp", target)];
+    let _machine = world.connect("pc", &token, &ports);
+    let mut open: Vec<_> = world.until_active(2).await.into_iter().filter_map(|t| t.public_port).collect();
+    open.sort_unstable();
+    assert!(open[0] > world.base && open[0] < open[1], "{open:?}");
+    assert_eq!(ask_echo(world.public(open[0]), vec![7; 10]).await, [7; 10]);
+}
+
+#[tokio::test]
+async fn tunnels_change_their_ports_with_each_other_and_none_of_them_fails() {
+    let mut world = World::new().await;
+    let (id, token) = world.client("pc").await;
+    let (one, other) = (world.base + 3, world.base + 4);
+    world.tunnel(id, Protocol::Tcp, one, echo().await);
+    world.tunnel(id, Protocol::Tcp, other, echo().await);
+    world.apply().await;
+    let _machine = world.connect("pc", &token, &[]);
+    world.until_active(2).await;
+    let mut operator = world.follow().await;
+    world.desired.tunnels[0].public_port = Some(other);
+    world.desired.tunnels[1].public_port = Some(one);
+    world.apply().await;
+    world
+        .until("the other way round", |s| {
+            let is_so = |t: &pgw_core::tunnel::TunnelStatus| {
+                let wanted = world.desired.tunnels.iter().find(|spec| spec.id == t.id).unwrap();
+                t.state == State::Active && t.public_port == wanted.public_port
+            };
+            s.tunnels.iter().all(is_so)
+        })
+        .await;
+    world.desired.tunnels.clear();
+    world.apply().await;
+    loop {
+        match operator.hear().await {
+            Answer::Event(Event::TunnelGone { .. }) => break,
+            Answer::Event(Event::Tunnel(status)) => assert_ne!(status.state, State::Failed, "{status:?}"),
+            _ => {}
+        }
+    }
 }
 
 #[tokio::test]

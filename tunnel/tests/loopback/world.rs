@@ -34,6 +34,7 @@ static NEXT: AtomicU16 = AtomicU16::new(0);
 pub(crate) struct World {
     pub dir: tempfile::TempDir,
     pub address: SocketAddr,
+    pub health: SocketAddr,
     pub pin: String,
     pub base: u16,
     pub desired: Desired,
@@ -51,6 +52,7 @@ impl World {
         let mut world = Self {
             dir,
             address: ([127, 0, 0, 1], 0).into(),
+            health: ([127, 0, 0, 1], 0).into(),
             pin: String::new(),
             base,
             desired: Desired::nothing(),
@@ -75,6 +77,7 @@ impl World {
         settings.downloads = self.downloads();
         let ready = gateway::prepare(&settings).unwrap();
         self.address = ready.address().unwrap();
+        self.health = ready.health_address().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         self.served = Some(tokio::spawn(ready.serve(async {
             let _dropped = stopped.await;

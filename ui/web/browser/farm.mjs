@@ -2,7 +2,7 @@
 
 import { addClient, addMapping, addUser, becomes, nameProxy, rest, until, wish } from "./gateway.mjs";
 
-const PROXIES = { "nl-amsterdam": "squid", "de-frankfurt": "microsocks", "de-berlin": "squid", "fr-paris": "microsocks" };
+const PROXIES = { "nl-amsterdam": "squid", "de-frankfurt": "microsocks", "nl-rotterdam": "squid", "de-berlin": "microsocks" };
 const DEVICES = ["phone-01", "phone-02", "phone-03", "phone-04", "tablet-01", "tablet-02", "tv-lobby", "console-01"];
 
 export async function makeFarm() {

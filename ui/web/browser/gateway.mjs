@@ -9,6 +9,8 @@ const API = `${GATEWAY}:8080`;
 export const PASSWORD = "correct horse battery";
 /** As the origin sees whoever comes by them. */
 export const SEEN_BY = { squid: "203.0.113.21", microsocks: "203.0.113.22" };
+/** The other address of the one that moves. */
+export const MOVED = "203.0.113.31";
 export const IP = { c1: "10.64.0.11", c2: "10.64.0.12" };
 const UPSTREAMS = {
   squid: { scheme: "http", port: 3128, password: "p:a@ss/w%rd" },

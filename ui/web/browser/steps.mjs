@@ -3,6 +3,8 @@
 import assert from "node:assert/strict";
 import { PASSWORD } from "./gateway.mjs";
 
+export const MEBIBYTE = 1024 * 1024;
+
 export async function signIn(page, name = "olga") {
   await page.goto("/");
   await page.getByLabel("Name", { exact: true }).fill(name);
@@ -46,4 +48,18 @@ export async function tabTo(page, locator, most = 80) {
 export async function fitsItsWidth(page, what) {
   const [content, width] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
   assert.ok(content <= width, `${what}: ${content} px wide on ${width}`);
+}
+
+/** Milliseconds until the browser has drawn it and hears again. */
+export function pasteInto(field, size) {
+  return field.evaluate((area, length) => {
+    const line = "socks5://user:secret@203.0.113.77:1080 name-";
+    let text = "";
+    for (let n = 0; text.length < length; n += 1) text += `${line}${n}\n`;
+    const clipboardData = new DataTransfer();
+    clipboardData.setData("text", text.slice(0, length));
+    const begun = performance.now();
+    area.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }));
+    return new Promise((done) => requestAnimationFrame(() => setTimeout(() => done(performance.now() - begun))));
+  }, size);
 }

@@ -3,6 +3,7 @@
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
+use super::contents;
 use super::stage::Stage;
 use super::target::Target;
 use crate::install::{self, Package as Needed};
@@ -24,7 +25,7 @@ struct Client {
 }
 
 const LINUX: Client = Client {
-    triple: "x86_64-unknown-linux-musl",
+    triple: contents::LINUX,
     file: "pgw-connect-linux-x86_64",
     built: "pgw-connect",
     compiler: Needed { name: "musl-tools", why: "a client that runs on any Linux" },
@@ -33,7 +34,7 @@ const LINUX: Client = Client {
 };
 
 const WINDOWS: Client = Client {
-    triple: "x86_64-pc-windows-gnu",
+    triple: contents::WINDOWS,
     file: "pgw-connect-windows-x86_64.exe",
     built: "pgw-connect.exe",
     compiler: Needed { name: "gcc-mingw-w64-x86-64", why: "a client for Windows" },

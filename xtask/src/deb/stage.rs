@@ -74,7 +74,7 @@ impl<'a> Stage<'a> {
         }
         let told = format!("usr/share/doc/{}", self.package.name);
         self.put(Path::new("packaging/debian/changelog"), &format!("{told}/changelog"), 0o644)?;
-        copyright::write(&self.root.join(&told), self.target, self.package.crates)?;
+        copyright::write(&self.root.join(&told), self.target, self.package)?;
         // Debian wants these packed, and packed alike each time.
         for packed in [
             PAGES.to_owned(),

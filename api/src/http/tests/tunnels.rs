@@ -382,6 +382,9 @@ async fn an_invitation_holds_a_code_and_never_the_token() {
     ask(Method::GET, format!("/v1/tunnels/{id}/client-file?os=dos")).await.invalid_at(&["/os"]);
     std::fs::create_dir(&path).unwrap();
     std::fs::write(path.join("pgw-connect-linux-x86_64"), "program").unwrap();
+    let request = Request::get(&file).header(header::HOST, "gw:8080").header("sec-fetch-site", "same-site");
+    let request = request.header(header::AUTHORIZATION, format!("Bearer {OPERATOR}"));
+    gateway.send(request.body(Body::empty()).unwrap()).await.refused(403, "foreign_origin");
     let script = ask(Method::GET, file).await;
     assert_eq!(script.header("content-disposition"), format!("attachment; filename=\"pgw-{client}.sh\""));
     let codes = daemon.inside(|inside| inside.desired.enrolments.clone());

@@ -50,22 +50,36 @@ pub(crate) fn patience(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "a time such as 500ms, 30s or 5m".to_owned())
 }
 
+/// Whom a word means.
+pub(super) enum Device {
+    Known(Value),
+    /// An address that nobody has.
+    New(Ipv4Addr),
+}
+
 impl Bring {
+    /// As if no more were said than who and by which, and nobody waited.
+    pub(super) fn of(client: &str, proxies: &[String]) -> Self {
+        let (client, proxies) = (Some(client.to_owned()), proxies.to_vec());
+        Self { client, proxies, name: None, only: false, target: None, wait: Duration::ZERO }
+    }
+
     pub(super) async fn run(self, gateway: &Gateway, desk: &mut Desk) -> Result<(), Error> {
         // Found first: a proxy that is mistyped registers nobody.
-        let proxies = PROXY.find_all(gateway, &self.proxies).await?;
-        let client = self.client(gateway, desk).await?;
+        let proxies = self.proxies(gateway).await?;
+        let client = match self.client(gateway).await? {
+            Device::Known(client) => client,
+            Device::New(address) => {
+                let made = self.register(gateway, address).await?;
+                if !desk.is_script() {
+                    desk.note(&format!("{} is registered", CLIENT.called(&made)));
+                }
+                made
+            }
+        };
         let before = of_client(gateway, &client).await?;
         let wanted: Vec<String> = proxies.iter().map(id).collect();
-        let mut meant = Vec::new();
-        let mut priority = if self.only { FIRST } else { behind(&before) };
-        for proxy in &proxies {
-            let there = before.iter().find(|way| field(way, "proxy_id") == field(proxy, "id"));
-            meant.push(id(&self.way(gateway, &client, proxy, there, priority).await?));
-            if self.only || there.is_none() {
-                priority = priority.saturating_add(STEP);
-            }
-        }
+        let meant = self.ways(gateway, &client, &before, &proxies).await?;
         let mut ways = self.settled(gateway, desk, &client, &meant).await?;
         // The others go last: until then the device has more ways out of its own.
         let is_other = |way: &&Value| !wanted.iter().any(|id| id == field(way, "proxy_id"));
@@ -76,22 +90,43 @@ impl Bring {
         tell(desk, &client, &ways, &meant, !self.wait.is_zero())
     }
 
-    async fn client(&self, gateway: &Gateway, desk: &mut Desk) -> Result<Value, Error> {
-        let word = self.client.clone().unwrap_or_default();
-        let missing = match CLIENT.find(gateway, &word).await {
+    pub(super) async fn proxies(&self, gateway: &Gateway) -> Result<Vec<Value>, Error> {
+        PROXY.find_all(gateway, &self.proxies).await
+    }
+
+    pub(super) async fn client(&self, gateway: &Gateway) -> Result<Device, Error> {
+        let word = self.client.as_deref().unwrap_or_default();
+        let missing = match CLIENT.find(gateway, word).await {
             Err(error) if error.is_not_found() => error,
-            found => return found,
+            found => return found.map(Device::Known),
         };
-        let address = word.strip_suffix("/32").unwrap_or(&word);
-        if address.parse::<Ipv4Addr>().is_err() {
-            return Err(missing);
+        let address = word.strip_suffix("/32").unwrap_or(word);
+        address.parse().map(Device::New).map_err(|_no_address| missing)
+    }
+
+    pub(super) async fn register(&self, gateway: &Gateway, address: Ipv4Addr) -> Result<Value, Error> {
+        let name = self.name.clone().unwrap_or_else(|| address.to_string());
+        gateway.post(CLIENT.path, &json!({"name": name, "ip_cidr": address})).await
+    }
+
+    /// Makes what is missing. Gives the ids of the mappings to these proxies.
+    pub(super) async fn ways(
+        &self,
+        gateway: &Gateway,
+        client: &Value,
+        before: &[Value],
+        proxies: &[Value],
+    ) -> Result<Vec<String>, Error> {
+        let mut meant = Vec::new();
+        let mut priority = if self.only { FIRST } else { behind(before) };
+        for proxy in proxies {
+            let there = before.iter().find(|way| field(way, "proxy_id") == field(proxy, "id"));
+            meant.push(id(&self.way(gateway, client, proxy, there, priority).await?));
+            if self.only || there.is_none() {
+                priority = priority.saturating_add(STEP);
+            }
         }
-        let name = self.name.as_deref().unwrap_or(address);
-        let made = gateway.post(CLIENT.path, &json!({"name": name, "ip_cidr": address})).await?;
-        if !desk.is_script() {
-            desk.note(&format!("{} is registered", CLIENT.called(&made)));
-        }
-        Ok(made)
+        Ok(meant)
     }
 
     /// As it is to be: made, or changed if it is there and otherwise.

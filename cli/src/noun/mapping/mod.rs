@@ -1,12 +1,14 @@
 //! `pgw map`: by which upstreams a device gets out.
 
 mod bring;
+mod import;
 mod which;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::client::CLIENT;
+use super::lines::Lines;
 use super::proxy::PROXY;
 use super::{Fields, ListArgs, Switch};
 use crate::desk::Desk;
@@ -106,6 +108,8 @@ enum Verb {
         #[arg(long, conflicts_with = "proxy")]
         all: bool,
     },
+    /// Maps those of a list: for each a device and its proxies, in their order. Waits for none of them
+    Import(Lines),
 }
 
 impl Map {
@@ -113,6 +117,7 @@ impl Map {
         match self.verb {
             None => self.bring.run(gateway, desk).await,
             Some(Verb::Add(bring)) => bring.run(gateway, desk).await,
+            Some(Verb::Import(lines)) => import::run(gateway, desk, &lines).await,
             Some(Verb::List { list, state, client, proxy }) => {
                 let mut query = list.query().to_vec();
                 query.push(("state", state.map(|state| state.to_uppercase())));

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock, Weak};
 
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use pgw_core::ids::{SessionId, TunnelId};
+use pgw_core::ids::TunnelId;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
@@ -27,7 +26,10 @@ pub(super) struct Ways(BTreeMap<TunnelId, Way>);
 
 struct Way {
     send: SendRequest<Incoming>,
-    session: SessionId,
+    /// As it was wanted then: it may lead elsewhere by now.
+    tunnel: Arc<Tunnel>,
+    /// Taken for as long as it lasts.
+    seat: Weak<Seat>,
     lost: Arc<OnceLock<Option<Why>>>,
 }
 
@@ -40,11 +42,27 @@ pub(super) enum Lost {
     Target(Option<Why>),
 }
 
+impl Ways {
+    /// The visitor's own, of a request before: who asks again on the same connection is one visitor.
+    pub(super) fn seat(&self, tunnel: &Tunnel) -> Option<Arc<Seat>> {
+        let seat = self.0.get(&tunnel.spec.id)?.seat.upgrade()?;
+        (tunnel.session() == Some(seat.guest.session().id)).then_some(seat)
+    }
+}
+
+impl Way {
+    /// Not if the target, or the client, has ended it meanwhile.
+    async fn is_usable(&mut self, tunnel: &Arc<Tunnel>, seat: &Arc<Seat>) -> bool {
+        let same = Arc::ptr_eq(&self.tunnel, tunnel) && self.seat.as_ptr() == Arc::as_ptr(seat);
+        same && self.lost.get().is_none() && self.send.ready().await.is_ok()
+    }
+}
+
 pub(super) async fn forward(
     mut request: Request<Incoming>,
     visitor: SocketAddr,
     tls: bool,
-    seat: Seat,
+    seat: Arc<Seat>,
     tunnel: &Arc<Tunnel>,
     ways: &Mutex<Ways>,
 ) -> Result<Response<Body>, Lost> {
@@ -54,19 +72,17 @@ pub(super) async fn forward(
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
     *request.uri_mut() = path.parse().map_err(|_odd| Lost::Target(None))?;
     let theirs = wants_upgrade.then(|| hyper::upgrade::on(&mut request));
-    let session = seat.guest.session().id;
     // HTTP/1: the next request comes when this one is answered, and so the lock is held by nobody else.
     let mut ways = ways.lock().await;
-    let usable = ways.0.remove(&tunnel.spec.id);
-    let usable =
-        usable.filter(|way| way.session == session && !way.send.is_closed() && way.lost.get().is_none());
-    let mut way = match usable {
-        Some(way) => way,
-        None => open(tunnel, visitor, seat).await?,
+    let mut kept = ways.0.remove(&tunnel.spec.id);
+    let is_usable = match &mut kept {
+        Some(way) => way.is_usable(tunnel, &seat).await,
+        None => false,
     };
-    if way.send.ready().await.is_err() {
-        return Err(Lost::Target(way.lost.get().copied().flatten()));
-    }
+    let mut way = match kept {
+        Some(way) if is_usable => way,
+        _ => open(tunnel, visitor, seat).await?,
+    };
     let answered = way.send.send_request(request).await;
     let mut answer = match answered {
         Ok(answer) => answer,
@@ -77,26 +93,29 @@ pub(super) async fn forward(
         }
     };
     let upgraded = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
-    if let (true, Some(theirs)) = (upgraded, theirs) {
-        let ours = hyper::upgrade::on(&mut answer);
-        tokio::spawn(async move {
-            if let (Ok(ours), Ok(theirs)) = (ours.await, theirs.await) {
-                let (mut ours, mut theirs) = (TokioIo::new(ours), TokioIo::new(theirs));
-                let _ended =
-                    tokio::io::copy_bidirectional_with_sizes(&mut ours, &mut theirs, ROOM, ROOM).await;
-            }
-        });
-    } else {
-        ways.0.insert(tunnel.spec.id, way);
+    match theirs {
+        Some(theirs) if upgraded => {
+            let ours = hyper::upgrade::on(&mut answer);
+            tokio::spawn(async move {
+                if let (Ok(ours), Ok(theirs)) = (ours.await, theirs.await) {
+                    let (mut ours, mut theirs) = (TokioIo::new(ours), TokioIo::new(theirs));
+                    let _ended =
+                        tokio::io::copy_bidirectional_with_sizes(&mut ours, &mut theirs, ROOM, ROOM).await;
+                }
+            });
+        }
+        // Nobody has asked for another protocol.
+        None if upgraded => return Err(Lost::Target(None)),
+        Some(_) | None => drop(ways.0.insert(tunnel.spec.id, way)),
     }
     headers::prepare_answer(&mut answer, upgraded);
     Ok(of_target(answer))
 }
 
 /// A new way to the target. It lasts as long as both ends want it, and so does the visitor's seat.
-async fn open(tunnel: &Arc<Tunnel>, visitor: SocketAddr, seat: Seat) -> Result<Way, Lost> {
+async fn open(tunnel: &Arc<Tunnel>, visitor: SocketAddr, seat: Arc<Seat>) -> Result<Way, Lost> {
     let session = seat.guest.session().clone();
-    let id = session.id;
+    let (as_wanted, of_way) = (tunnel.clone(), Arc::downgrade(&seat));
     let channel = timeout(OPENED, session.channel()).await;
     let channel = channel.map_err(|_late| Lost::NoWay)?.map_err(|_gone| Lost::NoWay)?;
     let (near, far) = tokio::io::duplex(ROOM);
@@ -122,5 +141,5 @@ async fn open(tunnel: &Arc<Tunnel>, visitor: SocketAddr, seat: Seat) -> Result<W
     tokio::spawn(async move {
         let _ended = connection.with_upgrades().await;
     });
-    Ok(Way { send, session: id, lost })
+    Ok(Way { send, tunnel: as_wanted, seat: of_way, lost })
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 
 /// Of one connection only (RFC 9110, 7.6.1), or about the visitor, which the gateway says.
 const DROPPED: [HeaderName; 9] = [
@@ -18,10 +18,17 @@ const DROPPED: [HeaderName; 9] = [
     header::PROXY_AUTHORIZATION,
 ];
 
-/// In lower case, without a port.
+/// Behind another protocol there could be requests of which nobody here knows.
+const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
+
+/// In lower case, without a port. None: it names none, or nobody can tell which of them it means.
 pub(super) fn host<B>(request: &Request<B>) -> Option<String> {
-    let named = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    let host = request.uri().authority().map(|authority| authority.as_str()).or(named)?;
+    let mut named = request.headers().get_all(header::HOST).iter();
+    let (first, another) = (named.next(), named.next());
+    if another.is_some() || *request.method() == Method::CONNECT {
+        return None;
+    }
+    let host = in_target(request).or(first.and_then(|host| host.to_str().ok()))?;
     let name = match host.strip_prefix('[') {
         Some(_) => return None,
         None => host.rsplit_once(':').map_or(host, |(name, _port)| name),
@@ -30,11 +37,19 @@ pub(super) fn host<B>(request: &Request<B>) -> Option<String> {
     (1..=253).contains(&name.len()).then_some(name)
 }
 
-/// As the target shall see it. True: the visitor wants another protocol.
+/// What is asked for counts, whatever `Host` says beside it (RFC 9112, 3.2.2).
+fn in_target<B>(request: &Request<B>) -> Option<&str> {
+    let authority = request.uri().authority()?.as_str();
+    Some(authority.rsplit_once('@').map_or(authority, |(_user, host)| host))
+}
+
+/// As the target shall see it. True: the visitor wants a WebSocket.
 pub(super) fn prepare<B>(request: &mut Request<B>, visitor: SocketAddr, tls: bool, asks_auth: bool) -> bool {
     let upgrade = is_upgrade(request.headers());
-    let host = request.headers().get(header::HOST).cloned();
-    let wanted = request.headers().get(header::UPGRADE).cloned();
+    let host = match in_target(request) {
+        Some(host) => HeaderValue::from_str(host).ok(),
+        None => request.headers().get(header::HOST).cloned(),
+    };
     strip(request.headers_mut());
     let fields = request.headers_mut();
     if asks_auth {
@@ -48,29 +63,30 @@ pub(super) fn prepare<B>(request: &mut Request<B>, visitor: SocketAddr, tls: boo
     };
     set("x-forwarded-for", HeaderValue::from_str(&visitor.ip().to_canonical().to_string()).ok());
     set("x-forwarded-proto", Some(HeaderValue::from_static(if tls { "https" } else { "http" })));
+    set("host", host.clone());
     set("x-forwarded-host", host);
     if upgrade {
         set("connection", Some(HeaderValue::from_static("upgrade")));
-        set("upgrade", wanted);
+        set("upgrade", Some(WEBSOCKET));
     }
     upgrade
 }
 
 /// As the visitor shall see it.
 pub(super) fn prepare_answer<B>(answer: &mut Response<B>, upgraded: bool) {
-    let wanted = answer.headers().get(header::UPGRADE).cloned();
     strip(answer.headers_mut());
-    if let (true, Some(wanted)) = (upgraded, wanted) {
+    if upgraded {
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        answer.headers_mut().insert(header::UPGRADE, wanted);
+        answer.headers_mut().insert(header::UPGRADE, WEBSOCKET);
     }
 }
 
 fn is_upgrade(fields: &HeaderMap) -> bool {
-    let said = fields.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    let asks =
-        said.flat_map(|value| value.split(',')).any(|word| word.trim().eq_ignore_ascii_case("upgrade"));
-    asks && fields.contains_key(header::UPGRADE)
+    let says = |name: HeaderName, wanted: &str| {
+        let said = fields.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+        said.flat_map(|value| value.split(',')).any(|word| word.trim().eq_ignore_ascii_case(wanted))
+    };
+    says(header::CONNECTION, "upgrade") && says(header::UPGRADE, "websocket")
 }
 
 /// Also what `Connection` names.
@@ -136,6 +152,30 @@ mod tests {
         assert!(prepare(&mut asked, "203.0.113.9:5".parse().unwrap(), false, false));
         assert_eq!(asked.headers()["connection"], "upgrade");
         assert_eq!(asked.headers()["upgrade"], "websocket");
+    }
+
+    #[test]
+    fn no_other_protocol_is_asked_for() {
+        for (wanted, left) in [("h2c", None), ("h2c, WebSocket", Some("websocket"))] {
+            let fields = [("host", "d"), ("connection", "Upgrade, HTTP2-Settings"), ("http2-settings", "AA")];
+            let mut asked = request(&[fields.as_slice(), &[("upgrade", wanted)]].concat());
+            prepare(&mut asked, "203.0.113.9:5".parse().unwrap(), false, false);
+            assert_eq!(asked.headers().get("upgrade").map(|value| value.to_str().unwrap()), left);
+            assert!(!asked.headers().contains_key("http2-settings"));
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_is_the_host_whatever_else_is_said() {
+        let mut asked = request(&[("host", "inside.example.com")]);
+        *asked.uri_mut() = "http://u:p@Demo.example.com:8443/x".parse().unwrap();
+        assert_eq!(host(&asked).as_deref(), Some("demo.example.com"));
+        prepare(&mut asked, "203.0.113.9:5".parse().unwrap(), false, false);
+        assert_eq!(asked.headers()["host"], "Demo.example.com:8443");
+        assert_eq!(asked.headers()["x-forwarded-host"], "Demo.example.com:8443");
+        assert_eq!(host(&request(&[("host", "a"), ("host", "a")])), None);
+        *asked.method_mut() = Method::CONNECT;
+        assert_eq!(host(&asked), None);
     }
 
     #[test]

@@ -110,7 +110,12 @@ async fn answer(
         Found::Nothing => None,
     };
     let Some(tunnel) = tunnel else { return page(StatusCode::NOT_FOUND) };
-    let seat = match tunnel.enter(visitor.ip()) {
+    let kept = ways.lock().await.seat(&tunnel);
+    let seat = match kept {
+        Some(seat) => tunnel.admits(visitor.ip()).map(|()| seat),
+        None => tunnel.enter(visitor.ip()).map(Arc::new),
+    };
+    let seat = match seat {
         Ok(seat) => seat,
         Err(Away::NotAllowed) => return page(StatusCode::FORBIDDEN),
         Err(Away::Offline | Away::Full) => return page(StatusCode::SERVICE_UNAVAILABLE),

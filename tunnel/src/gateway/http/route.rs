@@ -55,7 +55,7 @@ impl Routes {
             _ => host,
         };
         let ways = self.hosts.entry(host).or_default();
-        ways.push(Way { id, path: path.unwrap_or("/").to_owned(), header });
+        ways.push(Way { id, path: plain(path.unwrap_or("/")), header });
         // The same twice: the older one is first, whose id is the smaller.
         ways.sort_by_key(|way| (std::cmp::Reverse(way.path.len()), way.header.is_none(), way.id));
     }
@@ -67,14 +67,49 @@ impl Routes {
 
     pub(super) fn find(&self, host: &str, path: &str, headers: &HeaderMap) -> Found {
         let ways = self.hosts.get(host).map(Vec::as_slice).unwrap_or_default();
+        let path = plain(path);
         let fits = |way: &&Way| {
-            is_below(path, &way.path)
+            is_below(&path, &way.path)
                 && way.header.as_ref().is_none_or(|(name, value)| {
                     headers.get_all(name.as_str()).iter().any(|said| said.as_bytes() == value.as_bytes())
                 })
         };
         ways.iter().find(fits).map_or(Found::Nothing, |way| Found::Tunnel(way.id))
     }
+}
+
+/// As a target may read it: escapes resolved, and without empty segments, dots and parameters. Otherwise
+/// somebody could write the path of one tunnel so that it is taken for another's, which asks for less.
+fn plain(path: &str) -> String {
+    let resolved = resolved(path);
+    let mut segments = Vec::new();
+    for segment in resolved.split(['/', '\\']) {
+        match segment.split(';').next().unwrap_or_default() {
+            "" | "." => {}
+            ".." => drop(segments.pop()),
+            name => segments.push(name),
+        }
+    }
+    format!("/{}", segments.join("/"))
+}
+
+fn resolved(path: &str) -> String {
+    let mut pieces = path.split('%');
+    let mut bytes = pieces.next().unwrap_or_default().as_bytes().to_vec();
+    for piece in pieces {
+        let escaped = piece.split_at_checked(2).filter(|(digits, _)| !digits.starts_with('+'));
+        match escaped.and_then(|(digits, rest)| Some((u8::from_str_radix(digits, 16).ok()?, rest))) {
+            Some((byte, rest)) => {
+                bytes.push(byte);
+                bytes.extend(rest.bytes());
+            }
+            None => {
+                bytes.push(b'%');
+                bytes.extend(piece.bytes());
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// `/api` is above `/api` and `/api/x`, and not above `/apix`.
@@ -110,6 +145,12 @@ mod tests {
             ("demo.tunnels.example.com", "/api/x", true, Some(3)),
             ("demo.tunnels.example.com", "/api/v2", true, Some(4)),
             ("demo.tunnels.example.com", "/api/v2/x", false, Some(4)),
+            ("demo.tunnels.example.com", "/x/../api", false, Some(2)),
+            ("demo.tunnels.example.com", "/x/%2e%2E%2fapi", false, Some(2)),
+            ("demo.tunnels.example.com", "//%61pi;v=1//x", false, Some(2)),
+            ("demo.tunnels.example.com", "/..\\api\\", false, Some(2)),
+            ("demo.tunnels.example.com", "/api/../x%", false, Some(1)),
+            ("demo.tunnels.example.com", "/%+1api%4", false, Some(1)),
             ("shop.example.org", "/", true, Some(5)),
             ("shop.example.org", "/", false, None),
             ("demo", "/", false, None),

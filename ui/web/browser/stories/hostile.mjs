@@ -1,10 +1,9 @@
 import assert from "node:assert/strict";
 import { addClient, addProxy, addUser, rest } from "../gateway.mjs";
-import { go, row, signIn } from "../steps.mjs";
+import { go, MEBIBYTE, pasteInto, row, signIn } from "../steps.mjs";
 
 const MARKUP = '<img src=x onerror="alert(1)"><script>alert(2)</script>';
 const LONG = "W".repeat(100);
-const MEBIBYTE = 1024 * 1024;
 
 export default async function play(stage) {
   await addUser();
@@ -28,29 +27,25 @@ export default async function play(stage) {
   await go(page, "Proxies");
   await page.getByRole("button", { name: "Import…" }).click();
   const dialog = page.getByRole("dialog", { name: "Import proxies" });
-  const pasted = await paste(dialog.getByLabel("Lines to import"), 5 * MEBIBYTE - 100);
+  const pasted = await pasteInto(dialog.getByLabel("Lines to import"), 5 * MEBIBYTE - 100);
   console.log(`measured: a paste of 5 MiB is taken and the page answers again after ${pasted.toFixed(0)} ms`);
   await dialog.getByText(/lines were pasted/).waitFor();
   stage.bears(/50[34]|400|413/);
   // The gateway says what would become of each line, or in words why it cannot.
   await dialog.locator("section[aria-live=polite], [role=alert]").first().waitFor({ timeout: 60_000 });
   await dialog.getByRole("button", { name: "Paste something else" }).click();
-  await paste(dialog.getByLabel("Lines to import"), 6 * MEBIBYTE);
+  await pasteInto(dialog.getByLabel("Lines to import"), 6 * MEBIBYTE);
   await dialog.getByText("This is 6.0 MB; at most 5 MB can be sent at once.").waitFor();
   await dialog.getByRole("button", { name: "Cancel" }).click();
   await page.getByRole("dialog").waitFor({ state: "detached" });
-}
 
-/** Milliseconds until the browser has drawn it and hears again. */
-function paste(field, size) {
-  return field.evaluate((area, length) => {
-    const line = "socks5://user:secret@203.0.113.77:1080 name-";
-    let text = "";
-    for (let n = 0; text.length < length; n += 1) text += `${line}${n}\n`;
-    const clipboardData = new DataTransfer();
-    clipboardData.setData("text", text.slice(0, length));
-    const begun = performance.now();
-    area.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }));
-    return new Promise((done) => requestAnimationFrame(() => setTimeout(() => done(performance.now() - begun))));
-  }, size);
+  await go(page, "Settings");
+  await page.getByRole("link", { name: "Configuration" }).click();
+  const slow = await pasteInto(page.getByLabel("Configuration (YAML)"), 5 * MEBIBYTE);
+  console.log(`measured: a document of 5 MiB is taken and the page answers again after ${slow.toFixed(0)} ms`);
+  await page.getByText(/lines were pasted/).waitFor();
+  await page.getByRole("button", { name: "Show the plan" }).click();
+  await page.getByRole("alert").first().waitFor({ timeout: 60_000 });
+  await page.getByRole("button", { name: "Paste something else" }).click();
+  await page.getByLabel("Configuration (YAML)").waitFor();
 }

@@ -62,12 +62,22 @@ async function reorder(page, client) {
 }
 
 async function rename(page) {
-  await tabTo(page, page.getByRole("button", { name: "More for c2" }));
-  await page.keyboard.press("Enter");
-  await page.getByRole("menu").waitFor();
-  await page.keyboard.press("ArrowDown");
-  await page.keyboard.press("Enter");
-  await page.getByLabel("New name of c2").waitFor();
+  const begin = async () => {
+    await tabTo(page, page.getByRole("button", { name: "More for c2" }));
+    await page.keyboard.press("Enter");
+    await page.getByRole("menu").waitFor();
+    await page.keyboard.press("ArrowDown");
+    await page.keyboard.press("Enter");
+    await page.getByLabel("New name of c2").waitFor();
+  };
+  await begin();
+  await page.keyboard.type("a slip");
+  await page.keyboard.press("Escape");
+  await page.getByLabel("New name of c2").waitFor({ state: "detached" });
+  await row(page, "c2").waitFor();
+  await until("one is where one was", () => page.getByRole("link", { name: "c2", exact: true }).evaluate((link) => link === document.activeElement));
+  await begin();
+  assert.ok((await rest("GET", "/v1/clients")).items.some((one) => one.name === "c2"), "Escape leaves it as it was");
   await page.keyboard.type("tablet");
   await page.keyboard.press("Enter");
   await row(page, "tablet").waitFor();

@@ -6,14 +6,17 @@ export default async function play(stage) {
   await addUser();
   const [one, other] = [await addProxy("squid"), await addProxy("microsocks")];
   const client = await addClient("c1");
-  await addClient("spare", "10.64.0.50");
+  const spare = await addClient("spare", "10.64.0.50");
   await becomes(await addMapping(client, one, 10), "APPLIED");
   await addMapping(client, other, 20);
   const page = await stage.visitor();
   await signIn(page);
+  stage.bears(/409/);
   await takeBack(page);
+  await oldLink(page, spare);
   await drag(page, client);
   await replace(page, client);
+  await several(page);
   await applyDocument(page);
 }
 
@@ -31,6 +34,28 @@ async function takeBack(page) {
   await toast.getByRole("button", { name: "Now" }).click();
   await row(page, "spare").waitFor({ state: "detached" });
   assert.deepEqual(await names(), ["c1"]);
+}
+
+async function oldLink(page, spare) {
+  await page.goto(`/devices/${spare.id}`);
+  await page.getByText("What this address leads to is not there any more.").waitFor();
+  await go(page, "Overview");
+  await go(page, "Devices");
+}
+
+/** Many at once; whoever is in use stays, until somebody insists. */
+async function several(page) {
+  await nameProxy("squid", "old-1");
+  await nameProxy("squid", "old-2");
+  const names = async () => (await rest("GET", "/v1/proxies")).items.map((proxy) => proxy.name).sort();
+  for (const name of ["old-1", "old-2", "third"]) await page.getByLabel(`Choose ${name}`).check();
+  await page.getByRole("toolbar", { name: "3 chosen" }).getByRole("button", { name: "Remove" }).click();
+  const toast = page.getByRole("region", { name: "Messages" });
+  await toast.getByText("Removing 3 proxies").waitFor();
+  await toast.getByRole("button", { name: "Now" }).click();
+  await toast.getByRole("button", { name: "Do it all the same" }).waitFor();
+  assert.deepEqual(await names(), ["microsocks", "squid", "third"]);
+  await toast.getByRole("button", { name: "Close" }).last().click();
 }
 
 /** By the grip of the second line, above the first. */
@@ -74,10 +99,12 @@ async function applyDocument(page) {
   await page.getByText("name: phone-of-the-boss").last().waitFor();
   assert.equal((await rest("GET", "/v1/clients")).items[0].name, "c1", "a plan changes nothing");
   await page.getByRole("button", { name: "Apply", exact: true }).click();
-  await page.getByText(/Applied on trial/).waitFor();
+  await page.getByText(/Applied on trial/).first().waitFor();
+  // Whether it is good is seen elsewhere, and can be said there.
+  await go(page, "Devices");
+  await row(page, "phone-of-the-boss").waitFor();
   await page.getByRole("button", { name: "Keep it" }).click();
   await page.getByText("It stays").waitFor();
   assert.equal((await rest("GET", "/v1/apply")).waiting ?? null, null);
-  await go(page, "Devices");
   await shows(page, "phone-of-the-boss", "Open");
 }

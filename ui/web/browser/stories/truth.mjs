@@ -33,6 +33,18 @@ export default async function play(stage) {
   assert.equal(items[0].state, "APPLIED", "it is said to be open, and is");
   assert.deepEqual([...new Set(await page.evaluate(() => globalThis.shown))].filter((state) => state !== "pending" && state !== "open"), []);
 
+  // Not everywhere: only what is redirected leaves.
+  await page.getByRole("link", { name: "c1", exact: true }).click();
+  const sheet = page.getByRole("dialog", { name: "c1" });
+  await sheet.getByLabel(/^To where/).fill("example.com:8443");
+  await sheet.getByLabel(/^To where/).press("Enter");
+  await sheet.getByText("What would have to change").waitFor();
+  await sheet.getByText(/8443/).first().waitFor();
+  await sheet.getByLabel(/^To where/).fill("");
+  await sheet.getByRole("button", { name: "Ask", exact: true }).click();
+  await sheet.getByText("What would have to change").waitFor({ state: "detached" });
+  await page.keyboard.press("Escape");
+
   // Closed by hand: at once, and said when it is so.
   await page.getByRole("button", { name: "More for c1" }).click();
   await page.getByRole("menuitem", { name: "Close" }).click();

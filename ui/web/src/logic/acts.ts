@@ -11,6 +11,7 @@ import { toasts } from "../state/toasts.svelte";
 import { world } from "../state/world.svelte";
 import type { DeviceRow } from "./devices";
 import { ANYHOW, asSeen, toEach } from "./each";
+import type { Chosen } from "./mapping";
 
 async function change(mapping: Mapping, body: { enabled?: boolean; priority?: number; proxy_id?: string }, ifMatch: string): Promise<void> {
   world.putMapping(await ask("PATCH /v1/mappings/{id}", { path: { id: mapping.id }, body, ifMatch }));
@@ -28,9 +29,17 @@ export function map(rows: DeviceRow[]): void {
   route.go("/map");
 }
 
-export function reopen(row: DeviceRow): Promise<void> {
+/** Closed from then on, until somebody gives them a way out. */
+export function register(devices: Chosen[]): Promise<void> {
+  return toEach(devices, async ({ name, ip }) => world.putClient(await ask("POST /v1/clients", { body: { name, ip_cidr: ip } })), t("acts.registered", { count: devices.length }));
+}
+
+const nameOf = (rows: DeviceRow[]): string => (rows.length === 1 ? (rows[0]?.client.name ?? "") : t("devices.count", { count: rows.length }));
+
+export function reopen(rows: DeviceRow[]): Promise<void> {
   const open = (mapping: Mapping, insists: boolean): Promise<void> => change(mapping, { enabled: true }, insists ? ANYHOW : asSeen(mapping));
-  return toEach(row.mappings, open, t("acts.reopened", { name: row.client.name }));
+  const mappings = rows.flatMap((row) => row.mappings).filter((mapping) => !mapping.enabled);
+  return toEach(mappings, open, t("acts.reopened", { name: nameOf(rows) }));
 }
 
 async function checkOne(id: string): Promise<void> {
@@ -55,7 +64,7 @@ async function gone(removal: Promise<unknown>, drop: () => void): Promise<void> 
 }
 
 export function removeDevices(rows: DeviceRow[]): void {
-  const name = rows.length === 1 ? (rows[0]?.client.name ?? "") : t("devices.count", { count: rows.length });
+  const name = nameOf(rows);
   const clients = rows.map((row) => row.client);
   toasts.soon(t("acts.remove_device", { name }), clients.map((client) => client.id), (keepalive) =>
     toEach(clients, (client, insists) => {

@@ -15,8 +15,14 @@ export interface Concern {
   tone: "bad" | "wait";
 }
 
+/** So long a way out may take before somebody should look. */
+const LONG_MS = 60_000;
+/** Of one kind; the rest is counted. */
+const MOST = 3;
+
 interface Seen {
   rows: DeviceRow[];
+  now: number;
   proxies: Proxy[];
   agent: AgentStatus | null;
   agentTrouble: Problem | null;
@@ -24,7 +30,13 @@ interface Seen {
   usersOf: (proxy: string) => number;
 }
 
-export function concerns({ rows, proxies, agent, agentTrouble, ready, usersOf }: Seen): Concern[] {
+/** Closed although nothing is wrong with its proxies: a condition that is not met, or a step that fails. */
+function isStuck({ state, mappings, changed }: DeviceRow, works: (proxy: string) => boolean, now: number): boolean {
+  if (!mappings.some((mapping) => mapping.enabled && works(mapping.proxy_id))) return false;
+  return state === "closed" || (state === "pending" && now - Date.parse(changed) > LONG_MS);
+}
+
+export function concerns({ rows, now, proxies, agent, agentTrouble, ready, usersOf }: Seen): Concern[] {
   const all: Concern[] = [];
   const add = (tone: Concern["tone"], key: Key, values: Concern["values"], detail: string, link: string, next: Key): void => {
     all.push({ tone, key, values, detail, link, next });
@@ -37,10 +49,14 @@ export function concerns({ rows, proxies, agent, agentTrouble, ready, usersOf }:
   }
   if (agent?.drift.fighting) add("bad", "attention.fighting", {}, agent.drift.last_by ?? "", "/firewall", "attention.see_firewall");
   const down = proxies.filter((proxy) => proxy.enabled && proxy.health.status === "DOWN" && usersOf(proxy.id) > 0);
-  for (const proxy of down.slice(0, 3)) {
+  for (const proxy of down.slice(0, MOST)) {
     add("bad", "attention.proxy_down", { name: proxy.name, count: usersOf(proxy.id) }, proxy.health.error ?? "", `/proxies/${proxy.id}`, "attention.replace");
   }
-  if (down.length > 3) add("bad", "attention.more_down", { count: down.length - 3 }, "", "/proxies?q=health:down", "attention.see_proxies");
+  if (down.length > MOST) add("bad", "attention.more_down", { count: down.length - MOST }, "", "/proxies?q=health:down", "attention.see_proxies");
+  const working = new Set(proxies.filter((proxy) => proxy.enabled && (proxy.health.status === "OK" || proxy.health.status === "DEGRADED")).map((proxy) => proxy.id));
+  const stuck = rows.filter((row) => isStuck(row, (proxy) => working.has(proxy), now));
+  for (const { id, client, reason } of stuck.slice(0, MOST)) add("bad", "attention.stuck", { name: client.name }, reason, `/devices/${id}`, "attention.see_why");
+  if (stuck.length > MOST) add("bad", "attention.more_stuck", { count: stuck.length - MOST }, "", "/devices?q=state:closed", "attention.see_devices");
   const unmapped = rows.filter((row) => row.mappings.length === 0);
   if (unmapped.length > 0) add("wait", "attention.unmapped", { count: unmapped.length }, "", "/devices?q=proxy:none", "attention.map");
   for (const warning of agent?.warnings ?? []) add("wait", "attention.agent_warns", {}, warning, "/firewall", "attention.see_firewall");

@@ -24,6 +24,11 @@ export function curl(call: string, given: Command, origin: string): string {
   return lines.join(" \\\n  ");
 }
 
+/** The same change for each of several. */
+export function patchScript(call: string, ids: string[], body: object, origin: string): string {
+  return ids.map((id) => curl(call, { path: { id }, body }, origin)).join("\n");
+}
+
 const MADE = "made-before";
 
 /** Several calls: whoever is not registered yet is first, and the shell keeps the id. */

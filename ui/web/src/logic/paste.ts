@@ -7,6 +7,8 @@ const MEBIBYTE = 1024 * 1024;
 export const LARGEST = { list: 5 * MEBIBYTE, document: 16 * MEBIBYTE } as const;
 /** So much is at home in a field; more is kept beside it. */
 export const LONGEST_TYPED = 200_000;
+/** Some thousand devices, which somebody may still want to edit in place. */
+export const LONGEST_DOCUMENT = 1_000_000;
 
 export const linesOf = (text: string): string[] => text.split(/\r\n|\r|\n/);
 

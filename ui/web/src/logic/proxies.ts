@@ -1,6 +1,7 @@
 // Which proxies are shown, in which order, and how one is written.
 
 import type { Proxy } from "../api/shapes";
+import { labelText } from "./labels";
 import { countryOf, type Query } from "./query";
 
 export const PROXY_FILTERS = ["health", "scheme", "country", "enabled"] as const;
@@ -18,7 +19,7 @@ function valueOf(proxy: Proxy, filter: string): string {
 }
 
 export function matchesProxy(proxy: Proxy, query: Query): boolean {
-  const text = `${proxy.name} ${urlOf(proxy)} ${proxy.note} ${proxy.health.exit_ip ?? ""}`.toLowerCase();
+  const text = `${proxy.name} ${urlOf(proxy)} ${proxy.note} ${labelText(proxy.labels)} ${proxy.health.exit_ip ?? ""}`.toLowerCase();
   if (!query.words.every((word) => text.includes(word))) return false;
   return [...query.filters].every(([filter, wanted]) => wanted.includes(valueOf(proxy, filter).toLowerCase()));
 }
@@ -26,4 +27,14 @@ export function matchesProxy(proxy: Proxy, query: Query): boolean {
 /** What needs somebody comes first. */
 export function sortProxies(proxies: Proxy[]): Proxy[] {
   return [...proxies].sort((one, other) => ORDER[one.health.status] - ORDER[other.health.status] || words.compare(one.name, other.name));
+}
+
+/** With what was read of their health, where that is newer; of whom nothing is known yet, an event will tell. */
+export function withHealth(known: ReadonlyMap<string, Proxy>, read: Proxy[]): ReadonlyMap<string, Proxy> {
+  const now = new Map(known);
+  for (const { id, health } of read) {
+    const proxy = known.get(id);
+    if (proxy && (health.checked_at ?? "") > (proxy.health.checked_at ?? "")) now.set(id, { ...proxy, health });
+  }
+  return now;
 }

@@ -3,8 +3,10 @@ import { Problem } from "../api/problem";
 import { Cutter } from "../api/stream";
 import type { Mapping } from "../api/shapes";
 import { changed } from "./changed";
+import { wantedOf } from "./destination";
 import { fill } from "./fill";
 import { ago, bytes, duration, rate } from "./format";
+import { labelsOf, labelText, sameLabels } from "./labels";
 import { planned } from "./mapping";
 import { addressesIn, hidePassword, pasteTrouble } from "./paste";
 import { isEmptyPlan, planLines } from "./plan";
@@ -113,4 +115,25 @@ it("draws only the rows that are seen, and none that is not there", () => {
 
 it("sends only what was changed", () => {
   expect(changed({ a: 1, b: "x", c: null as string | null }, { a: 1, b: "y", c: null })).toEqual({ b: "y" });
+});
+
+describe("labels", () => {
+  it("are what was typed, and written as they are typed", () => {
+    expect(labelsOf(" site = hall-2 ,, spare\nurl=a=b,site=hall-3")).toEqual({ site: "hall-3", spare: "", url: "a=b" });
+    expect(labelText({ site: "hall-3", spare: "" })).toBe("site=hall-3, spare");
+  });
+  it("are the same in any order", () => {
+    expect([sameLabels({ a: "1", b: "2" }, { b: "2", a: "1" }), sameLabels({ a: "1" }, { a: "2" })]).toEqual([true, false]);
+  });
+});
+
+it("reads where a device wants to go from whatever names it", () => {
+  expect(["example.com", "example.com:8443", "http://example.com/a?b", "https://example.com", " 192.0.2.7:53 "].map(wantedOf)).toEqual([
+    { host: "example.com" },
+    { host: "example.com", port: 8443 },
+    { host: "example.com", port: 80 },
+    { host: "example.com" },
+    { host: "192.0.2.7", port: 53 },
+  ]);
+  expect(["", "two words", "https://"].map(wantedOf)).toEqual([null, null, null]);
 });

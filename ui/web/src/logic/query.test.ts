@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Client, Mapping, Proxy } from "../api/shapes";
 import { rowsOf } from "./devices";
+import { withHealth } from "./proxies";
 import { DEVICE_FILTERS, matches, parse, sortRows, withFilter } from "./query";
 
 const at = (second: number): string => new Date(1_700_000_000_000 + second * 1000).toISOString();
@@ -84,4 +85,15 @@ it("filters ten thousand devices within a keystroke", () => {
   });
   // Each of 1,000 has 50 ms; a tenfold crowd in five times that. The best of some has no waiting for a busy machine in it.
   expect(Math.min(...times)).toBeLessThan(250);
+});
+
+it("takes the health of a later check, and nothing from an earlier one", () => {
+  const checked = (second: number, latency_ms: number): Proxy => {
+    const one = proxy("de", "OK", latency_ms);
+    return { ...one, health: { ...one.health, checked_at: at(second) } };
+  };
+  const known = new Map([["de", checked(5, 90)]]);
+  expect(withHealth(known, [checked(6, 70), proxy("unknown", "OK", 1)])).toEqual(new Map([["de", checked(6, 70)]]));
+  expect(withHealth(known, [checked(4, 70)])).toEqual(known);
+  expect(withHealth(known, [{ ...checked(6, 70), name: "renamed" }]).get("de")?.name).toBe("de");
 });

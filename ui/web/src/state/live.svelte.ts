@@ -27,6 +27,8 @@ class Live {
   #after = 0;
   #listeners = new Set<Listener>();
   #stop: AbortController | null = null;
+  /** It was let go because nobody looked: no loss, and resumed as soon as somebody does. */
+  #sleeps = false;
 
   hear(listener: Listener): () => void {
     this.#listeners.add(listener);
@@ -40,13 +42,15 @@ class Live {
     let wait = SHORTEST_MS;
     while (!stop.signal.aborted) {
       await seen();
+      this.#sleeps = false;
       try {
         await this.#follow(stop.signal, reload, () => (wait = SHORTEST_MS));
       } catch {
         // Why does not matter: it is tried again, and the lists, which are read instead, say what is wrong.
-        if (!stop.signal.aborted) await reload().catch(() => undefined);
+        if (!stop.signal.aborted && !this.#sleeps) await reload().catch(() => undefined);
       }
       if (stop.signal.aborted) return;
+      if (this.#sleeps) continue;
       this.connected = false;
       await new Promise((done) => setTimeout(done, wait * (0.75 + Math.random() / 2)));
       wait = Math.min(wait * 2, LONGEST_MS);
@@ -67,7 +71,7 @@ class Live {
     let unseen: ReturnType<typeof setTimeout> | undefined;
     const looked = (): void => {
       clearTimeout(unseen);
-      if (document.hidden) unseen = setTimeout(() => silent.abort(), UNSEEN_MS);
+      if (document.hidden) unseen = setTimeout(() => ((this.#sleeps = true), silent.abort()), UNSEEN_MS);
     };
     document.addEventListener("visibilitychange", looked);
     const alive = (): void => {

@@ -72,9 +72,10 @@ class Makings {
         const client_id = await this.#clientOf(device);
         const { proxy: proxy_id, priority } = one.plan;
         const mapping = await ask("POST /v1/mappings", { body: { client_id, proxy_id, priority, ...this.#under } });
-        world.putMapping(mapping);
         one.mapping = mapping.id;
         one.steps.push(mapping.reason);
+        // An event may have been faster than the answer, and knows better.
+        if (!world.mappings.has(mapping.id)) world.putMapping(mapping);
       } catch (error) {
         const problem = asProblem(error);
         one.trouble = problem.beside([]) ?? say(problem);

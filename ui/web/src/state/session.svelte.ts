@@ -5,6 +5,7 @@ import type { Me, SetupState } from "../api/shapes";
 import { asProblem, Problem, problemOf } from "../api/problem";
 import { access } from "./access.svelte";
 import { live } from "./live.svelte";
+import { toasts } from "./toasts.svelte";
 import { world } from "./world.svelte";
 
 type Stage = "asking" | "setup" | "login" | "in";
@@ -58,6 +59,7 @@ class Session {
   }
 
   async logout(): Promise<void> {
+    await toasts.settle();
     live.end();
     if (!access.byToken) await ask("POST /v1/logout").catch(() => undefined);
     access.useToken(null);

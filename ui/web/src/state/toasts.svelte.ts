@@ -25,11 +25,11 @@ class Toasts {
   /** What is about to be deleted, so that rows can show it. */
   going = $state.raw<ReadonlySet<string>>(new Set());
   #number = 0;
-  #flush = new Set<(closing: boolean) => void>();
+  #flush = new Set<(closing: boolean) => Promise<void>>();
 
   constructor() {
     // Whoever closes the page has not taken it back.
-    addEventListener("pagehide", () => this.#flush.forEach((flush) => flush(true)));
+    addEventListener("pagehide", () => void this.settle(true));
   }
 
   done(text: string): void {
@@ -45,6 +45,11 @@ class Toasts {
     this.all = this.all.filter((toast) => toast.id !== id);
   }
 
+  /** What is about to be done is done now, by whoever has asked for it. */
+  async settle(closing = false): Promise<void> {
+    await Promise.all([...this.#flush].map((flush) => flush(closing)));
+  }
+
   /** Nothing is asked of the gateway until the time is over, so taking it back leaves no trace. */
   soon(text: string, things: string[], act: (keepalive: boolean) => Promise<unknown>): void {
     const id = (this.#number += 1);
@@ -56,9 +61,9 @@ class Toasts {
     const settle = (): void => {
       this.going = new Set([...this.going].filter((thing) => !things.includes(thing)));
     };
-    const flush = (closing: boolean): void => {
+    const flush = (closing: boolean): Promise<void> => {
       clear();
-      act(closing).catch((error: unknown) => this.failed(error)).finally(settle);
+      return act(closing).then(() => undefined, (error: unknown) => this.failed(error)).finally(settle);
     };
     const undo = (): void => {
       clear();
@@ -67,11 +72,11 @@ class Toasts {
     const timer = setInterval(() => {
       const toast = this.all.find((one) => one.id === id);
       if (toast) toast.left -= 1;
-      if (!toast || toast.left <= 0) flush(false);
+      if (!toast || toast.left <= 0) void flush(false);
     }, 1000);
     this.going = new Set([...this.going, ...things]);
     this.#flush.add(flush);
-    this.all.push({ id, kind: "undo", text, left: UNDO_S, undo, now: () => flush(false) });
+    this.all.push({ id, kind: "undo", text, left: UNDO_S, undo, now: () => void flush(false) });
   }
 
   #show(toast: Pick<Toast, "kind" | "text" | "insist">): void {

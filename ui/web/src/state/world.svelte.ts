@@ -1,12 +1,16 @@
 // Devices, proxies and mappings as the API tells them, kept true by its events. Nothing is shown
 // as done because it was asked for: a row changes when the API says so.
 
+import { untrack } from "svelte";
 import { ask, askAll } from "../api/call";
 import { asProblem, type Problem } from "../api/problem";
 import type { Client, Happening, HealthStatus, Mapping, MappingState, Proxy } from "../api/shapes";
 import { rowsOf } from "../logic/devices";
 import { groupBy } from "../logic/group";
+import { withHealth } from "../logic/proxies";
 import { live } from "./live.svelte";
+
+const HEALTH_EVERY_MS = 15_000;
 
 type ById<T> = ReadonlyMap<string, T>;
 interface Things {
@@ -15,6 +19,8 @@ interface Things {
   mapping: Mapping;
 }
 type What = keyof Things;
+
+const allProxies = (): Promise<Proxy[]> => askAll<Proxy>((cursor, limit) => ask("GET /v1/proxies", { query: { cursor, limit } }));
 
 const byId = <T extends { id: string }>(items: T[]): ById<T> => new Map(items.map((item) => [item.id, item]));
 
@@ -32,6 +38,8 @@ class World {
   readAt = $state<number | null>(null);
   problem = $state.raw<Problem | null>(null);
 
+  #healthAt = 0;
+
   rows = $derived(rowsOf(this.clients, this.mappings, this.proxies));
   #usedBy = $derived(groupBy(this.mappings.values(), (mapping) => mapping.proxy_id));
 
@@ -43,18 +51,32 @@ class World {
     try {
       const [clients, proxies, mappings] = await Promise.all([
         askAll<Client>((cursor, limit) => ask("GET /v1/clients", { query: { cursor, limit } })),
-        askAll<Proxy>((cursor, limit) => ask("GET /v1/proxies", { query: { cursor, limit } })),
+        allProxies(),
         askAll<Mapping>((cursor, limit) => ask("GET /v1/mappings", { query: { cursor, limit } })),
       ]);
       this.clients = byId(clients);
       this.proxies = byId(proxies);
       this.mappings = byId(mappings);
-      this.readAt = Date.now();
+      this.readAt = this.#healthAt = Date.now();
       this.problem = null;
     } catch (error) {
       this.problem = asProblem(error);
       throw error;
     }
+  }
+
+  /** While somebody looks at health: a check that finds what is known already is no event. */
+  watchHealth(): () => void {
+    const look = (): void => {
+      if (this.readAt === null || document.hidden || Date.now() - this.#healthAt < HEALTH_EVERY_MS) return;
+      this.#healthAt = Date.now();
+      allProxies()
+        .then((proxies) => (this.proxies = withHealth(this.proxies, proxies)))
+        .catch(() => undefined);
+    };
+    untrack(look);
+    const timer = setInterval(look, HEALTH_EVERY_MS / 3);
+    return () => clearInterval(timer);
   }
 
   forget(): void {

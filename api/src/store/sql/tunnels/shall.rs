@@ -1,14 +1,13 @@
 //! What shall be open on a gateway: the document for its tunnel daemon.
 
 use pgw_core::tunnel::{Desired, Filter, Origin, PortSpan};
-use sha2::{Digest as _, Sha256};
-use uuid::Uuid;
 
 use super::super::db::Connection;
 use super::super::tunnel_clients;
 use super::of_gateway;
 use crate::store::StoreError;
 use crate::store::crypt::Vault;
+use crate::tunnels::wish::numbered;
 
 pub(in super::super) async fn desired(
     db: &mut Connection,
@@ -36,14 +35,5 @@ pub(in super::super) async fn desired(
         filter: targets.clone(),
         ..Desired::nothing()
     };
-    let revision = revision(&desired);
-    Ok(Desired { revision, ..desired })
-}
-
-/// The same content has the same: whoever compares them knows whether the daemon has heard of it.
-fn revision(desired: &Desired) -> Uuid {
-    let text = zeroize::Zeroizing::new(serde_json::to_vec(desired).unwrap_or_default());
-    let digest: [u8; 32] = Sha256::digest(&*text).into();
-    let half = digest.first_chunk().copied().unwrap_or_default();
-    uuid::Builder::from_custom_bytes(half).into_uuid()
+    Ok(numbered(desired))
 }

@@ -1,21 +1,28 @@
-//! Whose work is in the programs, and on which terms: from cargo's own tree, so that it cannot be
-//! forgotten when a dependency comes or goes. Beside Debian's file with the list, the words of
-//! every licence as they came with the crates, each of them once.
+//! Whose work is in a package, and on which terms: from what was really built in, so that it cannot be
+//! forgotten when something comes or goes. Beside Debian's file with the list, the words of every
+//! licence as they came with the work, each of them once.
+
+mod crates;
+mod pages;
+mod runtimes;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::env;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+pub(super) use runtimes::Runtime;
+
+use super::contents::Package;
 use super::target::Target;
-use crate::run::{Failed, cannot, output};
+use crate::run::{Failed, cannot};
 
 const OURS: &str = "\
 Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 Upstream-Name: pgw
-Comment: The programs hold the crates that are listed below. The words of their
- licences, as they came with them, are in third-party/licences.gz beside this file.
+Comment: The programs hold the works of others that are listed below. The words of
+ their licences, as they came with them, are in third-party/licences.gz beside this
+ file.
 
 Files: *
 Copyright: The pgw authors
@@ -46,94 +53,67 @@ License: MIT or Apache-2.0
  /usr/share/common-licenses/Apache-2.0.
 ";
 
-struct Crate {
+/// Somebody else's, in a package of ours.
+struct Work {
+    /// Where it comes from, and what it is called there.
+    kind: &'static str,
     name: String,
     version: String,
     licence: String,
-    repository: String,
+    home: String,
+    /// Its licences, as they came with it.
     texts: Vec<String>,
 }
 
-/// `copyright`, and `third-party/licences`.
-pub(super) fn write(folder: &Path, target: &Target, packages: &[&str]) -> Result<(), Failed> {
-    let crates = crates(target, packages)?;
+/// `copyright`, and `third-party/`.
+pub(super) fn write(folder: &Path, target: &Target, package: &Package) -> Result<(), Failed> {
+    let mut works = crates::of(target, package.crates)?;
+    if package.has_pages {
+        works.extend(pages::of(Path::new(pages::PLACE))?);
+    }
+    works.extend(runtimes::of(package.runtimes)?);
+    let third_party = folder.join("third-party");
+    fs::create_dir_all(&third_party).map_err(cannot("third-party"))?;
+    runtimes::put_library_terms(&third_party)?;
+    fs::write(folder.join("copyright"), list(&works)).map_err(cannot("copyright"))?;
+    fs::write(third_party.join("licences"), texts(&works)).map_err(cannot("licences"))
+}
+
+fn list(works: &[Work]) -> String {
     let mut list = OURS.to_owned();
-    for Crate { name, version, licence, repository, texts } in &crates {
+    for Work { kind, name, version, licence, home, texts } in works {
         let holders = holders(texts);
-        let _ = write!(
-            list,
-            "\nFiles: crate/{name}-{version}/*\nCopyright: {}\nLicense: {}\nComment: {repository}\n",
-            if holders.is_empty() { format!("the authors of {name}") } else { holders.join("\n ") },
-            expression(licence),
-        );
+        let holders = if holders.is_empty() { format!("the authors of {name}") } else { holders.join("\n ") };
+        let licence = expression(licence);
+        let _ =
+            write!(list, "\nFiles: {kind}/{name}-{version}/*\nCopyright: {holders}\nLicense: {licence}\n");
+        if !home.is_empty() {
+            let _ = writeln!(list, "Comment: {home}");
+        }
     }
     list.push('\n');
     list.push_str(TERMS);
-    let licences: BTreeSet<String> = crates.iter().map(|of| expression(&of.licence)).collect();
+    let licences: BTreeSet<String> = works.iter().map(|of| expression(&of.licence)).collect();
     for licence in licences.iter().filter(|licence| *licence != "MIT or Apache-2.0") {
         let _ = write!(list, "\nLicense: {licence}\n See third-party/licences.gz beside this file.\n");
         if licence.contains("Apache-2.0") {
             list.push_str(" On Debian systems, the Apache License, Version 2.0, is in\n /usr/share/common-licenses/Apache-2.0.\n");
         }
     }
-    let third_party = folder.join("third-party");
-    fs::create_dir_all(&third_party).map_err(cannot("third-party"))?;
-    fs::write(folder.join("copyright"), list).map_err(cannot("copyright"))?;
-    fs::write(third_party.join("licences"), texts(&crates)).map_err(cannot("licences"))
+    list
 }
 
-/// What is compiled into the programs, our own crates left out.
-fn crates(target: &Target, packages: &[&str]) -> Result<Vec<Crate>, Failed> {
-    let mut words = vec!["tree", "--edges", "normal", "--prefix", "none", "--format", "{p}|{l}|{r}"];
-    words.extend(packages);
-    words.extend(target.for_tree());
-    let tree = output(env!("CARGO"), &words)?;
-    let lines: BTreeSet<&str> = tree.lines().collect();
-    let registry = registry()?;
-    let mut crates = Vec::new();
-    for line in lines {
-        let mut fields = line.split('|');
-        let (Some(package), Some(licence), Some(repository)) = (fields.next(), fields.next(), fields.next())
-        else {
-            continue;
-        };
-        // A path behind the version: ours.
-        let mut words = package.split_whitespace();
-        let (Some(name), Some(version)) = (words.next(), words.next()) else { continue };
-        if words.any(|word| word.starts_with("(/")) {
-            continue;
-        }
-        let version = version.trim_start_matches('v').to_owned();
-        let texts = texts_of(&registry, &format!("{name}-{version}"));
-        let repository = repository.trim_end_matches(" (*)").to_owned();
-        let licence = licence.trim_end_matches(" (*)").to_owned();
-        if licence.is_empty() {
-            return Err(Failed(format!("the crate {name} {version} does not say on which terms it is")));
-        }
-        crates.push(Crate { name: name.to_owned(), version, licence, repository, texts });
-    }
-    crates.dedup_by(|a, b| (&a.name, &a.version) == (&b.name, &b.version));
-    Ok(crates)
-}
-
-/// Where cargo has unpacked the sources.
-fn registry() -> Result<Vec<PathBuf>, Failed> {
-    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home = home.or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));
-    let sources = home.unwrap_or_default().join("registry/src");
-    let folders = fs::read_dir(&sources).map_err(cannot(&sources.display().to_string()))?;
-    Ok(folders.filter_map(|folder| Some(folder.ok()?.path())).collect())
-}
-
-fn texts_of(registry: &[PathBuf], package: &str) -> Vec<String> {
+/// What lies beside a work to tell of its terms.
+fn texts_in(folder: &Path) -> Vec<String> {
     let is_licence = |name: &str| {
         ["LICENSE", "LICENCE", "COPYING", "COPYRIGHT", "NOTICE", "UNLICENSE"]
             .iter()
             .any(|begin| name.to_uppercase().starts_with(begin))
     };
-    let files =
-        registry.iter().filter_map(|folder| fs::read_dir(folder.join(package)).ok()).flatten().flatten();
-    let mut files: Vec<PathBuf> = files
+    let mut files: Vec<PathBuf> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
         .filter(|file| file.file_name().to_str().is_some_and(is_licence))
         .map(|file| file.path())
         .collect();
@@ -175,10 +155,10 @@ fn expression(licence: &str) -> String {
     }
 }
 
-/// Each text once, with the crates that came with it.
-fn texts(crates: &[Crate]) -> String {
+/// Each text once, with the works that came with it.
+fn texts(works: &[Work]) -> String {
     let mut by_text: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for of in crates {
+    for of in works {
         for text in &of.texts {
             by_text.entry(text.trim()).or_default().push(format!("{} {}", of.name, of.version));
         }
@@ -188,4 +168,35 @@ fn texts(crates: &[Crate]) -> String {
         let _ = write!(all, "=== {}\n\n{text}\n\n", names.join(", "));
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn work(kind: &'static str, name: &str, licence: &str, text: &str) -> Work {
+        let (name, licence, home) = (name.to_owned(), licence.to_owned(), "https://x.example".to_owned());
+        Work { kind, name, version: "1.0.0".to_owned(), licence, home, texts: vec![text.to_owned()] }
+    }
+
+    #[test]
+    fn each_work_is_named_with_its_holders_and_terms_and_each_licence_has_its_words() {
+        let works = [
+            work("crate", "a", "Apache-2.0/MIT", "MIT\n\nCopyright (c) 2019 Anna\nPermission"),
+            work("npm", "b", "MIT", "no claim\n"),
+            work("npm", "c", "(MIT OR Zlib) AND BSD-3-Clause", "MIT\n\nCopyright (c) 2019 Anna\nPermission"),
+        ];
+        let told = list(&works);
+        for words in [
+            "Files: crate/a-1.0.0/*\nCopyright: 2019 Anna\nLicense: MIT or Apache-2.0\nComment: https://x.example\n",
+            "Files: npm/b-1.0.0/*\nCopyright: the authors of b\nLicense: MIT\n",
+            "License: MIT or Zlib, and BSD-3-Clause\n See third-party",
+            "License: MIT\n See third-party",
+        ] {
+            assert!(told.contains(words), "{words}: {told}");
+        }
+        assert_eq!(told.matches("License: MIT or Apache-2.0\n Permission").count(), 1, "{told}");
+        let words = texts(&works);
+        assert!(words.contains("=== a 1.0.0, c 1.0.0\n\nMIT\n"), "each once: {words}");
+    }
 }
