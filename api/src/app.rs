@@ -340,6 +340,7 @@ impl Engine for Machinery {
             entry("gateway", namesake, "no other gateway has its name"),
             entry("health", self.board.checks_error(), "upstreams can be asked"),
             entry("start", first_look, "every client has been looked at"),
+            entry("tunnels", self.tunnels.trouble(), "pgw-tunneld answers, or no tunnel client needs it"),
         ]
     }
 }

@@ -131,7 +131,7 @@ async fn run(settings: ApiSettings) -> anyhow::Result<()> {
     let deadlines = Deadlines {
         store: store.clone(),
         engine: parts.engine.clone(),
-        ports: settings.ports.clone(),
+        tunnels: parts.tunnels.clone(),
         news: Arc::default(),
     };
     let api = Api {

@@ -91,7 +91,7 @@ async fn apply(
         Refused::Conflict(conflict) => StoreError::Conflict(conflict).into(),
     };
     if dry_run {
-        let plan = prepare(document, &api.store.snapshot().await?, &api.ports).map_err(refused)?;
+        let plan = prepare(document, &api.store.snapshot().await?, &api.tunnels.ground()).map_err(refused)?;
         return Ok(Json(ApplyAnswer {
             dry_run,
             plan: plan.told(),
@@ -100,12 +100,12 @@ async fn apply(
             unfinished: None,
         }));
     }
-    let terms = Terms { ports: api.ports.clone(), confirm_within };
+    let terms = Terms { ground: api.tunnels.ground(), confirm_within };
     let Applied { plan, touched, record } = api.store.apply(document, &terms).await?.map_err(refused)?;
     if record.is_some() {
         api.deadlines.notify_one();
     }
-    let unfinished = match bring_about(api.engine.as_ref(), &touched).await {
+    let unfinished = match bring_about(api.engine.as_ref(), &api.tunnels, &touched).await {
         Settled::Yes => None,
         Settled::Shut(why) | Settled::No(why) => Some(why),
     };

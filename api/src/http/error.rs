@@ -332,10 +332,12 @@ fn conflict_code(conflict: &Conflict) -> Code {
         Conflict::SetUp => Code::SetupClosed,
         Conflict::ApplyPending { .. } => Code::ApplyPending,
         Conflict::RolledBack => Code::RolledBack,
-        Conflict::Port(PortConflict::PortInUse) => Code::PortInUse,
-        Conflict::Port(PortConflict::PortReserved) => Code::PortReserved,
-        Conflict::Port(PortConflict::PortNotAllowed) => Code::PortNotAllowed,
-        Conflict::Port(PortConflict::PortQuota) => Code::PortQuota,
+        Conflict::Port(conflict) | Conflict::PortOf { conflict, .. } => match conflict {
+            PortConflict::PortInUse => Code::PortInUse,
+            PortConflict::PortReserved => Code::PortReserved,
+            PortConflict::PortNotAllowed => Code::PortNotAllowed,
+            PortConflict::PortQuota => Code::PortQuota,
+        },
         Conflict::RouteTaken => Code::RouteInUse,
         Conflict::HasTunnels { .. } => Code::InUse,
         Conflict::TunnelOfClient => Code::TunnelOfClient,
@@ -362,6 +364,7 @@ fn conflict_field(conflict: &Conflict) -> Vec<FieldError> {
         | Conflict::LastAdmin
         | Conflict::TooMany { .. }
         | Conflict::SetUp
+        | Conflict::PortOf { .. }
         | Conflict::HasTunnels { .. }
         | Conflict::TunnelOfClient
         | Conflict::Verified

@@ -43,6 +43,7 @@ mod telemetry;
 mod tests;
 mod tokens;
 mod tunnel_clients;
+mod tunnel_fields;
 mod tunnel_stats;
 mod tunnel_values;
 mod tunnels;

@@ -5,6 +5,7 @@ mod access;
 mod browsers;
 mod conditional;
 mod config;
+mod config_tunnels;
 mod conflicts;
 mod contract;
 mod description;

@@ -19,14 +19,11 @@ use super::openapi::{IfMatchHeader, ListParams};
 use super::removal::{self, Removing};
 use super::sort::Listed;
 use super::tunnel_values::{bandwidth, count, max_tunnels, spans};
-use super::{Api, List, created, values};
+use super::{Api, List, created, tunnel_fields, values};
 use crate::credentials::{hashed, random_hex};
 use crate::store::{
     AllowedPort, ListQuery, NewTunnelClient, Sort, SortBy, TunnelClient, TunnelClientPatch, TunnelSession,
 };
-
-const USUAL_TUNNELS: u32 = 16;
-const USUAL_CONNECTIONS: u32 = 1024;
 
 pub(super) fn router() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
@@ -238,26 +235,19 @@ pub(super) fn of_this_gateway(api: &Api, gateway: &str) -> Result<(), Error> {
 }
 
 fn new_client(mut fields: Fields, token: &pgw_core::redact::Secret) -> Result<NewTunnelClient, Error> {
-    let name = fields.required("name", values::name);
     let gateway = fields.optional("gateway", values::gateway);
-    let note = fields.optional("note", values::note).unwrap_or_default();
-    let enabled = fields.optional("enabled", values::boolean).unwrap_or(true);
-    let allowed_ports = fields.optional("allowed_ports", spans).unwrap_or_default();
-    let max_tunnels = fields.optional("max_tunnels", max_tunnels).unwrap_or(USUAL_TUNNELS);
-    let max_connections = fields.optional("max_connections", count).unwrap_or(USUAL_CONNECTIONS);
-    let bandwidth = fields.nullable("bandwidth", bandwidth).flatten();
-    let name = fields.finish_with(name)?;
-    let token = hashed(token);
+    let client = tunnel_fields::client(&mut fields);
+    let client = fields.finish_with(client)?;
     Ok(NewTunnelClient {
-        name,
+        name: client.name,
         gateway,
-        note,
-        enabled,
-        allowed_ports,
-        max_tunnels,
-        max_connections,
-        bandwidth,
-        token,
+        note: client.note,
+        enabled: client.enabled,
+        allowed_ports: client.allowed_ports,
+        max_tunnels: client.max_tunnels,
+        max_connections: client.max_connections,
+        bandwidth: client.bandwidth,
+        token: hashed(token),
     })
 }
 

@@ -193,6 +193,9 @@ pub enum Conflict {
     SetUp,
     #[error("{0}")]
     Port(PortConflict),
+    /// Of one tunnel of a document.
+    #[error("{tunnel}: {conflict}")]
+    PortOf { tunnel: String, conflict: PortConflict },
     #[error("another http tunnel has this host, path and header")]
     RouteTaken,
     #[error(

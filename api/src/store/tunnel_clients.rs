@@ -157,3 +157,13 @@ impl From<PortSpan> for AllowedPort {
         if span.from == span.to { Self::One(span.from) } else { Self::Span(span.to_string()) }
     }
 }
+
+impl AllowedPort {
+    /// None is text that nobody has checked.
+    pub fn span(&self) -> Option<PortSpan> {
+        match self {
+            Self::One(port) => Some(PortSpan { from: *port, to: *port }),
+            Self::Span(text) => text.parse().ok(),
+        }
+    }
+}

@@ -32,7 +32,7 @@ use pgw_core::mapping::Mapping;
 use pgw_core::ports::PortRange;
 use pgw_core::proxy::Proxy;
 use pgw_core::state::Verdict;
-use pgw_core::tunnel::{Desired, TokenHash};
+use pgw_core::tunnel::{Desired, Filter, TokenHash};
 use tokio::sync::watch;
 
 use super::World;
@@ -138,7 +138,7 @@ over_the_worlds_store! {
         apply(document: Document, terms: &Terms) -> Result<Applied, Refused>;
         last_apply() -> Option<ApplyRecord>;
         confirm_apply(id: ApplyId) -> ApplyRecord;
-        roll_back(id: ApplyId, ports: &PortRange) -> Option<Applied>;
+        roll_back(id: ApplyId, ground: &Ground) -> Option<Applied>;
         import(offered: Vec<Offered>) -> Vec<Imported>;
     }
 }
@@ -227,7 +227,7 @@ over_the_worlds_store! {
         renew_code(id: TunnelId, code: NewCode) -> Tunnel;
         verify_tunnel(id: TunnelId, code: &TokenHash) -> Result<Tunnel, NotVerified>;
         tunnel_by_code(code: &TokenHash) -> Option<(Tunnel, Timestamp)>;
-        desired_tunnels() -> Desired;
+        desired_tunnels(targets: &Filter) -> Desired;
         record_tunnels(seen: &Seen) -> ();
         tunnel_census() -> TunnelCensus;
     }
