@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use pgw_core::active::ActiveSet;
@@ -134,7 +135,8 @@ pub async fn build(settings: &ApiSettings, store: Arc<dyn Store>) -> anyhow::Res
         agent: transport.clone(),
         by_client: settings.metrics_clients,
     });
-    let units = units::choose(settings.units, &settings.state_dir, &settings.run_dir, told.clone()).await?;
+    let units = units::choose(settings.units, &settings.state_dir, &settings.run_dir, told.clone()).await;
+    let units = units.context("PGW_UNITS cannot be used as it is set")?;
     let activator = Arc::new(Activator {
         store: store.clone(),
         board: board.clone(),
@@ -338,6 +340,7 @@ impl Engine for Machinery {
             entry("gateway", namesake, "no other gateway has its name"),
             entry("health", self.board.checks_error(), "upstreams can be asked"),
             entry("start", first_look, "every client has been looked at"),
+            entry("tunnels", self.tunnels.trouble(), "pgw-tunneld answers, or no tunnel client needs it"),
         ]
     }
 }

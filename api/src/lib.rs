@@ -19,6 +19,7 @@ pub mod http;
 pub mod identity;
 pub mod known;
 pub mod neighbourhood;
+pub mod own;
 pub mod passwords;
 pub mod secret_file;
 pub mod shared;

@@ -14,7 +14,8 @@ use pgw_api::http::{self, Api};
 use pgw_api::passwords::Passwords;
 use pgw_api::shared::Shared;
 use pgw_api::store::open::{Opening, open};
-use pgw_api::{app, backup, credentials, gateway, identity, sole};
+use pgw_api::{app, backup, credentials, gateway, identity, own, sole};
+use pgw_core::cause;
 use pgw_core::hosts::AllowedHosts;
 use pgw_core::resources::{host_name, raise_file_limit};
 use pgw_core::serve::serve;
@@ -73,7 +74,7 @@ pub(crate) async fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("pgw-api: {error:#}");
+            eprintln!("pgw-api: {}", cause::chain(error.as_ref()));
             exit_code(error.as_ref())
         }
     }
@@ -122,14 +123,15 @@ async fn run(settings: ApiSettings) -> anyhow::Result<()> {
         if_match: settings.if_match,
         passwords: Passwords::new()?,
         attempts: Attempts::default(),
-        setup: SetupTime::of(store.identity().made_at),
+        // Whoever set a token makes the first admin with it: nobody else has to be let in.
+        setup: SetupTime::of(store.identity().made_at.filter(|_| settings.admin_token.is_none())),
     };
     let parts = app::build(&settings, store.clone()).await?;
 
     let deadlines = Deadlines {
         store: store.clone(),
         engine: parts.engine.clone(),
-        ports: settings.ports.clone(),
+        tunnels: parts.tunnels.clone(),
         news: Arc::default(),
     };
     let api = Api {
@@ -142,6 +144,7 @@ async fn run(settings: ApiSettings) -> anyhow::Result<()> {
         auth,
         doors,
         ports: settings.ports.clone(),
+        own: own::look,
         deadlines: deadlines.news.clone(),
         database: Shared::default(),
     };

@@ -28,8 +28,10 @@ pub enum SoleError {
     ForwardersTaken(PathBuf),
     #[error("PGW_STATE_DIR={path} is not there and cannot be made: {source}")]
     Missing { path: PathBuf, source: io::Error },
-    #[error("{path} cannot be locked: {source}")]
-    File { path: PathBuf, source: io::Error },
+    #[error(
+        "{setting}={dir} cannot be used, which takes a folder that pgw-api may write to: {path}: {source}"
+    )]
+    File { setting: &'static str, dir: PathBuf, path: PathBuf, source: io::Error },
 }
 
 /// Takes it or says who has it. One that is missing is made where the folder above it is there, and said
@@ -42,25 +44,31 @@ pub fn take(state_dir: &Path) -> Result<Sole, SoleError> {
         let path = state_dir.display();
         tracing::warn!(%path, "PGW_STATE_DIR was not there and is made: this gateway is a new one, and knows no device");
     }
-    lock(state_dir.join(NAME))?.ok_or_else(|| SoleError::Taken(state_dir.to_owned()))
+    let path = state_dir.join(NAME);
+    let held = lock(&path).map_err(|source| unusable("PGW_STATE_DIR", state_dir, &path, source))?;
+    held.ok_or_else(|| SoleError::Taken(state_dir.to_owned()))
 }
 
 /// Also by an API with another state directory. What is below it does not survive a boot, and is made.
 pub fn take_forwarders(run_dir: &Path) -> Result<Sole, SoleError> {
     let sockets = run_dir.join(SOCKETS);
     let path = sockets.join(NAME);
-    std::fs::create_dir_all(&sockets).map_err(|source| SoleError::File { path: path.clone(), source })?;
-    lock(path)?.ok_or_else(|| SoleError::ForwardersTaken(run_dir.to_owned()))
+    let held = std::fs::create_dir_all(&sockets).and_then(|()| lock(&path));
+    let held = held.map_err(|source| unusable("PGW_RUN_DIR", run_dir, &path, source))?;
+    held.ok_or_else(|| SoleError::ForwardersTaken(run_dir.to_owned()))
+}
+
+fn unusable(setting: &'static str, dir: &Path, path: &Path, source: io::Error) -> SoleError {
+    SoleError::File { setting, dir: dir.to_owned(), path: path.to_owned(), source }
 }
 
 /// None: somebody else has it.
-fn lock(path: PathBuf) -> Result<Option<Sole>, SoleError> {
-    let open = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-    let file = open.map_err(|source| SoleError::File { path: path.clone(), source })?;
+fn lock(path: &Path) -> io::Result<Option<Sole>> {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
     match file.try_lock() {
         Ok(()) => Ok(Some(Sole { _held: file })),
         Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(source)) => Err(SoleError::File { path, source }),
+        Err(TryLockError::Error(source)) => Err(source),
     }
 }
 
@@ -116,8 +124,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         std::fs::write(&file, "").unwrap();
-        for error in [take(&file).unwrap_err(), take_forwarders(&file).unwrap_err()] {
+        for (setting, error) in [
+            ("PGW_STATE_DIR", take(&file).unwrap_err()),
+            ("PGW_RUN_DIR", take_forwarders(&file).unwrap_err()),
+        ] {
             assert!(matches!(error, SoleError::File { .. }), "{error}");
+            assert!(error.to_string().starts_with(&format!("{setting}={}", file.display())), "{error}");
         }
     }
 }

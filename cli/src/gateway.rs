@@ -95,13 +95,9 @@ impl Gateway {
         call.flag("cascade", cascade).value().await
     }
 
-    /// A list that is short enough for the API to tell it whole.
+    /// A list that is mostly on one page, all of it.
     pub(crate) async fn whole(&self, path: &str) -> Result<Vec<Value>, Error> {
-        let mut answer = self.get(path).await?;
-        match answer.get_mut("items").map(Value::take) {
-            Some(Value::Array(items)) => Ok(items),
-            Some(_) | None => Ok(Vec::new()),
-        }
+        self.pages(path, &[], usize::MAX, None).await
     }
 
     /// All pages of a list, up to so many things.
@@ -111,11 +107,22 @@ impl Gateway {
         query: &[(&'static str, Option<String>)],
         most: usize,
     ) -> Result<Vec<Value>, Error> {
+        self.pages(path, query, most, Some(PAGE)).await
+    }
+
+    /// `page`: how many are asked for at once, if it is not the API's choice.
+    async fn pages(
+        &self,
+        path: &str,
+        query: &[(&'static str, Option<String>)],
+        most: usize,
+        page: Option<usize>,
+    ) -> Result<Vec<Value>, Error> {
         let mut found = Vec::new();
         let mut cursor: Option<String> = None;
         loop {
-            let page = PAGE.min(most - found.len());
-            let mut call = self.call(Method::GET, path).query("limit", Some(page.to_string()));
+            let limit = page.map(|page| page.min(most - found.len()).to_string());
+            let mut call = self.call(Method::GET, path).query("limit", limit);
             for (name, value) in query {
                 call = call.query(name, value.clone());
             }

@@ -172,8 +172,8 @@ impl Look {
     pub(crate) fn paint(self, text: &str, word: &str) -> String {
         let colour = match word {
             _ if !self.colours => None,
-            "OK" | "APPLIED" | "ACTIVE" | "ok" | "yes" | "online" | "closed" | "leaves_by" | "created"
-            | "confirmed" => Some(32),
+            "OK" | "APPLIED" | "ACTIVE" | "ok" | "yes" | "online" | "closed" | "leaves_by" | "at_gateway"
+            | "created" | "confirmed" => Some(32),
             "PENDING" | "DEGRADED" | "warn" | "unknown" | "unconfirmed" | "not_run" | "waiting"
             | "OFFLINE" => Some(33),
             "DOWN" | "FAILED" | "bad" | "no" | "leaked" | "invalid" | "name_taken" | "rolled_back" => {

@@ -199,6 +199,7 @@ pub struct AgentStatus {
     pub applied: usize,
     pub lan_if: String,
     pub wan_if: String,
+    #[serde(serialize_with = "crate::time::millis")]
     pub last_reconcile_at: Option<Timestamp>,
     /// Why the last reconcile failed, if it did.
     pub last_error: Option<String>,
@@ -214,6 +215,7 @@ pub struct AgentStatus {
 pub struct Drift {
     /// How often it had to be made right.
     pub count: u64,
+    #[serde(serialize_with = "crate::time::millis")]
     pub last_at: Option<Timestamp>,
     /// The program that did it, if the kernel told its name.
     pub last_by: Option<String>,

@@ -16,11 +16,43 @@ pub fn root(error: &(dyn Error + 'static)) -> String {
     }
 }
 
+/// All of it in one line: what happened, where, and what lies behind that, each thing once.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut line = one_line(error);
+    let mut cause = error.source();
+    while let Some(deeper) = cause {
+        let words = one_line(deeper);
+        // Many say what lies behind them themselves.
+        if !line.ends_with(&words) {
+            line.push_str(": ");
+            line.push_str(&words);
+        }
+        cause = deeper.source();
+    }
+    line
+}
+
+fn one_line(error: &dyn Error) -> String {
+    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use std::io;
 
     use super::*;
+
+    #[test]
+    fn a_chain_is_one_line_that_says_nothing_twice() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("the file cannot be opened: {0}")]
+        struct Inner(#[source] io::Error);
+        #[derive(Debug, thiserror::Error)]
+        #[error("while\n starting")]
+        struct Outer(#[source] Inner);
+        let told = chain(&Outer(Inner(io::Error::other("it is\ngone"))));
+        assert_eq!(told, "while starting: the file cannot be opened: it is gone");
+    }
 
     #[test]
     fn the_deepest_cause_is_told() {

@@ -20,7 +20,9 @@ pub struct Client {
     /// Another one after each change by an operator: what `If-Match` takes.
     pub revision: i64,
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    #[serde(serialize_with = "crate::time::millis")]
     pub created_at: Timestamp,
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    #[serde(serialize_with = "crate::time::millis")]
     pub updated_at: Timestamp,
 }

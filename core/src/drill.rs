@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Drill {
     /// None before the first.
+    #[serde(serialize_with = "crate::time::millis")]
     pub last_at: Option<Timestamp>,
     pub outcome: Option<Outcome>,
     /// When a drill last saw with its own eyes that closed is closed.
+    #[serde(serialize_with = "crate::time::millis")]
     pub proven_closed_at: Option<Timestamp>,
     /// In one sentence.
     pub detail: String,

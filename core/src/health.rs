@@ -44,6 +44,7 @@ pub struct Health {
     #[serde(default)]
     pub country: Option<Country>,
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
+    #[serde(serialize_with = "crate::time::millis")]
     pub checked_at: Option<Timestamp>,
     /// Why the last check failed, in words.
     pub error: Option<String>,

@@ -41,4 +41,5 @@ pub mod service;
 pub mod settings;
 pub mod sni;
 pub mod state;
+pub mod time;
 pub mod tunnel;

@@ -22,6 +22,7 @@ pub struct News {
 pub struct Item {
     /// From 1, without a gap.
     pub number: u64,
+    #[serde(serialize_with = "crate::time::millis")]
     pub at: Timestamp,
     #[serde(flatten)]
     pub what: What,

@@ -43,8 +43,10 @@ pub struct Proxy {
     /// As the gateway that is asked has found it.
     pub health: Health,
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    #[serde(serialize_with = "crate::time::millis")]
     pub created_at: Timestamp,
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    #[serde(serialize_with = "crate::time::millis")]
     pub updated_at: Timestamp,
 }
 

@@ -131,6 +131,17 @@ fn say_and_hear(public: u16, target: &TcpListener) {
 }
 
 #[test]
+fn who_asks_for_help_or_the_version_is_told() {
+    for (argument, words) in
+        [("--version", env!("CARGO_PKG_VERSION")), ("-V", "pgw-connect"), ("--help", "--server")]
+    {
+        let said = Command::new(env!("CARGO_BIN_EXE_pgw-connect")).arg(argument).output().unwrap();
+        let text = String::from_utf8_lossy(&said.stdout);
+        assert!(said.status.success() && text.contains(words), "{argument}: {said:?}");
+    }
+}
+
+#[test]
 fn a_mistake_in_a_setting_or_a_file_stops_the_start_and_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let mut gateway = Command::new(env!("CARGO_BIN_EXE_pgw-tunneld"));

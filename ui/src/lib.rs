@@ -8,6 +8,7 @@ mod problem;
 mod reverse;
 mod target;
 mod web;
+mod websocket;
 
 use std::io::Write as _;
 use std::net::SocketAddr;

@@ -13,12 +13,13 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
-use reqwest::{Client, Url};
+use reqwest::{Client, RequestBuilder, Url};
 use tokio::sync::Notify;
 
 use crate::headers;
 use crate::problem::Problem;
 use crate::target::check_path;
+use crate::websocket;
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// From the last byte of the request to the answer's head. The services give up by themselves
@@ -49,7 +50,7 @@ pub(crate) struct BuildError {
 
 /// Why there is no answer.
 #[derive(Debug)]
-enum NoAnswer {
+pub(crate) enum NoAnswer {
     Broken(reqwest::Error),
     Late,
 }
@@ -57,7 +58,7 @@ enum NoAnswer {
 /// A body on its way up. A slow upload is not a slow answer, and a broken one is not the
 /// service's fault.
 #[derive(Default)]
-struct Upload {
+pub(crate) struct Upload {
     moved: Notify,
     broken: AtomicBool,
 }
@@ -115,13 +116,22 @@ impl Upstream {
         url
     }
 
-    fn answered(&self) {
+    /// Of its own answers' places.
+    pub(crate) fn mount(&self) -> &'static str {
+        self.service.mount()
+    }
+
+    pub(crate) fn get(&self, path: &str, query: Option<&str>) -> RequestBuilder {
+        self.client.get(self.url(path, query))
+    }
+
+    pub(crate) fn answered(&self) {
         if !self.answers.swap(true, Ordering::Relaxed) {
             tracing::info!(service = self.service.program(), "it answers again");
         }
     }
 
-    fn unanswered(&self, why: &NoAnswer) -> Problem {
+    pub(crate) fn unanswered(&self, why: &NoAnswer) -> Problem {
         let (program, setting) = (self.service.program(), self.service.setting());
         let cause = why.cause();
         if self.answers.swap(false, Ordering::Relaxed) {
@@ -161,7 +171,10 @@ impl Upload {
     }
 
     /// The bound begins anew with every piece of the request.
-    async fn answer<T>(&self, answer: impl Future<Output = reqwest::Result<T>>) -> Result<T, NoAnswer> {
+    pub(crate) async fn answer<T>(
+        &self,
+        answer: impl Future<Output = reqwest::Result<T>>,
+    ) -> Result<T, NoAnswer> {
         let mut answer = std::pin::pin!(answer);
         loop {
             tokio::select! {
@@ -178,14 +191,17 @@ pub(crate) async fn pass_on(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (head, body) = request.into_parts();
     // The server below lets Transfer-Encoding win over a Content-Length and forgets the latter, so
     // a request with both cannot be told from one with the first. Nobody needs either here.
-    if head.headers.contains_key(header::TRANSFER_ENCODING) {
+    if request.headers().contains_key(header::TRANSFER_ENCODING) {
         return Ok(refused_framing());
     }
-    check_path(head.uri.path())?;
+    check_path(request.uri().path())?;
+    if websocket::is_asked_for(upstream.service, &request) {
+        return websocket::pass_on(&upstream, peer, request).await;
+    }
 
+    let (head, body) = request.into_parts();
     let url = upstream.url(head.uri.path(), head.uri.query());
     let upload = Arc::new(Upload::default());
     let has_body = head.headers.contains_key(header::CONTENT_LENGTH);
@@ -197,7 +213,7 @@ pub(crate) async fn pass_on(
     match upload.answer(onward.send()).await {
         Ok(answer) => {
             upstream.answered();
-            Ok(hand_back(answer, upstream.service.mount()))
+            Ok(hand_back(answer, upstream.mount()))
         }
         Err(_) if upload.broken.load(Ordering::Relaxed) => {
             Err(Problem::new(StatusCode::BAD_REQUEST, "body_broken", "The request's body broke off."))
@@ -206,7 +222,7 @@ pub(crate) async fn pass_on(
     }
 }
 
-fn hand_back(mut answer: reqwest::Response, mount: &str) -> Response {
+pub(crate) fn hand_back(mut answer: reqwest::Response, mount: &str) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = answer.status();
     *response.headers_mut() = headers::for_browser(std::mem::take(answer.headers_mut()), mount);

@@ -137,7 +137,7 @@ async fn told(store: &dyn Store) -> String {
         store.clients(&all).await.unwrap().items,
         store.mappings(&all).await.unwrap().items,
         store.plans().await.unwrap(),
-        store.tokens().await.unwrap(),
+        store.tokens(&all).await.unwrap().items,
     )
 }
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use pgw_core::ports::PortRange;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -12,6 +11,7 @@ use super::effect::bring_about;
 use crate::engine::Engine;
 use crate::store::applies::{ApplyRecord, ApplyState};
 use crate::store::{Store, StoreError};
+use crate::tunnels::Link;
 
 /// Until the database is asked again that could not be used.
 const RETRY: Duration = Duration::from_secs(5);
@@ -19,7 +19,7 @@ const RETRY: Duration = Duration::from_secs(5);
 pub struct Deadlines {
     pub store: Arc<dyn Store>,
     pub engine: Arc<dyn Engine>,
-    pub ports: PortRange,
+    pub tunnels: Arc<Link>,
     /// There may be another deadline, or none any more.
     pub news: Arc<Notify>,
 }
@@ -60,14 +60,16 @@ impl Deadlines {
     }
 
     async fn roll_back(&self, waiting: &ApplyRecord) -> Result<(), StoreError> {
-        let Some(done) = self.store.roll_back(waiting.id, &self.ports).await? else { return Ok(()) };
+        let Some(done) = self.store.roll_back(waiting.id, &self.tunnels.ground()).await? else {
+            return Ok(());
+        };
         tracing::warn!(
             apply = %waiting.id,
             by = waiting.by,
             steps = done.plan.steps.len(),
             "nobody confirmed what was applied; what it had touched is again what it was"
         );
-        bring_about(self.engine.as_ref(), &done.touched).await;
+        bring_about(self.engine.as_ref(), &self.tunnels, &done.touched).await;
         Ok(())
     }
 }

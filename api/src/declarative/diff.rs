@@ -11,14 +11,14 @@ use super::told::FieldChange;
 use crate::store::{ClientPatch, MappingPatch, ProxyPatch};
 
 /// Stands for every password.
-const SECRET: &str = "(secret)";
+pub(super) const SECRET: &str = "(secret)";
 
 #[derive(Default)]
-struct Diff(Vec<FieldChange>);
+pub(super) struct Diff(Vec<FieldChange>);
 
 impl Diff {
     /// What the field is to become, if it is not that already.
-    fn field<T: PartialEq + Clone + Serialize>(
+    pub(super) fn field<T: PartialEq + Clone + Serialize>(
         &mut self,
         field: &'static str,
         from: &T,
@@ -29,6 +29,14 @@ impl Diff {
             self.0.push(FieldChange { field, from: value(from), to: value(to) });
             to.clone()
         })
+    }
+
+    pub(super) fn tell(&mut self, field: &'static str, from: Value, to: Value) {
+        self.0.push(FieldChange { field, from, to });
+    }
+
+    pub(super) fn done(self) -> Vec<FieldChange> {
+        self.0
     }
 
     fn password(&mut self, from: &ProxyEntry, to: &ProxyEntry) -> Option<Option<pgw_core::redact::Secret>> {

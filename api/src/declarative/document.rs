@@ -1,5 +1,6 @@
-//! The document itself. Proxies are known by their names and clients by their addresses, so that
-//! it means the same on every gateway; the order in which things stand means nothing.
+//! The document itself. Proxies and tunnel clients are known by their names and clients by their
+//! addresses, so that it means the same on every gateway; the order in which things stand means
+//! nothing.
 
 use std::collections::BTreeMap;
 
@@ -11,8 +12,10 @@ use pgw_core::proxy::{Host, Scheme};
 use pgw_core::redact::Secret;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::tunnels::TunnelClientEntry;
+
 pub const VERSION: u16 = 1;
-/// Of proxies, and of clients.
+/// Of proxies, of clients, and of tunnel clients.
 pub const MOST_ENTRIES: usize = 10_000;
 
 /// A section that is absent is left alone; one that is present is the whole of it.
@@ -27,6 +30,9 @@ pub struct Document {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub clients: Option<Vec<ClientEntry>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub tunnel_clients: Option<Vec<TunnelClientEntry>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]

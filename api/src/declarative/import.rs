@@ -30,11 +30,17 @@ type Way = (String, Option<String>, Option<String>);
 
 /// In the order of the lines: a line meets what those before it have made.
 pub fn judge(offered: Vec<Offered>, known: &[ProxyEntry]) -> Vec<Outcome> {
-    let mut register = Register::default();
-    for entry in known {
-        register.enter(way_of(entry), entry.name.clone());
-    }
+    let mut register = Register::over(known);
     offered.into_iter().map(|offered| register.judge(offered)).collect()
+}
+
+/// What a proxy is called to which nobody gave a name: as it is, by host and port, or by a number
+/// where another is called so. None: the one that is called so is the same, or another that is
+/// called after it.
+pub fn called(new: &NewProxy, known: &[ProxyEntry]) -> Option<String> {
+    let mut register = Register::over(known);
+    let is_there = register.names.contains(&new.name) && register.ways.contains_key(&way(new));
+    (!is_there).then(|| register.free_name(new.name.clone()))
 }
 
 #[derive(Default)]
@@ -46,6 +52,14 @@ struct Register {
 }
 
 impl Register {
+    fn over(known: &[ProxyEntry]) -> Self {
+        let mut register = Self::default();
+        for entry in known {
+            register.enter(way_of(entry), entry.name.clone());
+        }
+        register
+    }
+
     /// None is a way that cannot be compared.
     fn enter(&mut self, way: Option<Way>, name: String) {
         if let Some(way) = way {
@@ -63,15 +77,14 @@ impl Register {
         let name = match name {
             Some(name) if self.names.contains(&name) => return Outcome::NameTaken(name),
             Some(name) => name,
-            None => self.free_name(&address),
+            None => self.free_name(address.host_and_port()),
         };
         self.enter(Some(way), name.clone());
         Outcome::New(new(name))
     }
 
     /// Sellers have one host and port for thousands of accounts: those are numbered.
-    fn free_name(&mut self, address: &ProxyAddress) -> String {
-        let base = address.host_and_port();
+    fn free_name(&mut self, base: String) -> String {
         let number = self.numbers.entry(base.clone()).or_insert(0);
         loop {
             *number += 1;

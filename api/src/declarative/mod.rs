@@ -12,16 +12,18 @@ pub mod plan;
 mod properties;
 pub mod snapshot;
 pub mod told;
+pub mod tunnel_plan;
+mod tunnel_ports;
+pub mod tunnels;
 pub mod wanted;
-
-use pgw_core::ports::PortRange;
 
 use document::Document;
 use plan::Plan;
 use snapshot::Snapshot;
+use tunnel_ports::Manner;
 use wanted::{Mistake, Wanted};
 
-use crate::store::Conflict;
+use crate::store::{Conflict, Ground};
 
 /// Why nothing of a document was done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,12 +36,21 @@ pub enum Refused {
 
 /// What a document would do now. A dry run and the real one both ask here, so that they say the
 /// same.
-pub fn prepare(document: Document, now: &Snapshot, ports: &PortRange) -> Result<Plan, Refused> {
+pub fn prepare(document: Document, now: &Snapshot, ground: &Ground) -> Result<Plan, Refused> {
     let wanted = Wanted::of(document, now).map_err(Refused::Document)?;
-    let plan = plan::plan(&wanted, now);
+    let mut plan = plan::plan(&wanted, now);
+    let ports = &ground.forwarders;
     let free = ports.count() - now.ports.iter().filter(|port| ports.contains(**port)).count();
     if plan.new_ports(now).len() > free {
         return Err(Refused::Conflict(Conflict::PortsExhausted { range: ports.to_string() }));
     }
+    tunnel_ports::give(&mut plan, now, ground, Manner::Strict).map_err(Refused::Conflict)?;
+    Ok(plan)
+}
+
+/// What brings back what was, as far as it can be.
+pub fn undo(wanted: Wanted, now: &Snapshot, ground: &Ground) -> Result<Plan, Conflict> {
+    let mut plan = plan::plan(&wanted.fitted(now), now);
+    tunnel_ports::give(&mut plan, now, ground, Manner::Lenient)?;
     Ok(plan)
 }

@@ -10,6 +10,7 @@ use super::diff;
 use super::document::{ClientEntry, MappingEntry, ProxyEntry};
 use super::snapshot::{KnownClient, KnownMapping, Snapshot};
 use super::told::FieldChange;
+use super::tunnel_plan::TunnelDeed;
 use super::wanted::Wanted;
 use crate::store::{ClientPatch, MappingPatch, NewClient, NewProxy, ProxyPatch};
 
@@ -32,6 +33,9 @@ pub enum Subject {
     Proxy(String),
     Client(ClientIp),
     Mapping(ClientIp, String),
+    TunnelClient(String),
+    /// Of this client.
+    Tunnel(String, String),
 }
 
 /// What is new has no id yet: mappings find their client and proxy by the subject.
@@ -46,6 +50,7 @@ pub enum Deed {
     ChangeClient(ClientId, ClientPatch, Vec<FieldChange>),
     CreateMapping(MappingEntry),
     ChangeMapping(MappingId, MappingPatch, Vec<FieldChange>),
+    Tunnels(TunnelDeed),
 }
 
 /// Says of everything that is wanted what is missing to it. Total: what cannot be is refused
@@ -70,22 +75,25 @@ pub fn plan(wanted: &Wanted, now: &Snapshot) -> Plan {
             (None, None) => {}
         }
     }
+    for (name, entry) in &wanted.tunnel_clients {
+        draft.tunnel_client(name, entry.as_ref(), now.tunnel_clients.get(name));
+    }
     draft.plan()
 }
 
 #[derive(Default)]
-struct Draft {
+pub(super) struct Draft {
     steps: Vec<Step>,
     kept: usize,
 }
 
 impl Draft {
-    fn push(&mut self, subject: Subject, deed: Deed) {
+    pub(super) fn push(&mut self, subject: Subject, deed: Deed) {
         self.steps.push(Step { subject, deed });
     }
 
     /// It was there and stays there.
-    fn stays(&mut self, subject: Subject, change: Option<Deed>) {
+    pub(super) fn stays(&mut self, subject: Subject, change: Option<Deed>) {
         match change {
             Some(deed) => self.push(subject, deed),
             None => self.kept += 1,
@@ -161,6 +169,12 @@ impl Deed {
             Self::CreateClient(_) => 6,
             Self::ChangeMapping(..) => 7,
             Self::CreateMapping(_) => 8,
+            Self::Tunnels(TunnelDeed::Remove(_)) => 9,
+            Self::Tunnels(TunnelDeed::RemoveClient(_)) => 10,
+            Self::Tunnels(TunnelDeed::ChangeClient(..)) => 11,
+            Self::Tunnels(TunnelDeed::CreateClient(_)) => 12,
+            Self::Tunnels(TunnelDeed::Change(..)) => 13,
+            Self::Tunnels(TunnelDeed::Create(_)) => 14,
         }
     }
 
@@ -178,6 +192,8 @@ impl Subject {
             Self::Proxy(_) => "proxy",
             Self::Client(_) => "client",
             Self::Mapping(..) => "mapping",
+            Self::TunnelClient(_) => "tunnel_client",
+            Self::Tunnel(..) => "tunnel",
         }
     }
 }
@@ -188,6 +204,8 @@ impl fmt::Display for Subject {
             Self::Proxy(name) => f.write_str(name),
             Self::Client(ip) => ip.fmt(f),
             Self::Mapping(ip, proxy) => write!(f, "{ip} → {proxy}"),
+            Self::TunnelClient(name) => f.write_str(name),
+            Self::Tunnel(client, name) => write!(f, "{client} → {name}"),
         }
     }
 }

@@ -3,12 +3,14 @@
 mod fitting;
 mod making;
 mod mistakes;
+mod tunnels;
 
 use std::collections::BTreeMap;
 
 use pgw_core::exit::Expect;
 use pgw_core::ids::{ClientId, ClientIp, MappingId, ProxyId};
 use pgw_core::mapping::Target;
+use pgw_core::ports::PortRange;
 use pgw_core::proxy::Scheme;
 use pgw_core::redact::Secret;
 use proptest::prelude::*;
@@ -18,7 +20,7 @@ use super::document::{ClientEntry, Document, MappingEntry, Password, ProxyEntry,
 use super::plan::{Deed, Plan, Subject, plan};
 use super::snapshot::{KnownClient, KnownMapping, KnownProxy, Snapshot};
 use super::wanted::Wanted;
-use crate::store::{ClientPatch, MappingPatch, ProxyPatch};
+use crate::store::{ClientPatch, Ground, MappingPatch, ProxyPatch};
 
 fn ip(last: u8) -> ClientIp {
     format!("192.168.2.{last}").parse().unwrap()
@@ -55,7 +57,12 @@ fn client_entry(last: u8, proxies: &[&str]) -> ClientEntry {
 }
 
 fn document(proxies: Vec<ProxyEntry>, clients: Vec<ClientEntry>) -> Document {
-    Document { version: VERSION, proxies: Some(proxies), clients: Some(clients) }
+    Document { version: VERSION, proxies: Some(proxies), clients: Some(clients), tunnel_clients: None }
+}
+
+fn ground(forwarders: &PortRange) -> Ground {
+    let range = PortRange::spanning(10_000, 32_000);
+    Ground { range, forwarders: forwarders.clone(), tcp: [].into(), udp: [].into() }
 }
 
 fn planned(document: Document, now: &Snapshot) -> Plan {
@@ -235,6 +242,8 @@ fn content(document: &Document) -> Document {
     if let Some(proxies) = &mut sorted.proxies {
         proxies.sort_by_key(|entry| entry.name.clone());
     }
+    // Of which these documents say nothing.
+    sorted.tunnel_clients = None;
     if let Some(clients) = &mut sorted.clients {
         clients.sort_by_key(|entry| entry.ip_cidr);
         for client in clients {

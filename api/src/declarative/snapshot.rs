@@ -3,10 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pgw_core::ids::{ClientId, ClientIp, MappingId, ProxyId};
+use pgw_core::ids::{ClientId, ClientIp, MappingId, ProxyId, TunnelClientId, TunnelId};
 use pgw_core::mac::Mac;
+use pgw_core::tunnel::Protocol;
 
 use super::document::{ClientEntry, MappingEntry, ProxyEntry};
+use super::tunnels::{TunnelClientEntry, TunnelEntry};
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Snapshot {
@@ -14,6 +16,7 @@ pub struct Snapshot {
     pub clients: BTreeMap<ClientIp, KnownClient>,
     /// Those of clients that are going included.
     pub ports: BTreeSet<u16>,
+    pub tunnel_clients: BTreeMap<String, KnownTunnelClient>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +42,32 @@ pub struct KnownClient {
 pub struct KnownMapping {
     pub id: MappingId,
     pub entry: MappingEntry,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownTunnelClient {
+    pub id: TunnelClientId,
+    /// Without its tunnels.
+    pub own: TunnelClientEntry,
+    /// The operator's.
+    pub tunnels: BTreeMap<String, KnownTunnel>,
+    /// What it has asked for itself.
+    pub asked: Vec<(Protocol, Option<u16>)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownTunnel {
+    pub id: TunnelId,
+    /// With its passwords.
+    pub entry: TunnelEntry,
+}
+
+impl KnownTunnelClient {
+    /// As a document would say it.
+    pub fn entry(&self) -> TunnelClientEntry {
+        let tunnels = self.tunnels.values().map(|tunnel| tunnel.entry.clone()).collect();
+        TunnelClientEntry { tunnels, ..self.own.clone() }
+    }
 }
 
 impl KnownClient {

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::plan::{Deed, Plan, Step};
+use super::tunnel_plan::TunnelDeed;
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, utoipa::ToSchema)]
 pub struct ToldPlan {
@@ -16,9 +17,9 @@ pub struct ToldPlan {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Thing {
-    /// proxy, client or mapping.
+    /// proxy, client, mapping, tunnel_client or tunnel.
     pub what: &'static str,
-    /// A proxy's name, a client's address, or both of a mapping.
+    /// A proxy's or a tunnel client's name, a client's address; both of a mapping or a tunnel.
     #[schema(example = "192.168.2.3/32 → exit-de")]
     pub name: String,
 }
@@ -44,15 +45,22 @@ impl Plan {
         for Step { subject, deed } in &self.steps {
             let thing = Thing { what: subject.what(), name: subject.to_string() };
             match deed {
-                Deed::CreateProxy(_) | Deed::CreateClient(_) | Deed::CreateMapping(_) => {
+                Deed::CreateProxy(_)
+                | Deed::CreateClient(_)
+                | Deed::CreateMapping(_)
+                | Deed::Tunnels(TunnelDeed::CreateClient(_) | TunnelDeed::Create(_)) => {
                     told.create.push(thing)
                 }
                 Deed::ChangeProxy(_, _, fields)
                 | Deed::ChangeClient(_, _, fields)
-                | Deed::ChangeMapping(_, _, fields) => {
+                | Deed::ChangeMapping(_, _, fields)
+                | Deed::Tunnels(TunnelDeed::ChangeClient(_, _, fields) | TunnelDeed::Change(_, _, fields)) => {
                     told.change.push(ChangedThing { thing, fields: fields.clone() });
                 }
-                Deed::RemoveMapping(_) | Deed::RemoveClient(_) | Deed::RemoveProxy(_) => {
+                Deed::RemoveMapping(_)
+                | Deed::RemoveClient(_)
+                | Deed::RemoveProxy(_)
+                | Deed::Tunnels(TunnelDeed::RemoveClient(_) | TunnelDeed::Remove(_)) => {
                     told.remove.push(thing)
                 }
             }

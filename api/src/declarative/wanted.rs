@@ -8,13 +8,17 @@ use serde::{Deserialize, Serialize};
 
 use super::document::{ClientEntry, Document, ProxyEntry};
 use super::plan::{Plan, Subject};
-use super::snapshot::Snapshot;
+use super::snapshot::{KnownTunnelClient, Snapshot};
+use super::tunnels::TunnelClientEntry;
 
 /// Who is not named is left alone; none is not to be there.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Wanted {
     pub proxies: BTreeMap<String, Option<ProxyEntry>>,
     pub clients: BTreeMap<ClientIp, Option<ClientEntry>>,
+    /// What was kept before there were any says nothing of them.
+    #[serde(default)]
+    pub tunnel_clients: BTreeMap<String, Option<TunnelClientEntry>>,
 }
 
 /// What a document says that cannot be, given what there is.
@@ -27,7 +31,9 @@ pub struct Mistake {
 
 impl Wanted {
     pub fn of(document: Document, now: &Snapshot) -> Result<Self, Vec<Mistake>> {
-        let mistakes = [unknown_proxies(&document, now), still_in_use(&document, now)].concat();
+        let mistakes =
+            [unknown_proxies(&document, now), still_in_use(&document, now), tunnel_mistakes(&document, now)]
+                .concat();
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
@@ -39,6 +45,10 @@ impl Wanted {
         if let Some(clients) = document.clients {
             wanted.clients = now.clients.keys().map(|ip| (*ip, None)).collect();
             wanted.clients.extend(clients.into_iter().map(|entry| (entry.ip_cidr, Some(entry))));
+        }
+        if let Some(clients) = document.tunnel_clients {
+            wanted.tunnel_clients = now.tunnel_clients.keys().map(|name| (name.clone(), None)).collect();
+            wanted.tunnel_clients.extend(clients.into_iter().map(|entry| (entry.name.clone(), Some(entry))));
         }
         Ok(wanted)
     }
@@ -55,6 +65,10 @@ impl Wanted {
                 Subject::Client(ip) | Subject::Mapping(ip, _) => {
                     wanted.clients.insert(*ip, now.clients.get(ip).map(|client| client.entry(*ip)));
                 }
+                Subject::TunnelClient(name) | Subject::Tunnel(name, _) => {
+                    let entry = now.tunnel_clients.get(name).map(KnownTunnelClient::entry);
+                    wanted.tunnel_clients.insert(name.clone(), entry);
+                }
             }
         }
         wanted
@@ -62,7 +76,8 @@ impl Wanted {
 
     /// Made to fit what others have changed meanwhile: undoing must not fail. A way out by a proxy
     /// that is no more stays closed; a way out by a proxy that is not to be there goes with it; a
-    /// proxy that another gateway has come to need stays.
+    /// proxy that another gateway has come to need stays; a website whose name another one has now, or
+    /// whose passwords nobody can open, is not made again.
     pub fn fitted(mut self, now: &Snapshot) -> Self {
         let needed = |name: &String| now.proxies.get(name).is_some_and(|known| !known.elsewhere.is_empty());
         self.proxies.retain(|name, entry| entry.is_some() || !needed(name));
@@ -78,6 +93,17 @@ impl Wanted {
         };
         for entry in self.clients.values_mut().flatten() {
             entry.mappings.retain(|mapping| will_be(&mapping.proxy));
+        }
+        let others = now.tunnel_clients.iter().filter(|(name, _)| !self.tunnel_clients.contains_key(*name));
+        let tunnels = others.flat_map(|(_, client)| client.tunnels.values());
+        let routes: Vec<_> = tunnels.filter_map(|tunnel| tunnel.entry.route()).collect();
+        for entry in self.tunnel_clients.values_mut().flatten() {
+            let known = now.tunnel_clients.get(&entry.name);
+            entry.tunnels.retain(|tunnel| {
+                let known = known.and_then(|known| known.tunnels.get(&tunnel.name));
+                let is_free = tunnel.route().is_none_or(|route| !routes.contains(&route));
+                is_free && !tunnel.lacks_a_password(known.map(|known| &known.entry))
+            });
         }
         self
     }
@@ -133,4 +159,27 @@ fn still_in_use(document: &Document, now: &Snapshot) -> Vec<Mistake> {
         }
     }
     mistakes.into_iter().map(|detail| Mistake { pointer: "/proxies".to_owned(), detail }).collect()
+}
+
+/// Two websites with one name, and a user without a password.
+fn tunnel_mistakes(document: &Document, now: &Snapshot) -> Vec<Mistake> {
+    let (mut routes, mut mistakes) = (BTreeMap::new(), Vec::new());
+    for (at, client) in document.tunnel_clients.iter().flatten().enumerate() {
+        let known = now.tunnel_clients.get(&client.name);
+        for (of, tunnel) in client.tunnels.iter().enumerate() {
+            let place = format!("/tunnel_clients/{at}/tunnels/{of}");
+            if let Some(route) = tunnel.route()
+                && let Some(first) = routes.insert(route, place.clone())
+            {
+                let detail = format!("{first} has the same host, path and header");
+                mistakes.push(Mistake { pointer: format!("{place}/host"), detail });
+            }
+            let before = known.and_then(|known| known.tunnels.get(&tunnel.name));
+            if tunnel.lacks_a_password(before.map(|known| &known.entry)) {
+                let detail = "needs a password for each new name".to_owned();
+                mistakes.push(Mistake { pointer: format!("{place}/basic_auth"), detail });
+            }
+        }
+    }
+    mistakes
 }

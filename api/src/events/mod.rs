@@ -29,6 +29,7 @@ pub struct Event {
     /// Rises in the order in which changes were committed.
     pub id: i64,
     #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "pgw_core::time::millis")]
     pub at: Timestamp,
     /// On which it happened.
     pub gateway: String,

@@ -63,6 +63,8 @@ fn event(id: i64, kind: Kind) -> Event {
         _ => NewEvent::agent(AgentState::Warns, id.to_string()),
     };
     let NewEvent { at, kind, client_id, mapping_id, proxy_id, by, data } = new;
+    // As exactly as it is told.
+    let at = Timestamp::from_millisecond(at.as_millisecond()).unwrap();
     Event { id, at, gateway: "gw1".into(), kind, client_id, mapping_id, proxy_id, by, data }
 }
 

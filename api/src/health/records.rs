@@ -123,7 +123,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}/pgw.db", dir.path().display());
         let opening = Opening {
-            patience: Duration::from_millis(50),
+            patience: Duration::from_millis(250),
             ..Opening::new("gw1", &dir.path().join("secret.key"))
         };
         let store = SqliteStore::open(&dir.path().join("pgw.db"), &opening).await.unwrap();

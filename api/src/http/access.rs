@@ -72,6 +72,7 @@ static RULES: &[(Method, &str, Role)] = &[
     (Method::GET, "/metrics", Viewer),
     (Method::GET, "/v1/tokens", Admin),
     (Method::POST, "/v1/tokens", Admin),
+    (Method::GET, "/v1/tokens/{id}", Admin),
     (Method::DELETE, "/v1/tokens/{id}", Admin),
     (Method::GET, "/v1/users", Admin),
     (Method::POST, "/v1/users", Admin),
@@ -97,6 +98,11 @@ pub(super) fn is_agents(method: &Method, path: &str) -> bool {
     AGENTS.iter().any(|(m, p)| (m, *p) == (method, path))
 }
 
+/// Only whoever comes with something that opens it gets an answer.
+pub(super) fn is_guarded(method: &Method, path: &str) -> bool {
+    decided(method, path).is_some()
+}
+
 fn decided(method: &Method, path: &str) -> Option<Role> {
     let method = reading(method);
     if OWN.iter().any(|(m, p)| (m, *p) == (method, path)) {
@@ -106,7 +112,7 @@ fn decided(method: &Method, path: &str) -> Option<Role> {
 }
 
 /// A HEAD is a GET.
-fn reading(method: &Method) -> &Method {
+pub(super) fn reading(method: &Method) -> &Method {
     if *method == Method::HEAD { &Method::GET } else { method }
 }
 

@@ -20,10 +20,12 @@ use super::input::{Id, Params, all_of};
 use super::media::Media;
 use super::{Api, values};
 use crate::converge::Settled;
-use crate::declarative::document::Document;
+use crate::declarative::document::{ClientEntry, Document};
 use crate::declarative::effect::bring_about;
 use crate::declarative::told::ToldPlan;
+use crate::declarative::wanted::Mistake;
 use crate::declarative::{Refused, prepare};
+use crate::own::OwnAddresses;
 use crate::store::StoreError;
 use crate::store::applies::{Applied, ApplyRecord, ApplyState, Terms};
 
@@ -45,6 +47,7 @@ struct ApplyAnswer {
     apply_id: Option<ApplyId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(serialize_with = "pgw_core::time::millis")]
     confirm_by: Option<Timestamp>,
     /// What is not brought about yet, in words; it goes on by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,12 +82,16 @@ async fn apply(
     let media = media.ok_or(Error::UnsupportedMedia("application/yaml or application/json"))?;
     let sent = Sent::new(media, all_of(request).await?);
     let document = sent.read()?;
+    let mistakes = no_devices(&document, &(api.own)());
+    if !mistakes.is_empty() {
+        return Err(sent.mistaken(mistakes));
+    }
     let refused = |refused| match refused {
         Refused::Document(mistakes) => sent.mistaken(mistakes),
         Refused::Conflict(conflict) => StoreError::Conflict(conflict).into(),
     };
     if dry_run {
-        let plan = prepare(document, &api.store.snapshot().await?, &api.ports).map_err(refused)?;
+        let plan = prepare(document, &api.store.snapshot().await?, &api.tunnels.ground()).map_err(refused)?;
         return Ok(Json(ApplyAnswer {
             dry_run,
             plan: plan.told(),
@@ -93,12 +100,12 @@ async fn apply(
             unfinished: None,
         }));
     }
-    let terms = Terms { ports: api.ports.clone(), confirm_within };
+    let terms = Terms { ground: api.tunnels.ground(), confirm_within };
     let Applied { plan, touched, record } = api.store.apply(document, &terms).await?.map_err(refused)?;
     if record.is_some() {
         api.deadlines.notify_one();
     }
-    let unfinished = match bring_about(api.engine.as_ref(), &touched).await {
+    let unfinished = match bring_about(api.engine.as_ref(), &api.tunnels, &touched).await {
         Settled::Yes => None,
         Settled::Shut(why) | Settled::No(why) => Some(why),
     };
@@ -129,6 +136,15 @@ async fn confirm(State(api): State<Arc<Api>>, Id(id): Id<ApplyId>) -> Result<Jso
     let record = api.store.confirm_apply(id).await?;
     api.deadlines.notify_one();
     Ok(Json(record))
+}
+
+/// Clients with addresses that no device can have. A document is of this gateway's clients.
+fn no_devices(document: &Document, own: &OwnAddresses) -> Vec<Mistake> {
+    let mistake = |(at, client): (usize, &ClientEntry)| {
+        let detail = own.why_not(client.ip_cidr.addr())?.to_owned();
+        Some(Mistake { pointer: format!("/clients/{at}/ip_cidr"), detail })
+    };
+    document.clients.iter().flatten().enumerate().filter_map(mistake).collect()
 }
 
 fn confirm_within(value: &Value) -> Read<Duration> {

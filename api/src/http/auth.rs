@@ -152,6 +152,11 @@ fn bearer(headers: &HeaderMap) -> Option<Secret> {
     credentials(headers, "bearer").map(Secret::new)
 }
 
+/// Whether it opens anything is asked later.
+pub(super) fn brings_token(headers: &HeaderMap) -> bool {
+    bearer(headers).is_some()
+}
+
 /// As a browser's own dialogue sends it: the token is the password, and the name is anything.
 fn basic(headers: &HeaderMap) -> Option<Secret> {
     let pair = String::from_utf8(BASE64.decode(credentials(headers, "basic")?).ok()?).ok()?;

@@ -7,18 +7,19 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use pgw_core::client::Client;
-use pgw_core::ids::ClientId;
+use pgw_core::ids::{ClientId, ClientIp};
 use pgw_core::state::MappingState;
 use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::conditional::{Meant, Tagged, tag};
-use super::error::Error;
+use super::error::{Error, FieldError};
 use super::fields::Fields;
 use super::input::{Body, Id, Params};
 use super::openapi::{IfMatchHeader, ListParams};
 use super::removal::{self, Removing};
+use super::sort::Listed;
 use super::{Api, List, created, values};
 use crate::store::{ClientPatch, ListQuery, NewClient, Owner, SortBy};
 
@@ -93,7 +94,8 @@ impl ClientState {
     }
 }
 
-const SORTS: &[SortBy] = &[SortBy::Name, SortBy::Address, SortBy::Created, SortBy::Updated];
+const LISTED: Listed =
+    Listed { name: "clients", sorts: &[SortBy::Name, SortBy::Address, SortBy::Created, SortBy::Updated] };
 
 /// Every registered client of every gateway, oldest first or by ?sort=name, ip_cidr, created_at or
 /// updated_at; `-name` the other way round. ?state= gives those with a mapping in that state, and
@@ -112,10 +114,10 @@ async fn list(State(api): State<Arc<Api>>, Params(mut fields): Params) -> Result
         state: state.and_then(ClientState::of_a_mapping),
         closed: state == Some(ClientState::Closed),
         gateway: fields.optional("gateway", values::gateway),
-        ..Params::list(&mut fields, SORTS)
+        ..Params::list(&mut fields, &LISTED)
     };
     fields.finish()?;
-    Ok(Json(List::of(api.store.clients(&query).await?, &query)))
+    Ok(Json(List::of(api.store.clients(&query).await?, &query, &LISTED)))
 }
 
 /// Registers a client. From then on it is closed until a mapping opens it. The answer waits until
@@ -123,7 +125,7 @@ async fn list(State(api): State<Arc<Api>>, Params(mut fields): Params) -> Result
 #[utoipa::path(post, path = "/v1/clients", tag = "clients", request_body = ClientCreate,
     responses((status = 201, body = Client)))]
 async fn create(State(api): State<Arc<Api>>, Body(fields): Body) -> Result<impl IntoResponse, Error> {
-    let client = api.store.create_client(new_client(fields)?).await?;
+    let client = api.store.create_client(new_client(&api, fields)?).await?;
     removal::settle(&api, Owner { client: client.id, gateway: client.gateway.clone() }).await;
     Ok(([(header::ETAG, tag(client.revision))], created(format!("/v1/clients/{}", client.id), client)))
 }
@@ -147,6 +149,9 @@ async fn update(
     Body(fields): Body,
 ) -> Result<Tagged<Client>, Error> {
     let patch = client_patch(fields, if_revision)?;
+    if let Some(ip) = patch.ip_cidr {
+        can_be_moved(&api, id, ip).await?;
+    }
     let may_close = patch.ip_cidr.is_some() || patch.mac.is_some();
     let client = api.store.update_client(id, patch).await?;
     if may_close {
@@ -171,14 +176,29 @@ async fn remove(
     Ok(removal::answer(removal::settle(&api, owner).await))
 }
 
-fn new_client(mut fields: Fields) -> Result<NewClient, Error> {
+fn new_client(api: &Api, mut fields: Fields) -> Result<NewClient, Error> {
     let name = fields.required("name", values::name);
     let ip_cidr = fields.required("ip_cidr", values::client_ip);
     let mac = fields.nullable("mac", values::mac).flatten();
     let note = fields.optional("note", values::note).unwrap_or_default();
     let gateway = fields.optional("gateway", values::gateway);
+    // What another gateway's own addresses are is known there.
+    let here = gateway.as_deref().is_none_or(|gateway| gateway == api.store.gateway());
+    if let Some(why) = ip_cidr.filter(|_| here).and_then(|ip| (api.own)().why_not(ip.addr())) {
+        fields.wrong("ip_cidr", why);
+    }
     let (name, ip_cidr) = fields.finish_with(name.zip(ip_cidr))?;
     Ok(NewClient { name, ip_cidr, mac, note, gateway })
+}
+
+/// One that has such an address already keeps it: it may be the gateway that has come later.
+async fn can_be_moved(api: &Api, id: ClientId, to: ClientIp) -> Result<(), Error> {
+    let Some(why) = (api.own)().why_not(to.addr()) else { return Ok(()) };
+    let client = api.store.client(id).await?;
+    if client.gateway != api.store.gateway() || client.ip_cidr == to {
+        return Ok(());
+    }
+    Err(Error::Validation(vec![FieldError::new("ip_cidr", why)]))
 }
 
 fn client_patch(mut fields: Fields, if_revision: Option<i64>) -> Result<ClientPatch, Error> {

@@ -15,7 +15,6 @@ use super::error::Error;
 use super::input::Params;
 use super::openapi::ListParams;
 use super::values;
-use crate::store::ListQuery;
 use crate::telemetry::connections::{Connection, ConnectionId, Wanted};
 
 pub(super) fn router() -> OpenApiRouter<Arc<Api>> {
@@ -53,7 +52,8 @@ async fn list(
     });
     let client = fields.optional("client_id", values::uuid).map(ClientId);
     let proxy = fields.optional("proxy_id", values::uuid).map(ProxyId);
-    let ListQuery { limit, q, .. } = Params::list(&mut fields, &[]);
+    let q = fields.optional("q", values::search).filter(|q| !q.is_empty());
+    let limit = Params::limit(&mut fields);
     fields.finish()?;
     let found = api.watch.connections.list(&Wanted { limit, after, client, proxy, q }).await?;
     Ok(Json(OpenConnections {
@@ -66,12 +66,7 @@ async fn list(
 /// Ends a connection: both of its ends see it broken off. The device may open another at once.
 #[utoipa::path(delete, path = "/v1/connections/{id}", tag = "connections",
     params(("id" = String, Path, example = "15001-123")), responses((status = 204)))]
-async fn close(
-    State(api): State<Arc<Api>>,
-    Path(id): Path<String>,
-    Params(fields): Params,
-) -> Result<StatusCode, Error> {
-    fields.finish()?;
+async fn close(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Result<StatusCode, Error> {
     let id = ConnectionId::parse(&id).filter(|id| api.ports.contains(id.port));
     let id = id.ok_or(Error::NotFound("connection"))?;
     match api.watch.connections.close(id).await {

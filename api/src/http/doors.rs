@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::{Extensions, HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -15,9 +15,9 @@ use pgw_core::hosts::AllowedHosts;
 use pgw_core::settings::IfMatch;
 use tokio::time::Instant;
 
-use super::Api;
 use super::attempts::Attempts;
 use super::error::Error;
+use super::{Api, access, auth};
 use crate::passwords::Passwords;
 
 /// Long enough to walk back to the desk; a gateway that nobody sets up is nobody else's after it.
@@ -55,7 +55,12 @@ impl SetupTime {
     }
 }
 
-/// A name that nobody gave this machine may be led here by somebody else's page.
+/// What anybody is told anyway: whoever watches the service has a name of his own for it.
+const OPEN_TO_WATCHERS: [&str; 3] = ["/healthz", "/readyz", "/version"];
+
+/// A name that nobody gave this machine may be led here by somebody else's page, which then is, to
+/// a browser, a page of this machine. It has no token, though: what only a token opens is closed to
+/// it under any name.
 pub(super) async fn known_host(
     State(api): State<Arc<Api>>,
     request: Request,
@@ -64,11 +69,14 @@ pub(super) async fn known_host(
     let in_target = request.uri().authority().map(|authority| authority.as_str());
     let in_headers = request.headers().get_all(header::HOST).iter().map(|host| host.to_str().unwrap_or(""));
     // Whoever gives none is no browser.
-    if in_target.into_iter().chain(in_headers).all(|host| api.doors.hosts.allow(host)) {
-        Ok(next.run(request).await)
-    } else {
-        Err(Error::HostNotAllowed)
-    }
+    let known = in_target.into_iter().chain(in_headers).all(|host| api.doors.hosts.allow(host));
+    if known || minds_no_name(&request) { Ok(next.run(request).await) } else { Err(Error::HostNotAllowed) }
+}
+
+fn minds_no_name(request: &Request) -> bool {
+    let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    OPEN_TO_WATCHERS.contains(&path)
+        || auth::brings_token(request.headers()) && access::is_guarded(request.method(), path)
 }
 
 /// Where the browser, if it is one, got the page from which it asks.

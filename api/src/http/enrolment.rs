@@ -39,6 +39,7 @@ struct EnrolmentMade {
     /// Shown once.
     code: String,
     #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "pgw_core::time::millis")]
     expires_at: Timestamp,
     /// What clients dial.
     #[schema(example = "gateway.example.com:8443")]

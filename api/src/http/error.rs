@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
+use pgw_core::cause;
 use pgw_core::tunnel::PortConflict;
 
 use super::conditional::tag;
@@ -155,17 +156,7 @@ impl From<NotChecked> for Error {
 impl Error {
     /// For the log: with all that lies behind it.
     pub(super) fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            let words = error.to_string();
-            if !text.ends_with(&words) {
-                text.push_str(": ");
-                text.push_str(&words);
-            }
-            cause = error.source();
-        }
-        text
+        cause::chain(self)
     }
 
     pub(super) fn problem(&self) -> Problem {
@@ -215,7 +206,7 @@ impl Error {
             ),
             Self::SetupClosed => (
                 Code::SetupClosed,
-                "the first admin can be made while there is no user, for 30 minutes after the database was made; use an admin's token"
+                "the first admin can be made while there is no user, for 30 minutes after the database was made, and not where PGW_ADMIN_TOKEN is set; use an admin's token"
                     .to_owned(),
             ),
             Self::TooManyAttempts(wait) => (
@@ -311,6 +302,8 @@ const INTERNAL: &str = "pgw-api failed; its log tells more under this request_id
 
 fn summary(errors: &[FieldError]) -> String {
     match errors {
+        // Of the body as a whole.
+        [FieldError { pointer, detail }] if pointer.is_empty() => detail.clone(),
         [FieldError { pointer, detail }] => format!("{}: {detail}", pointer.trim_start_matches('/')),
         several => format!("{} things are wrong with the request; see errors", several.len()),
     }
@@ -328,7 +321,7 @@ fn not_in_journal(known_from: Option<Timestamp>) -> String {
 
 fn conflict_code(conflict: &Conflict) -> Code {
     match conflict {
-        Conflict::NameTaken(_) => Code::NameTaken,
+        Conflict::NameTaken(_) | Conflict::SameProxy => Code::NameTaken,
         Conflict::AddressTaken => Code::AddressTaken,
         Conflict::PairTaken => Code::PairTaken,
         Conflict::PortsExhausted { .. } => Code::PortsExhausted,
@@ -339,10 +332,12 @@ fn conflict_code(conflict: &Conflict) -> Code {
         Conflict::SetUp => Code::SetupClosed,
         Conflict::ApplyPending { .. } => Code::ApplyPending,
         Conflict::RolledBack => Code::RolledBack,
-        Conflict::Port(PortConflict::PortInUse) => Code::PortInUse,
-        Conflict::Port(PortConflict::PortReserved) => Code::PortReserved,
-        Conflict::Port(PortConflict::PortNotAllowed) => Code::PortNotAllowed,
-        Conflict::Port(PortConflict::PortQuota) => Code::PortQuota,
+        Conflict::Port(conflict) | Conflict::PortOf { conflict, .. } => match conflict {
+            PortConflict::PortInUse => Code::PortInUse,
+            PortConflict::PortReserved => Code::PortReserved,
+            PortConflict::PortNotAllowed => Code::PortNotAllowed,
+            PortConflict::PortQuota => Code::PortQuota,
+        },
         Conflict::RouteTaken => Code::RouteInUse,
         Conflict::HasTunnels { .. } => Code::InUse,
         Conflict::TunnelOfClient => Code::TunnelOfClient,
@@ -354,7 +349,7 @@ fn conflict_code(conflict: &Conflict) -> Code {
 /// Forms can put the message where it belongs.
 fn conflict_field(conflict: &Conflict) -> Vec<FieldError> {
     let field = match conflict {
-        Conflict::NameTaken(_) => "name",
+        Conflict::NameTaken(_) | Conflict::SameProxy => "name",
         Conflict::AddressTaken => "ip_cidr",
         Conflict::PairTaken => "proxy_id",
         Conflict::Port(PortConflict::PortQuota) => "tunnel_client_id",
@@ -369,6 +364,7 @@ fn conflict_field(conflict: &Conflict) -> Vec<FieldError> {
         | Conflict::LastAdmin
         | Conflict::TooMany { .. }
         | Conflict::SetUp
+        | Conflict::PortOf { .. }
         | Conflict::HasTunnels { .. }
         | Conflict::TunnelOfClient
         | Conflict::Verified

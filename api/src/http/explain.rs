@@ -45,10 +45,14 @@ enum Asked {
         (status = 404, body = Problem, content_type = "application/problem+json")))]
 async fn why(State(api): State<Arc<Api>>, Params(mut fields): Params) -> Result<Json<Explanation>, Error> {
     let client = fields.required("client", values::name);
-    let host = fields.optional("host", values::host).map(|host| host.to_string());
+    let host = fields.optional("host", values::host);
     let port = fields.optional("port", values::port_word).unwrap_or(DEFAULT_PORT);
     let subject = subject(&api, Asked::from(fields.finish_with(client)?)).await?;
-    Ok(Json(explain(subject, Destination { host, port })))
+    // A name is not looked up.
+    let address = host.as_ref().and_then(|host| host.as_str().parse().ok());
+    let at_gateway = address.is_some_and(|address| (api.own)().is_itself(address));
+    let host = host.map(|host| host.to_string());
+    Ok(Json(explain(subject, Destination { host, port, at_gateway })))
 }
 
 impl From<String> for Asked {
@@ -80,7 +84,10 @@ async fn subject(api: &Api, asked: Asked) -> Result<Subject, Error> {
             return Err(Error::Validation(vec![FieldError::new("client", detail)]));
         }
     };
-    known.map(Subject::Registered).or(stranger.map(Subject::Stranger)).ok_or(Error::NotFound("client"))
+    let nobodys = |ip: ClientIp| {
+        if (api.own)().is_itself(ip.addr()) { Subject::Gateway(ip) } else { Subject::Stranger(ip) }
+    };
+    known.map(Subject::Registered).or(stranger.map(nobodys)).ok_or(Error::NotFound("client"))
 }
 
 /// What is true of a device is known where it is.

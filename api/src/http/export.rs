@@ -24,8 +24,9 @@ pub(super) fn router() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(export)).routes(routes!(schema))
 }
 
-/// The whole configuration of this gateway as one document, for /v1/apply: every proxy, and this
-/// gateway's clients. Accept says whether in JSON or YAML. Passwords are left out, and stay when
+/// The whole configuration of this gateway as one document, for /v1/apply: every proxy, this
+/// gateway's clients, and its tunnel clients with the operator's tunnels. Accept says whether in JSON or
+/// YAML. Tokens are in no document: a machine keeps its own. Passwords are left out, and stay when
 /// it is applied again; ?secrets=true, for admins only, puts them in.
 #[utoipa::path(get, path = "/v1/export", tag = "config", params(("secrets" = Option<bool>, Query)),
     responses((status = 200, content((Document = "application/json"), (Document = "application/yaml")))))]
@@ -45,7 +46,7 @@ async fn export(
     let body = document::written(media, &exported)?;
     let mut response = ([(header::CONTENT_TYPE, media.content_type())], body).into_response();
     if secrets {
-        response.extensions_mut().insert(Remark("upstream passwords were told"));
+        response.extensions_mut().insert(Remark("passwords were told"));
     }
     Ok(response)
 }

@@ -108,6 +108,11 @@ impl Fields {
         Some(read)
     }
 
+    /// Nothing was wrong so far.
+    pub(super) fn is_well(&self) -> bool {
+        self.errors.is_empty()
+    }
+
     /// A field that is read by its own rules.
     pub(super) fn take(&mut self, field: &'static str) -> Option<Value> {
         self.asked.push(field);

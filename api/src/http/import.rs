@@ -130,7 +130,7 @@ async fn made(api: &Api, offered: Vec<Offered>) -> Result<Vec<ImportedLine>, Err
         Imported::NameTaken(name) => name_taken(name),
     };
     let lines = imported.into_iter().map(line).collect();
-    bring_about(api.engine.as_ref(), &touched).await;
+    bring_about(api.engine.as_ref(), &api.tunnels, &touched).await;
     Ok(lines)
 }
 

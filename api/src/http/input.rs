@@ -14,8 +14,9 @@ use uuid::Uuid;
 use super::error::{Error, FieldError};
 use super::fields::Fields;
 use super::media::Media;
-use super::{sort, strict_json, values};
-use crate::store::{ListQuery, Sort, SortBy};
+use super::sort::Listed;
+use super::{strict_json, values};
+use crate::store::{ListQuery, Sort};
 
 const DEFAULT_LIMIT: u32 = 100;
 const LARGEST_LIMIT: u32 = 500;
@@ -93,23 +94,28 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
 
 impl Params {
     /// What every list takes; further parameters may be read from the fields before `finish`.
-    pub(super) fn list(fields: &mut Fields, sorts: &'static [SortBy]) -> ListQuery {
-        let sort = sort::sort(fields, sorts);
+    pub(super) fn list(fields: &mut Fields, listed: &Listed) -> ListQuery {
+        let sort = listed.sort(fields);
         let q = fields.optional("q", values::search).filter(|q| !q.is_empty());
-        ListQuery { q, ..Self::page(fields, sort) }
+        ListQuery { q, ..Self::page(fields, listed, sort) }
     }
 
     /// Of a list that has one order and cannot be searched.
-    pub(super) fn page(fields: &mut Fields, sort: Sort) -> ListQuery {
+    pub(super) fn page(fields: &mut Fields, listed: &Listed, sort: Sort) -> ListQuery {
+        let limit = Self::limit(fields);
+        let after = listed.cursor(fields, sort);
+        ListQuery { limit, sort, after, ..ListQuery::default() }
+    }
+
+    pub(super) fn limit(fields: &mut Fields) -> u32 {
         let limit = fields.optional("limit", |value| values::number_word(value, 1, LARGEST_LIMIT));
-        let after = sort::cursor(fields, sort);
-        ListQuery { limit: limit.unwrap_or(DEFAULT_LIMIT), sort, after, ..ListQuery::default() }
+        limit.unwrap_or(DEFAULT_LIMIT)
     }
 
     /// With nothing besides.
-    pub(super) fn only_list(self, sorts: &'static [SortBy]) -> Result<ListQuery, Error> {
+    pub(super) fn only_list(self, listed: &Listed) -> Result<ListQuery, Error> {
         let Self(mut fields) = self;
-        let query = Self::list(&mut fields, sorts);
+        let query = Self::list(&mut fields, listed);
         fields.finish()?;
         Ok(query)
     }

@@ -19,9 +19,6 @@ use super::{Api, List, values};
 use crate::events::{Event, Exit};
 use crate::store::{JournalQuery, Unwatched};
 
-const DEFAULT_LIMIT: u32 = 100;
-const LARGEST_LIMIT: u32 = 500;
-
 pub(super) fn router() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(journal))
 }
@@ -30,12 +27,14 @@ pub(super) fn router() -> OpenApiRouter<Arc<Api>> {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 struct ExitThen {
     #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "pgw_core::time::millis")]
     at: Timestamp,
     client_id: ClientId,
     open: bool,
     /// Null while it was closed.
     exit: Option<Exit>,
     #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "pgw_core::time::millis")]
     since: Timestamp,
     /// With its reason.
     because: Event,
@@ -99,9 +98,8 @@ fn asked(Params(mut fields): Params) -> Result<Asked, Error> {
         let client_id = fields.finish_with(client_id)?;
         return Ok(Asked::ExitAt(client_id, at));
     }
-    let limit = fields.optional("limit", |value| values::number_word(value, 1, LARGEST_LIMIT));
     let query = JournalQuery {
-        limit: limit.unwrap_or(DEFAULT_LIMIT),
+        limit: Params::limit(&mut fields),
         before: fields.optional("cursor", number),
         client_id,
         proxy_id: fields.optional("proxy_id", |value| values::uuid(value).map(ProxyId)),

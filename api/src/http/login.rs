@@ -35,6 +35,7 @@ struct SetupState {
     needed: bool,
     /// Until when anybody may make the first admin; null when nobody may (any more).
     #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(serialize_with = "pgw_core::time::millis")]
     until: Option<Timestamp>,
     /// Whoever asks came with a token or a session that opens something.
     signed_in: bool,
@@ -86,7 +87,7 @@ async fn setup_state(State(api): State<Arc<Api>>, headers: HeaderMap) -> Result<
 }
 
 /// Makes the first admin and logs in. Open to everybody while there is no user, for 30 minutes
-/// after the database was made; to an admin's token always.
+/// after the database was made, unless PGW_ADMIN_TOKEN is set; to an admin's token always.
 #[utoipa::path(post, path = "/v1/setup", tag = "login", security((), ("bearer" = [])), request_body = Setup,
     responses((status = 201, body = Me),
         (status = 403, body = Problem, content_type = "application/problem+json"),

@@ -22,6 +22,7 @@ use super::fields::{Fields, Read};
 use super::input::{Body, Id, Params};
 use super::openapi::{IfMatchHeader, ListParams};
 use super::removal::{self, Removing};
+use super::sort::Listed;
 use super::{Api, List, created, values};
 use crate::store::{ListQuery, MappingPatch, NewMapping, Owner, SortBy};
 
@@ -82,15 +83,18 @@ struct MappingUpdate {
     stable_exit_ip: Option<()>,
 }
 
-const SORTS: &[SortBy] = &[
-    SortBy::ClientName,
-    SortBy::ProxyName,
-    SortBy::Priority,
-    SortBy::State,
-    SortBy::Port,
-    SortBy::Created,
-    SortBy::Updated,
-];
+const LISTED: Listed = Listed {
+    name: "mappings",
+    sorts: &[
+        SortBy::ClientName,
+        SortBy::ProxyName,
+        SortBy::Priority,
+        SortBy::State,
+        SortBy::Port,
+        SortBy::Created,
+        SortBy::Updated,
+    ],
+};
 
 /// Every mapping, oldest first or by ?sort=client, proxy (by their names), priority, state, port,
 /// created_at or updated_at; `-port` the other way round. ?q= looks at the names and addresses of
@@ -111,10 +115,10 @@ async fn list(State(api): State<Arc<Api>>, Params(mut fields): Params) -> Result
         client_id: fields.optional("client_id", client_id),
         proxy_id: fields.optional("proxy_id", proxy_id),
         gateway: fields.optional("gateway", values::gateway),
-        ..Params::list(&mut fields, SORTS)
+        ..Params::list(&mut fields, &LISTED)
     };
     fields.finish()?;
-    Ok(Json(List::of(api.store.mappings(&query).await?, &query)))
+    Ok(Json(List::of(api.store.mappings(&query).await?, &query, &LISTED)))
 }
 
 /// Adds a mapping. It opens by itself: PENDING, then APPLIED when rule, forwarder and proxy are there.
@@ -169,9 +173,7 @@ async fn remove(
     State(api): State<Arc<Api>>,
     Id(id): Id<MappingId>,
     Meant(if_revision): Meant,
-    Params(fields): Params,
 ) -> Result<Response, Error> {
-    fields.finish()?;
     let owner = api.store.remove_mapping(id, if_revision).await?;
     Ok(removal::answer(removal::settle(&api, owner).await))
 }

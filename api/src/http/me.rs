@@ -33,6 +33,7 @@ pub(super) struct Me {
     user_id: Option<UserId>,
     /// When a session ends at the latest, however much it is used.
     #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(serialize_with = "pgw_core::time::millis")]
     expires_at: Option<Timestamp>,
 }
 

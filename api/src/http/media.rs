@@ -26,17 +26,25 @@ impl Media {
         Self::sent(headers).is_none()
     }
 
-    /// The first of both that is named; JSON where neither is.
+    /// Of both the one that is liked best, and of equals the first; JSON where neither is named.
     pub(super) fn wanted(headers: &HeaderMap) -> Self {
-        let named = |kind: &str| {
-            let kind = essence(kind);
-            match kind.as_str() {
-                "application/json" => Some(Self::Json),
-                "application/yaml" | "application/x-yaml" | "text/yaml" | "text/x-yaml" => Some(Self::Yaml),
-                _ => None,
+        let sent = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        let mut best = (0.0, Self::Json);
+        for range in sent.flat_map(|value| value.split(',')) {
+            let (liked, media) = (weight(range), Self::named(range));
+            if let Some(media) = media.filter(|_| liked > best.0) {
+                best = (liked, media);
             }
-        };
-        text(headers, header::ACCEPT).split(',').find_map(named).unwrap_or(Self::Json)
+        }
+        best.1
+    }
+
+    fn named(range: &str) -> Option<Self> {
+        match essence(range).as_str() {
+            "application/json" | "application/*" | "*/*" => Some(Self::Json),
+            "application/yaml" | "application/x-yaml" | "text/yaml" | "text/x-yaml" => Some(Self::Yaml),
+            _ => None,
+        }
     }
 
     pub(super) fn content_type(self) -> HeaderValue {
@@ -49,6 +57,13 @@ impl Media {
 
 fn text(headers: &HeaderMap, name: HeaderName) -> &str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// `;q=0.5`: how well it is liked. One that cannot be read likes nothing.
+fn weight(range: &str) -> f32 {
+    let parameters = range.split(';').skip(1).filter_map(|parameter| parameter.split_once('='));
+    let mut weights = parameters.filter(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
+    weights.next().map_or(1.0, |(_, weight)| weight.trim().parse().unwrap_or(0.0))
 }
 
 /// Without parameters.
@@ -87,6 +102,14 @@ mod tests {
             ("application/yaml", Media::Yaml),
             ("application/yaml, application/json;q=0.5", Media::Yaml),
             ("application/json, application/yaml;q=0.5", Media::Json),
+            ("application/json;q=0.5, application/yaml", Media::Yaml),
+            ("application/json; q=0.2, text/yaml ; Q=0.9", Media::Yaml),
+            ("application/yaml, application/json", Media::Yaml),
+            ("application/yaml, */*", Media::Yaml),
+            ("application/yaml;q=0.5, */*", Media::Json),
+            ("application/yaml;q=0", Media::Json),
+            ("application/yaml;q=much", Media::Json),
+            ("text/html", Media::Json),
         ] {
             assert_eq!(Media::wanted(&headers(header::ACCEPT, accept)), want, "{accept}");
         }

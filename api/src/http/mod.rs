@@ -43,9 +43,11 @@ mod telemetry;
 mod tests;
 mod tokens;
 mod tunnel_clients;
+mod tunnel_fields;
 mod tunnel_stats;
 mod tunnel_values;
 mod tunnels;
+mod unasked;
 mod users;
 mod values;
 mod verify;
@@ -66,6 +68,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::engine::Engine;
 use crate::events::Bus;
+use crate::own::OwnAddresses;
 use crate::shared::Shared;
 use crate::store::{ListQuery, Page, Store};
 use crate::telemetry::watch::Watch;
@@ -74,6 +77,8 @@ use crate::webhooks::Webhooks;
 use auth::Auth;
 use doors::Doors;
 use error::Error;
+use sort::Listed;
+use unasked::Bare;
 
 pub struct Api {
     pub store: Arc<dyn Store>,
@@ -85,6 +90,8 @@ pub struct Api {
     pub auth: Auth,
     pub doors: Doors,
     pub ports: PortRange,
+    /// Asks which addresses are of this machine itself, which may be others from one day to the next.
+    pub own: fn() -> OwnAddresses,
     /// Told when somebody applied something that has to be confirmed, or confirmed it.
     pub deadlines: Arc<Notify>,
     /// Why the database cannot be used, if it cannot.
@@ -100,11 +107,14 @@ struct List<T> {
 }
 
 pub fn router(api: Arc<Api>) -> Router {
-    let guarded = guarded()
+    let guarded = without_idle_queries(guarded())
         .route_layer(middleware::from_fn_with_state(api.clone(), idempotency::once))
         .route_layer(middleware::from_fn(frame::finish_writes))
         .route_layer(middleware::from_fn_with_state(api.clone(), auth::require));
-    let open = open().route_layer(middleware::from_fn(frame::finish_writes));
+    let open = without_idle_queries(open())
+        .route_layer(middleware::from_fn(frame::finish_writes))
+        // Whoever watches adds what he likes to the address.
+        .merge(service::open_router());
     let (router, document) =
         OpenApiRouter::with_openapi(openapi::document()).merge(guarded).merge(open).split_for_parts();
     // The last layer is the outermost: every answer, also of those before it, goes through `around`.
@@ -152,17 +162,19 @@ fn guarded() -> OpenApiRouter<Arc<Api>> {
         .merge(me::router())
 }
 
-/// What needs neither.
+/// What needs neither, beside the service's own word of how it is.
 fn open() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new()
-        .merge(service::open_router())
-        .merge(login::open_router())
-        .merge(verify::open_router())
+    OpenApiRouter::new().merge(login::open_router()).merge(verify::open_router())
+}
+
+fn without_idle_queries(calls: OpenApiRouter<Arc<Api>>) -> OpenApiRouter<Arc<Api>> {
+    let bare = Bare::of(calls.get_openapi().clone());
+    calls.route_layer(middleware::from_fn_with_state(bare, unasked::refuse_queries))
 }
 
 impl<T> List<T> {
-    fn of(page: Page<T>, query: &ListQuery) -> Self {
-        let next_cursor = page.next.map(|cursor| sort::written(query.sort, &cursor));
+    fn of(page: Page<T>, query: &ListQuery, listed: &Listed) -> Self {
+        let next_cursor = page.next.map(|cursor| listed.written(query.sort, &cursor));
         Self { items: page.items, next_cursor }
     }
 }

@@ -118,16 +118,19 @@ pub(super) fn complete(document: &mut Document) {
     }
 }
 
+/// A parameter there, of this name or any.
+pub(super) fn takes(operation: &Operation, place: ParameterIn, name: Option<&str>) -> bool {
+    operation
+        .parameters
+        .iter()
+        .flatten()
+        .filter_map(|it| if let RefOr::T(it) = it { Some(it) } else { None })
+        .any(|it| it.parameter_in == place && name.is_none_or(|name| it.name == name))
+}
+
 /// Beside what a handler says of itself.
 fn failures(method: &Method, operation: &Operation) -> Vec<&'static str> {
-    let has = |place: ParameterIn, name: Option<&str>| {
-        operation
-            .parameters
-            .iter()
-            .flatten()
-            .filter_map(|it| if let RefOr::T(it) = it { Some(it) } else { None })
-            .any(|it| it.parameter_in == place && name.is_none_or(|name| it.name == name))
-    };
+    let has = |place, name| takes(operation, place, name);
     let guarded = !is_open(operation);
     let writes = *method != Method::GET;
     [

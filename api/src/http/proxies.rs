@@ -22,6 +22,7 @@ use super::fields::{Fields, Read};
 use super::input::{Body, Id, Params};
 use super::openapi::{IfMatchHeader, ListParams};
 use super::removal::{self, Removing};
+use super::sort::Listed;
 use super::{Api, List, created, values};
 use crate::converge::Settled;
 use crate::store::{ListQuery, NewProxy, ProxyPatch, SortBy};
@@ -38,7 +39,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<Api>> {
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "the shape as documented; `new_proxy` reads it and tells every mistake at once")]
 struct ProxyCreate {
-    /// host:port when it is left out.
+    /// host:port when it is left out; with a number where another account there is called so.
     #[schema(min_length = 1, max_length = 100, nullable = false)]
     name: Option<String>,
     /// Instead of scheme, host, port, username and password.
@@ -89,8 +90,10 @@ struct ProxyUpdate {
     labels: Option<BTreeMap<String, String>>,
 }
 
-const SORTS: &[SortBy] =
-    &[SortBy::Name, SortBy::Host, SortBy::Health, SortBy::Latency, SortBy::Created, SortBy::Updated];
+const LISTED: Listed = Listed {
+    name: "proxies",
+    sorts: &[SortBy::Name, SortBy::Host, SortBy::Health, SortBy::Latency, SortBy::Created, SortBy::Updated],
+};
 
 /// Every proxy, oldest first or by ?sort=name, host, health (the worst first), latency_ms,
 /// created_at or updated_at; `-name` the other way round. ?state= is the status of their health.
@@ -100,17 +103,20 @@ const SORTS: &[SortBy] =
 async fn list(State(api): State<Arc<Api>>, Params(mut fields): Params) -> Result<Json<List<Proxy>>, Error> {
     let query = ListQuery {
         health: fields.optional("state", values::word("UNKNOWN, OK, DEGRADED, DOWN")),
-        ..Params::list(&mut fields, SORTS)
+        ..Params::list(&mut fields, &LISTED)
     };
     fields.finish()?;
-    Ok(Json(List::of(api.store.proxies(&query).await?, &query)))
+    Ok(Json(List::of(api.store.proxies(&query).await?, &query, &LISTED)))
 }
 
 /// Adds a proxy, and checks it at once.
 #[utoipa::path(post, path = "/v1/proxies", tag = "proxies", request_body = ProxyCreate,
     responses((status = 201, body = Proxy)))]
 async fn create(State(api): State<Arc<Api>>, Body(fields): Body) -> Result<impl IntoResponse, Error> {
-    let proxy = api.store.create_proxy(new_proxy(fields)?).await?;
+    let named = fields.has("name");
+    let new = new_proxy(fields)?;
+    let made = if named { api.store.create_proxy(new) } else { api.store.create_unnamed_proxy(new) };
+    let proxy = made.await?;
     api.engine.proxy_changed(proxy.id).await;
     Ok(([(header::ETAG, tag(proxy.revision))], created(format!("/v1/proxies/{}", proxy.id), proxy)))
 }

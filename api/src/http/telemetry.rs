@@ -19,7 +19,7 @@ use super::values;
 use crate::store::traffic::{LONGEST_WINDOW, NAMES_STEP};
 use crate::telemetry::{HealthOverTime, Now, TrafficOverTime};
 
-const SHORTEST_WINDOW: i64 = 15 * 60;
+const SHORTEST_WINDOW: i64 = 60;
 const USUAL_WINDOW: i64 = 60 * 60;
 
 pub(super) fn router() -> OpenApiRouter<Arc<Api>> {
@@ -55,7 +55,7 @@ struct CalledName {
     params(
         ("client_id" = Option<ClientId>, Query),
         ("proxy_id" = Option<ProxyId>, Query),
-        ("window" = Option<String>, Query, pattern = "^[0-9]{1,9}[smhd]$", description = "From 15m to 30d; 1h if it is left out", example = "1h"),
+        ("window" = Option<String>, Query, pattern = "^[0-9]{1,9}[smhd]$", description = "From 1m to 30d; 1h if it is left out", example = "1h"),
     ),
     responses((status = 200, body = TrafficOverTime)))]
 async fn traffic(
@@ -72,8 +72,7 @@ async fn traffic(
 /// What moves just now: of all clients together, and of each on whose connections something moves
 /// or that has any. As old as PGW_TELEMETRY_INTERVAL, 5 s.
 #[utoipa::path(get, path = "/v1/telemetry/now", tag = "telemetry", responses((status = 200, body = Now)))]
-async fn now(State(api): State<Arc<Api>>, Params(fields): Params) -> Result<Json<Now>, Error> {
-    fields.finish()?;
+async fn now(State(api): State<Arc<Api>>) -> Result<Json<Now>, Error> {
     Ok(Json(api.watch.telemetry.now()))
 }
 
@@ -82,7 +81,7 @@ async fn now(State(api): State<Arc<Api>>, Params(fields): Params) -> Result<Json
 #[utoipa::path(get, path = "/v1/telemetry/health", tag = "telemetry",
     params(
         ("proxy_id" = ProxyId, Query),
-        ("window" = Option<String>, Query, pattern = "^[0-9]{1,9}[smhd]$", description = "From 15m to 30d; 1h if it is left out", example = "1h"),
+        ("window" = Option<String>, Query, pattern = "^[0-9]{1,9}[smhd]$", description = "From 1m to 30d; 1h if it is left out", example = "1h"),
     ),
     responses((status = 200, body = HealthOverTime), (status = 404, body = Problem, content_type = "application/problem+json")))]
 async fn health(
@@ -104,7 +103,7 @@ async fn health(
 #[utoipa::path(get, path = "/v1/telemetry/names", tag = "telemetry",
     params(
         ("client_id" = Option<ClientId>, Query),
-        ("window" = Option<String>, Query, pattern = "^[0-9]{1,9}[smhd]$", description = "From 15m to 7d; 1h if it is left out", example = "1h"),
+        ("window" = Option<String>, Query, pattern = "^[0-9]{1,9}[smhd]$", description = "From 1m to 7d; 1h if it is left out", example = "1h"),
     ),
     responses((status = 200, body = CalledNames)))]
 async fn names(State(api): State<Arc<Api>>, Params(mut fields): Params) -> Result<Json<CalledNames>, Error> {
@@ -140,7 +139,7 @@ fn seconds(value: &Value, longest: i64) -> Read<i64> {
     });
     window
         .filter(|window| (SHORTEST_WINDOW..=longest).contains(window))
-        .ok_or_else(|| format!("must be a time from 15m to {}d, such as 1h", longest / 86_400))
+        .ok_or_else(|| format!("must be a time from 1m to {}d, such as 1h", longest / 86_400))
 }
 
 #[cfg(test)]
@@ -150,12 +149,14 @@ mod tests {
     #[test]
     fn a_window_is_a_time_within_what_is_kept() {
         for (text, want) in [
-            ("15m", Some(900)),
+            ("1m", Some(60)),
+            ("90s", Some(90)),
+            ("59s", None),
+            ("0m", None),
             ("1h", Some(3600)),
             ("3600s", Some(3600)),
             ("30d", Some(LONGEST_WINDOW)),
             ("31d", None),
-            ("14m", None),
             ("0h", None),
             ("1", None),
             ("", None),

@@ -5,6 +5,7 @@ mod access;
 mod browsers;
 mod conditional;
 mod config;
+mod config_tunnels;
 mod conflicts;
 mod contract;
 mod description;
@@ -51,6 +52,7 @@ use super::doors::{Doors, SetupTime};
 use super::{Api, router};
 use crate::board::Board;
 use crate::events::Bus;
+use crate::own::OwnAddresses;
 use crate::passwords::Passwords;
 use crate::shared::Shared;
 use crate::store::open::{Opening, PATIENCE};
@@ -81,6 +83,13 @@ fn doors() -> Doors {
         attempts: Attempts::default(),
         setup: SetupTime::of(Some(jiff::Timestamp::now())),
     }
+}
+
+/// On a LAN of a few devices.
+fn own() -> OwnAddresses {
+    let mut own = OwnAddresses::default();
+    own.add([10, 88, 0, 1].into(), Some([255, 255, 255, 240].into()));
+    own
 }
 
 struct Gateway {
@@ -173,6 +182,7 @@ impl Gateway {
             auth,
             doors,
             ports,
+            own,
             deadlines: deadlines.clone(),
             database,
         };
@@ -337,6 +347,18 @@ impl Gateway {
     }
 }
 
+/// So that programs may compare them as texts.
+fn times_have_three_digits(told: &Value, what: &str) {
+    match told {
+        Value::String(text) if text.ends_with('Z') && text.parse::<jiff::Timestamp>().is_ok() => {
+            assert_eq!((text.len(), text.find('.')), (24, Some(19)), "{what}: {text}");
+        }
+        Value::Array(items) => items.iter().for_each(|item| times_have_three_digits(item, what)),
+        Value::Object(fields) => fields.values().for_each(|field| times_have_three_digits(field, what)),
+        _ => {}
+    }
+}
+
 impl Answer {
     #[track_caller]
     fn json(&self) -> Value {
@@ -360,6 +382,9 @@ impl Answer {
         assert!(!self.header("x-request-id").is_empty(), "{what}");
         if what.contains(" /v1/") {
             assert_eq!(self.header("cache-control"), "no-store", "{what}");
+        }
+        if let Ok(told) = serde_json::from_str(&self.text) {
+            times_have_three_digits(&told, what);
         }
         let failed = self.status.is_client_error() || self.status.is_server_error();
         if failed && what != "GET /readyz" {

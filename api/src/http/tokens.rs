@@ -16,12 +16,14 @@ use super::auth::hash;
 use super::error::Error;
 use super::fields::{Fields, Read};
 use super::input::{Body, Id, Params};
+use super::openapi::ListParams;
+use super::sort::Listed;
 use super::{Api, List, created, values};
 use crate::credentials::{RESERVED_NAMES, fresh_token};
-use crate::store::{NewToken, Role, Token};
+use crate::store::{NewToken, Role, SortBy, Token};
 
 pub(super) fn router() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(revoke))
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, revoke))
 }
 
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -42,11 +44,14 @@ struct TokenMade {
     token: String,
 }
 
-/// Every token, revoked ones included; never their texts.
-#[utoipa::path(get, path = "/v1/tokens", tag = "tokens", responses((status = 200, body = List<Token>)))]
-async fn list(State(api): State<Arc<Api>>, Params(fields): Params) -> Result<Json<List<Token>>, Error> {
-    fields.finish()?;
-    Ok(Json(List { items: api.store.tokens().await?, next_cursor: None }))
+const LISTED: Listed = Listed { name: "tokens", sorts: &[SortBy::Name, SortBy::Created] };
+
+/// Every token, revoked ones included, oldest first or by ?sort=name or created_at; never their texts.
+#[utoipa::path(get, path = "/v1/tokens", tag = "tokens",
+    params(ListParams, ("sort" = Option<String>, Query)), responses((status = 200, body = List<Token>)))]
+async fn list(State(api): State<Arc<Api>>, params: Params) -> Result<Json<List<Token>>, Error> {
+    let query = params.only_list(&LISTED)?;
+    Ok(Json(List::of(api.store.tokens(&query).await?, &query, &LISTED)))
 }
 
 #[utoipa::path(post, path = "/v1/tokens", tag = "tokens", request_body = TokenCreate,
@@ -59,15 +64,16 @@ async fn create(State(api): State<Arc<Api>>, Body(fields): Body) -> Result<impl 
     Ok(created(location, TokenMade { listed, token: token.expose().to_owned() }))
 }
 
+#[utoipa::path(get, path = "/v1/tokens/{id}", tag = "tokens", params(("id" = TokenId, Path)),
+    responses((status = 200, body = Token)))]
+async fn get(State(api): State<Arc<Api>>, Id(id): Id<TokenId>) -> Result<Json<Token>, Error> {
+    Ok(Json(api.store.token(id).await?))
+}
+
 /// Revokes a token: from now on it opens nothing.
 #[utoipa::path(delete, path = "/v1/tokens/{id}", tag = "tokens", params(("id" = TokenId, Path)),
     responses((status = 204)))]
-async fn revoke(
-    State(api): State<Arc<Api>>,
-    Id(id): Id<TokenId>,
-    Params(fields): Params,
-) -> Result<StatusCode, Error> {
-    fields.finish()?;
+async fn revoke(State(api): State<Arc<Api>>, Id(id): Id<TokenId>) -> Result<StatusCode, Error> {
     api.store.revoke_token(id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

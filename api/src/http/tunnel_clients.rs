@@ -17,15 +17,13 @@ use super::fields::Fields;
 use super::input::{Body, Id, Params};
 use super::openapi::{IfMatchHeader, ListParams};
 use super::removal::{self, Removing};
+use super::sort::Listed;
 use super::tunnel_values::{bandwidth, count, max_tunnels, spans};
-use super::{Api, List, created, values};
+use super::{Api, List, created, tunnel_fields, values};
 use crate::credentials::{hashed, random_hex};
 use crate::store::{
     AllowedPort, ListQuery, NewTunnelClient, Sort, SortBy, TunnelClient, TunnelClientPatch, TunnelSession,
 };
-
-const USUAL_TUNNELS: u32 = 16;
-const USUAL_CONNECTIONS: u32 = 1024;
 
 pub(super) fn router() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
@@ -104,7 +102,8 @@ struct NewTunnelToken {
     token: String,
 }
 
-const SORTS: &[SortBy] = &[SortBy::Name, SortBy::Created, SortBy::Updated];
+const LISTED: Listed =
+    Listed { name: "tunnel_clients", sorts: &[SortBy::Name, SortBy::Created, SortBy::Updated] };
 
 /// Every tunnel client of every gateway, oldest first or by ?sort=name, created_at or updated_at.
 #[utoipa::path(get, path = "/v1/tunnel-clients", tag = "tunnel_clients",
@@ -116,10 +115,10 @@ async fn list(
 ) -> Result<Json<List<TunnelClient>>, Error> {
     let query = ListQuery {
         gateway: fields.optional("gateway", values::gateway),
-        ..Params::list(&mut fields, SORTS)
+        ..Params::list(&mut fields, &LISTED)
     };
     fields.finish()?;
-    Ok(Json(List::of(api.store.tunnel_clients(&query).await?, &query)))
+    Ok(Json(List::of(api.store.tunnel_clients(&query).await?, &query, &LISTED)))
 }
 
 /// Makes a tunnel client, and tells its token, once. A machine that shall make its own gets a code
@@ -200,6 +199,8 @@ async fn disconnect(State(api): State<Arc<Api>>, Id(id): Id<TunnelClientId>) -> 
     Ok(StatusCode::NO_CONTENT)
 }
 
+pub(super) const SESSIONS: Listed = Listed { name: "tunnel_sessions", sorts: &[] };
+
 /// Its stays, newest first.
 #[utoipa::path(get, path = "/v1/tunnel-clients/{id}/sessions", tag = "tunnel_clients",
     params(("id" = TunnelClientId, Path),
@@ -213,11 +214,11 @@ async fn sessions(
     let query = sessions_query(&mut fields);
     fields.finish()?;
     api.store.tunnel_client(id).await?;
-    Ok(Json(List::of(api.store.tunnel_sessions(id, None, &query).await?, &query)))
+    Ok(Json(List::of(api.store.tunnel_sessions(id, None, &query).await?, &query, &SESSIONS)))
 }
 
 pub(super) fn sessions_query(fields: &mut Fields) -> ListQuery {
-    Params::page(fields, Sort { by: SortBy::Created, descending: true })
+    Params::page(fields, &SESSIONS, Sort { by: SortBy::Created, descending: true })
 }
 
 /// Waits until the daemon of its gateway has made it so. Another gateway's was told with the write.
@@ -234,26 +235,19 @@ pub(super) fn of_this_gateway(api: &Api, gateway: &str) -> Result<(), Error> {
 }
 
 fn new_client(mut fields: Fields, token: &pgw_core::redact::Secret) -> Result<NewTunnelClient, Error> {
-    let name = fields.required("name", values::name);
     let gateway = fields.optional("gateway", values::gateway);
-    let note = fields.optional("note", values::note).unwrap_or_default();
-    let enabled = fields.optional("enabled", values::boolean).unwrap_or(true);
-    let allowed_ports = fields.optional("allowed_ports", spans).unwrap_or_default();
-    let max_tunnels = fields.optional("max_tunnels", max_tunnels).unwrap_or(USUAL_TUNNELS);
-    let max_connections = fields.optional("max_connections", count).unwrap_or(USUAL_CONNECTIONS);
-    let bandwidth = fields.nullable("bandwidth", bandwidth).flatten();
-    let name = fields.finish_with(name)?;
-    let token = hashed(token);
+    let client = tunnel_fields::client(&mut fields);
+    let client = fields.finish_with(client)?;
     Ok(NewTunnelClient {
-        name,
+        name: client.name,
         gateway,
-        note,
-        enabled,
-        allowed_ports,
-        max_tunnels,
-        max_connections,
-        bandwidth,
-        token,
+        note: client.note,
+        enabled: client.enabled,
+        allowed_ports: client.allowed_ports,
+        max_tunnels: client.max_tunnels,
+        max_connections: client.max_connections,
+        bandwidth: client.bandwidth,
+        token: hashed(token),
     })
 }
 

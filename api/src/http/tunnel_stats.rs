@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 
 use super::error::Error;
 use super::input::{Id, Params};
-use super::tunnel_clients::sessions_query;
+use super::tunnel_clients::{SESSIONS, sessions_query};
 use super::{Api, List};
 use crate::store::TunnelSession;
 
@@ -39,6 +39,7 @@ struct Visitor {
     address: String,
     connections: u32,
     #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "pgw_core::time::millis")]
     since: Timestamp,
     bytes_in: u64,
     bytes_out: u64,
@@ -61,12 +62,7 @@ impl From<VisitorRow> for Visitor {
 /// What a tunnel has carried, and who is on it now.
 #[utoipa::path(get, path = "/v1/tunnels/{id}/stats", tag = "tunnels", params(("id" = TunnelId, Path)),
     responses((status = 200, body = TunnelStats)))]
-async fn stats(
-    State(api): State<Arc<Api>>,
-    Id(id): Id<TunnelId>,
-    Params(fields): Params,
-) -> Result<Json<TunnelStats>, Error> {
-    fields.finish()?;
+async fn stats(State(api): State<Arc<Api>>, Id(id): Id<TunnelId>) -> Result<Json<TunnelStats>, Error> {
     let mut tunnel = api.store.tunnel(id).await?;
     let mut visitors = Vec::new();
     if tunnel.gateway == api.store.gateway() {
@@ -101,5 +97,5 @@ async fn sessions(
     let tunnel = api.store.tunnel(id).await?;
     let since = Some(tunnel.created_at);
     let page = api.store.tunnel_sessions(tunnel.tunnel_client_id, since, &query).await?;
-    Ok(Json(List::of(page, &query)))
+    Ok(Json(List::of(page, &query, &SESSIONS)))
 }

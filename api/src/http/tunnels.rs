@@ -11,28 +11,25 @@ use pgw_core::ids::{TunnelClientId, TunnelId};
 use pgw_core::redact::Secret;
 use pgw_core::tunnel::{Origin, Protocol, State as TunnelState};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::auth::Caller;
 use super::conditional::{Meant, Tagged, tag};
 use super::error::Error;
-use super::fields::{Fields, Read};
+use super::fields::Fields;
 use super::input::{Body, Id, Params};
 use super::openapi::{IfMatchHeader, ListParams};
 use super::removal::{self, Removing};
+use super::sort::Listed;
 use super::tunnel_clients::settle;
 use super::tunnel_values as read;
-use super::{Api, List, created, values};
+use super::{Api, List, created, tunnel_fields, values};
 use crate::credentials::{hashed, random_hex};
-use crate::store::{
-    Header, ListQuery, NewCode, NewLogin, NewTunnel, Role, SortBy, Tunnel, TunnelFilter, TunnelPatch, Wish,
-};
+use crate::store::{Header, ListQuery, NewCode, NewTunnel, Role, SortBy, Tunnel, TunnelFilter, TunnelPatch};
 
 /// A code is good for so long.
 const VERIFY_WITHIN: SignedDuration = SignedDuration::from_mins(10);
-const USUAL_UDP_IDLE_S: u32 = 30;
 
 pub(super) fn router() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
@@ -162,6 +159,7 @@ pub(super) struct Verification {
     #[schema(example = "/verify/0123456789abcdef0123456789abcdef")]
     pub(super) url: String,
     #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "pgw_core::time::millis")]
     pub(super) expires_at: Timestamp,
 }
 
@@ -175,8 +173,10 @@ struct TunnelMade {
     verification: Option<Verification>,
 }
 
-const SORTS: &[SortBy] =
-    &[SortBy::Name, SortBy::ClientName, SortBy::State, SortBy::Port, SortBy::Created, SortBy::Updated];
+const LISTED: Listed = Listed {
+    name: "tunnels",
+    sorts: &[SortBy::Name, SortBy::ClientName, SortBy::State, SortBy::Port, SortBy::Created, SortBy::Updated],
+};
 
 /// Every tunnel of every gateway, those that clients asked for included, oldest first or by ?sort=name,
 /// client, state, port, created_at or updated_at.
@@ -189,16 +189,16 @@ async fn list(State(api): State<Arc<Api>>, Params(mut fields): Params) -> Result
     let tunnels = TunnelFilter {
         client: fields.optional("tunnel_client_id", |value| values::uuid(value).map(TunnelClientId)),
         state: fields.optional("state", values::word("PENDING, ACTIVE, OFFLINE, FAILED")),
-        protocol: fields.optional("protocol", protocol),
+        protocol: fields.optional("protocol", tunnel_fields::protocol),
         origin: fields.optional("origin", values::word("client, operator")),
     };
     let query = ListQuery {
         gateway: fields.optional("gateway", values::gateway),
         tunnels,
-        ..Params::list(&mut fields, SORTS)
+        ..Params::list(&mut fields, &LISTED)
     };
     fields.finish()?;
-    Ok(Json(List::of(api.store.tunnels(&query).await?, &query)))
+    Ok(Json(List::of(api.store.tunnels(&query).await?, &query, &LISTED)))
 }
 
 /// Opens a tunnel, whenever its client is there, once it is verified: the code in the answer is shown
@@ -214,7 +214,7 @@ async fn create(
     let mut new = new_tunnel(fields)?;
     let verification = if verify {
         let (code, verification) = fresh_code()?;
-        new.code = Some(code);
+        (new.verified, new.code) = (false, Some(code));
         Some(verification)
     } else {
         caller.needs(Role::Admin)?;
@@ -259,9 +259,7 @@ async fn remove(
     State(api): State<Arc<Api>>,
     Id(id): Id<TunnelId>,
     Meant(if_revision): Meant,
-    Params(fields): Params,
 ) -> Result<Response, Error> {
-    fields.finish()?;
     let gateway = api.store.remove_tunnel(id, if_revision).await?;
     Ok(removal::answer(settle(&api, &gateway).await))
 }
@@ -304,67 +302,25 @@ pub(super) fn fresh_code() -> Result<(NewCode, Verification), Error> {
     Ok((NewCode { hash, expires_at }, Verification { code: text, url, expires_at }))
 }
 
-fn protocol(value: &Value) -> Read<Protocol> {
-    values::word("tcp, udp, both, http")(value)
-}
-
-fn local_host(value: &Value) -> Read<String> {
-    values::host(value).map(|host| host.as_str().to_owned())
-}
-
 /// Without its code.
 fn new_tunnel(mut fields: Fields) -> Result<NewTunnel, Error> {
     let client = fields.required("tunnel_client_id", |value| values::uuid(value).map(TunnelClientId));
-    let name = fields.required("name", values::name);
-    let protocol = fields.required("protocol", protocol);
-    let local_host = fields.required("local_host", local_host);
-    let local_port = fields.required("local_port", values::port);
-    let enabled = fields.optional("enabled", values::boolean).unwrap_or(true);
-    let public_port = fields.optional("public_port", read::public_port).unwrap_or(0);
-    let host = fields.nullable("host", read::http_host).flatten().unwrap_or_default();
-    let path = fields.nullable("path", read::path).flatten().unwrap_or_default();
-    let header = fields.nullable("header", read::header).flatten();
-    let bandwidth = fields.nullable("bandwidth", read::bandwidth).flatten();
-    let max_connections = fields.nullable("max_connections", read::count).flatten();
-    let max_per_visitor = fields.nullable("max_per_visitor", read::count).flatten();
-    let requests_per_minute = fields.nullable("requests_per_minute", read::count).flatten();
-    let visitor_allow = fields.optional("visitor_allow", read::nets).unwrap_or_default();
-    let basic_auth: Vec<NewLogin> = fields.optional("basic_auth", read::logins).unwrap_or_default();
-    let compression = fields.optional("compression", values::boolean).unwrap_or(false);
-    let proxy_protocol = fields.optional("proxy_protocol", values::boolean).unwrap_or(false);
-    let udp_idle_s = fields.optional("udp_idle_s", read::udp_idle_s).unwrap_or(USUAL_UDP_IDLE_S);
-    let needed = client.zip(name).zip(protocol).zip(local_host.zip(local_port));
-    let (((tunnel_client_id, name), protocol), (local_host, local_port)) = fields.finish_with(needed)?;
-    let wish = Wish {
-        protocol,
-        host,
-        path,
-        header,
-        local_host,
-        local_port,
-        bandwidth,
-        max_connections,
-        max_per_visitor,
-        requests_per_minute,
-        visitor_allow,
-        basic_auth,
-        compression,
-        proxy_protocol,
-        udp_idle_s,
-    };
-    Ok(NewTunnel { tunnel_client_id, name, enabled, code: None, public_port, wish })
+    let tunnel = tunnel_fields::tunnel(&mut fields);
+    let (tunnel_client_id, tunnel_fields::Tunnel { name, enabled, public_port, wish }) =
+        fields.finish_with(client.zip(tunnel))?;
+    Ok(NewTunnel { tunnel_client_id, name, enabled, verified: true, code: None, public_port, wish })
 }
 
 fn patch(mut fields: Fields, if_revision: Option<i64>) -> Result<TunnelPatch, Error> {
     let patch = TunnelPatch {
         name: fields.optional("name", values::name),
         enabled: fields.optional("enabled", values::boolean),
-        protocol: fields.optional("protocol", protocol),
+        protocol: fields.optional("protocol", tunnel_fields::protocol),
         public_port: fields.optional("public_port", read::public_port),
         host: fields.nullable("host", read::http_host),
         path: fields.nullable("path", read::path),
         header: fields.nullable("header", read::header),
-        local_host: fields.optional("local_host", local_host),
+        local_host: fields.optional("local_host", tunnel_fields::local_host),
         local_port: fields.optional("local_port", values::port),
         bandwidth: fields.nullable("bandwidth", read::bandwidth),
         max_connections: fields.nullable("max_connections", read::count),
@@ -375,6 +331,7 @@ fn patch(mut fields: Fields, if_revision: Option<i64>) -> Result<TunnelPatch, Er
         compression: fields.optional("compression", values::boolean),
         proxy_protocol: fields.optional("proxy_protocol", values::boolean),
         udp_idle_s: fields.optional("udp_idle_s", read::udp_idle_s),
+        verified: None,
         if_revision,
     };
     fields.finish()?;

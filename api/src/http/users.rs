@@ -15,8 +15,9 @@ use super::conditional::{Meant, Tagged, tag};
 use super::error::Error;
 use super::input::{Body, Id, Params};
 use super::openapi::{IfMatchHeader, ListParams};
+use super::sort::Listed;
 use super::{Api, List, created, values};
-use crate::store::{NewUser, Role, User, UserPatch};
+use crate::store::{NewUser, Role, SortBy, User, UserPatch};
 
 const ROLES: &str = "admin, operator, viewer";
 
@@ -48,12 +49,14 @@ struct UserUpdate {
     password: Option<String>,
 }
 
-/// Everybody who may log in, oldest first.
-#[utoipa::path(get, path = "/v1/users", tag = "users", params(ListParams),
+const LISTED: Listed = Listed { name: "users", sorts: &[SortBy::Name, SortBy::Created, SortBy::Updated] };
+
+/// Everybody who may log in, oldest first or by ?sort=name, created_at or updated_at.
+#[utoipa::path(get, path = "/v1/users", tag = "users", params(ListParams, ("sort" = Option<String>, Query)),
     responses((status = 200, body = List<User>)))]
 async fn list(State(api): State<Arc<Api>>, params: Params) -> Result<Json<List<User>>, Error> {
-    let query = params.only_list(&[])?;
-    Ok(Json(List::of(api.store.users(&query).await?, &query)))
+    let query = params.only_list(&LISTED)?;
+    Ok(Json(List::of(api.store.users(&query).await?, &query, &LISTED)))
 }
 
 #[utoipa::path(post, path = "/v1/users", tag = "users", request_body = UserCreate,
@@ -103,9 +106,7 @@ async fn remove(
     State(api): State<Arc<Api>>,
     Id(id): Id<UserId>,
     Meant(if_revision): Meant,
-    Params(fields): Params,
 ) -> Result<StatusCode, Error> {
-    fields.finish()?;
     api.store.remove_user(id, if_revision).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -69,6 +69,7 @@ struct ToVerify {
     #[schema(example = "127.0.0.1:22")]
     target: String,
     #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "pgw_core::time::millis")]
     expires_at: Timestamp,
 }
 

@@ -17,10 +17,11 @@ use super::error::Error;
 use super::events::kind;
 use super::fields::{Fields, Read};
 use super::input::{Body, Id, Params};
-use super::openapi::IfMatchHeader;
+use super::openapi::{IfMatchHeader, ListParams};
+use super::sort::Listed;
 use super::{Api, List, created, values};
 use crate::events::Kind;
-use crate::store::{NewWebhook, Webhook, WebhookPatch};
+use crate::store::{NewWebhook, SortBy, Webhook, WebhookPatch};
 use crate::webhooks::{Tried, sign, url};
 
 pub(super) fn router() -> OpenApiRouter<Arc<Api>> {
@@ -78,11 +79,15 @@ struct WebhookMade {
     secret: String,
 }
 
-/// Every webhook, oldest first, with how it goes.
-#[utoipa::path(get, path = "/v1/webhooks", tag = "webhooks", responses((status = 200, body = List<Webhook>)))]
-async fn list(State(api): State<Arc<Api>>, Params(fields): Params) -> Result<Json<List<Webhook>>, Error> {
-    fields.finish()?;
-    Ok(Json(List { items: api.store.webhooks().await?, next_cursor: None }))
+const LISTED: Listed = Listed { name: "webhooks", sorts: &[SortBy::Name, SortBy::Created, SortBy::Updated] };
+
+/// Every webhook with how it goes, oldest first or by ?sort=name, created_at or updated_at. ?q= looks
+/// at names and URLs.
+#[utoipa::path(get, path = "/v1/webhooks", tag = "webhooks",
+    params(ListParams, ("sort" = Option<String>, Query)), responses((status = 200, body = List<Webhook>)))]
+async fn list(State(api): State<Arc<Api>>, params: Params) -> Result<Json<List<Webhook>>, Error> {
+    let query = params.only_list(&LISTED)?;
+    Ok(Json(List::of(api.store.webhooks(&query).await?, &query, &LISTED)))
 }
 
 /// Adds a webhook. It is told what happens from now on: each event at least once, in order, again and
@@ -124,9 +129,7 @@ async fn remove(
     State(api): State<Arc<Api>>,
     Id(id): Id<WebhookId>,
     Meant(if_revision): Meant,
-    Params(fields): Params,
 ) -> Result<StatusCode, Error> {
-    fields.finish()?;
     api.store.remove_webhook(id, if_revision).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -134,12 +137,7 @@ async fn remove(
 /// Sends it a message of kind `test`, once, also when it is switched off, and tells how it was taken.
 #[utoipa::path(post, path = "/v1/webhooks/{id}/test", tag = "webhooks", operation_id = "test", params(("id" = WebhookId, Path)),
     responses((status = 200, body = Tried)))]
-async fn try_out(
-    State(api): State<Arc<Api>>,
-    Id(id): Id<WebhookId>,
-    Params(fields): Params,
-) -> Result<Json<Tried>, Error> {
-    fields.finish()?;
+async fn try_out(State(api): State<Arc<Api>>, Id(id): Id<WebhookId>) -> Result<Json<Tried>, Error> {
     Ok(Json(api.webhooks.try_out(id).await?))
 }
 

@@ -7,10 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use pgw_core::ids::{ApplyId, ClientId, ProxyId};
-use pgw_core::ports::PortRange;
 use serde::{Deserialize, Serialize};
 
-use super::StoreError;
+use super::{Ground, StoreError};
 use crate::declarative::Refused;
 use crate::declarative::document::Document;
 use crate::declarative::import::Offered;
@@ -29,13 +28,13 @@ pub trait Applies: Send + Sync {
     async fn confirm_apply(&self, id: ApplyId) -> Result<ApplyRecord, StoreError>;
     /// What it has touched is again what it was, as far as it can be; none if it does not wait
     /// any more.
-    async fn roll_back(&self, id: ApplyId, ports: &PortRange) -> Result<Option<Applied>, StoreError>;
+    async fn roll_back(&self, id: ApplyId, ground: &Ground) -> Result<Option<Applied>, StoreError>;
     /// Makes those that are new: all of them or none.
     async fn import(&self, offered: Vec<Offered>) -> Result<Vec<Imported>, StoreError>;
 }
 
 pub struct Terms {
-    pub ports: PortRange,
+    pub ground: Ground,
     pub confirm_within: Option<Duration>,
 }
 
@@ -56,6 +55,8 @@ pub struct Touched {
     pub redialled: BTreeSet<ProxyId>,
     /// Somebody is about to depend on them.
     pub needed: BTreeSet<ProxyId>,
+    /// What shall be open for tunnel clients is another.
+    pub tunnels: bool,
 }
 
 /// An apply that had to be confirmed.
@@ -66,8 +67,10 @@ pub struct ApplyRecord {
     /// Who applied it.
     pub by: String,
     #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "pgw_core::time::millis")]
     pub applied_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "pgw_core::time::millis")]
     pub confirm_by: Timestamp,
 }
 

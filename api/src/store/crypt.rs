@@ -23,19 +23,19 @@ pub struct Vault {
 
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    #[error(transparent)]
+    #[error("PGW_KEY_FILE: {0}")]
     File(#[from] SecretFileError),
     #[error(
-        "{path} holds {found} bytes instead of {KEY_BYTES}; restore it from a backup (a new one would not open the stored passwords)"
+        "PGW_KEY_FILE={path} holds {found} bytes instead of {KEY_BYTES}; restore it from a backup (a new one would not open the stored passwords)"
     )]
     Size { path: String, found: usize },
     #[error(
-        "{path} is missing, but the database holds secrets that only it opens; copy it from another gateway \
+        "PGW_KEY_FILE={path} is missing, but the database holds secrets that only it opens; copy it from another gateway \
          that uses this database, or restore it from a backup"
     )]
     Missing { path: String },
     #[error(
-        "{path} is not the key of this database's secrets; copy it from another gateway that uses this \
+        "PGW_KEY_FILE={path} is not the key of this database's secrets; copy it from another gateway that uses this \
          database, or restore it from a backup"
     )]
     Wrong { path: String },

@@ -92,7 +92,9 @@ pub struct ExitAt {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct Unwatched {
     #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "pgw_core::time::millis")]
     pub from: Timestamp,
     #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "pgw_core::time::millis")]
     pub to: Timestamp,
 }

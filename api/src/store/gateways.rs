@@ -83,8 +83,10 @@ pub struct Gateway {
     /// It was seen within the last 30 seconds.
     pub online: bool,
     #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "pgw_core::time::millis")]
     pub started_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "pgw_core::time::millis")]
     pub seen_at: Timestamp,
     pub clients: u32,
     /// Mappings in this state; so are the next two.

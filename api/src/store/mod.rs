@@ -67,6 +67,9 @@ pub trait Store:
     Gateways + Users + Replies + Events + Exits + Webhooks + Traffic + Applies + Tunnels + 'static
 {
     async fn create_proxy(&self, new: NewProxy) -> Result<Proxy, StoreError>;
+    /// One that nobody gave a name, whose name is its host and port: it is numbered where another
+    /// account at that address is called so. The same one twice is a conflict.
+    async fn create_unnamed_proxy(&self, new: NewProxy) -> Result<Proxy, StoreError>;
     async fn proxies(&self, query: &ListQuery) -> Result<Page<Proxy>, StoreError>;
     async fn proxy(&self, id: ProxyId) -> Result<Proxy, StoreError>;
     async fn update_proxy(&self, id: ProxyId, patch: ProxyPatch) -> Result<Proxy, StoreError>;
@@ -118,7 +121,10 @@ pub trait Store:
     async fn finish_removal(&self, client: ClientId, mappings: &[MappingId]) -> Result<(), StoreError>;
 
     async fn create_token(&self, new: NewToken) -> Result<Token, StoreError>;
-    async fn tokens(&self) -> Result<Vec<Token>, StoreError>;
+    async fn tokens(&self, query: &ListQuery) -> Result<Page<Token>, StoreError>;
+    async fn token(&self, id: TokenId) -> Result<Token, StoreError>;
+    /// Ever: also if it was revoked since.
+    async fn token_was_made(&self, name: &str) -> Result<bool, StoreError>;
     async fn revoke_token(&self, id: TokenId) -> Result<(), StoreError>;
     /// Who holds the token with this SHA-256, unless revoked.
     async fn token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<Token>, StoreError>;
@@ -154,6 +160,8 @@ pub enum StoreError {
 pub enum Conflict {
     #[error("a {0} with this name exists already")]
     NameTaken(&'static str),
+    #[error("this proxy is there already; give it a name of its own to have it twice")]
+    SameProxy,
     #[error("a client with this address exists already")]
     AddressTaken,
     #[error("this client has a mapping to this proxy already")]
@@ -185,6 +193,9 @@ pub enum Conflict {
     SetUp,
     #[error("{0}")]
     Port(PortConflict),
+    /// Of one tunnel of a document.
+    #[error("{tunnel}: {conflict}")]
+    PortOf { tunnel: String, conflict: PortConflict },
     #[error("another http tunnel has this host, path and header")]
     RouteTaken,
     #[error(
@@ -354,7 +365,9 @@ pub struct Token {
     pub name: String,
     pub role: Role,
     #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "pgw_core::time::millis")]
     pub created_at: Timestamp,
     #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(serialize_with = "pgw_core::time::millis")]
     pub revoked_at: Option<Timestamp>,
 }

@@ -53,9 +53,12 @@ impl Opening {
 pub enum OpenError {
     #[error("PGW_DATABASE_URL cannot be used: {0}")]
     Url(String),
-    #[error("the database {path} cannot be made or opened: {source}")]
+    #[error(
+        "PGW_DATABASE_URL: the database {path} cannot be made or opened, which takes a folder that is there and \
+         that pgw-api may write to: {source}"
+    )]
     File { path: PathBuf, source: io::Error },
-    #[error("the database {database} cannot be opened")]
+    #[error("PGW_DATABASE_URL: the database {database} cannot be opened")]
     Database {
         database: String,
         #[source]
@@ -71,9 +74,11 @@ pub enum OpenError {
          devices; set it back, or remove the file \"database\" in PGW_STATE_DIR to go on with this one"
     )]
     Another,
-    #[error("the database {database} was written by a newer version of pgw; install that version")]
+    #[error(
+        "PGW_DATABASE_URL: the database {database} was written by a newer version of pgw; install that version"
+    )]
     Newer { database: String },
-    #[error("the tables of {database} cannot be brought up to date")]
+    #[error("PGW_DATABASE_URL: the tables of {database} cannot be brought up to date")]
     Migrate {
         database: String,
         #[source]

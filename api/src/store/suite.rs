@@ -87,6 +87,7 @@ macro_rules! every_store_test {
             revisions {
                 each_change_by_an_operator_is_another_revision_and_nothing_else_is,
                 a_change_that_was_meant_for_another_revision_is_refused_and_changes_nothing,
+                a_change_that_changes_nothing_is_no_revision_and_no_event,
             }
             removal {
                 a_thing_in_use_is_removed_only_with_cascade,
@@ -110,6 +111,9 @@ macro_rules! every_store_test {
                 rows_that_a_document_does_not_change_are_not_written,
                 an_apply_that_has_to_be_confirmed_is_undone_only_until_it_is,
                 a_thousand_devices_are_made_whole_in_one_piece_of_work,
+                tunnels_are_as_a_document_says_and_as_they_were_when_it_is_undone,
+                what_a_document_takes_from_one_tunnel_another_may_have,
+                ports_that_a_document_cannot_have_are_told_by_code_before_and_when_it_is_applied,
             }
             concurrency {
                 clients_that_come_at_the_same_time_get_different_lowest_ports,

@@ -114,6 +114,7 @@ pub struct TunnelClient {
     pub carrier: Option<String>,
     pub rtt_ms: Option<u32>,
     #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(serialize_with = "pgw_core::time::millis")]
     pub last_seen: Option<Timestamp>,
     /// A machine has come in with the token that counts now.
     pub enrolled: bool,
@@ -121,8 +122,10 @@ pub struct TunnelClient {
     pub tunnels: i64,
     pub revision: i64,
     #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "pgw_core::time::millis")]
     pub created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "pgw_core::time::millis")]
     pub updated_at: Timestamp,
 }
 
@@ -135,9 +138,11 @@ pub struct TunnelSession {
     pub version: String,
     pub carrier: String,
     #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "pgw_core::time::millis")]
     pub started_at: Timestamp,
     /// Null while it lasts.
     #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(serialize_with = "pgw_core::time::millis")]
     pub ended_at: Option<Timestamp>,
     pub reason: Option<String>,
     /// From visitors.
@@ -150,5 +155,15 @@ pub struct TunnelSession {
 impl From<PortSpan> for AllowedPort {
     fn from(span: PortSpan) -> Self {
         if span.from == span.to { Self::One(span.from) } else { Self::Span(span.to_string()) }
+    }
+}
+
+impl AllowedPort {
+    /// None is text that nobody has checked.
+    pub fn span(&self) -> Option<PortSpan> {
+        match self {
+            Self::One(port) => Some(PortSpan { from: *port, to: *port }),
+            Self::Span(text) => text.parse().ok(),
+        }
     }
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use pgw_core::ids::{TunnelClientId, TunnelId};
 use pgw_core::ports::PortRange;
 use pgw_core::redact::Secret;
-use pgw_core::tunnel::{Desired, Origin, Protocol, SessionStatus, State, Status, TokenHash};
+use pgw_core::tunnel::{Desired, Filter, Origin, Protocol, SessionStatus, State, Status, TokenHash};
 use serde::{Deserialize, Serialize};
 
 use super::{ListQuery, Page, StoreError, TunnelClients};
@@ -40,8 +40,8 @@ pub trait Tunnels: TunnelClients {
     /// Which tunnel this code verifies, and until when. Changes nothing.
     async fn tunnel_by_code(&self, code: &TokenHash) -> Result<Option<(Tunnel, Timestamp)>, StoreError>;
 
-    /// What shall be open on this gateway.
-    async fn desired_tunnels(&self) -> Result<Desired, StoreError>;
+    /// What shall be open on this gateway, and where to.
+    async fn desired_tunnels(&self, targets: &Filter) -> Result<Desired, StoreError>;
     /// What was seen of it: states, counts, sessions, codes that were used; and what of it is news.
     async fn record_tunnels(&self, seen: &Seen) -> Result<(), StoreError>;
     /// For those who count.
@@ -53,7 +53,9 @@ pub struct NewTunnel {
     pub tunnel_client_id: TunnelClientId,
     pub name: String,
     pub enabled: bool,
-    /// None: nobody has to verify it.
+    /// Nobody has to verify it.
+    pub verified: bool,
+    /// By which it is verified, if somebody was told one already.
     pub code: Option<NewCode>,
     /// 0: the gateway picks one.
     pub public_port: u16,
@@ -117,6 +119,8 @@ pub struct TunnelPatch {
     pub compression: Option<bool>,
     pub proxy_protocol: Option<bool>,
     pub udp_idle_s: Option<u32>,
+    /// By an admin's word, without a code; or no more, until somebody enters one.
+    pub verified: Option<bool>,
     /// Only if it is at this revision.
     pub if_revision: Option<i64>,
 }
@@ -233,8 +237,10 @@ pub struct Tunnel {
     /// Null for what a client asked for.
     pub revision: Option<i64>,
     #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "pgw_core::time::millis")]
     pub created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "pgw_core::time::millis")]
     pub updated_at: Timestamp,
 }
 

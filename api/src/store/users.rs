@@ -42,10 +42,13 @@ pub struct User {
     /// Another one with each change: the ETag.
     pub revision: i64,
     #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(serialize_with = "pgw_core::time::millis")]
     pub last_login_at: Option<Timestamp>,
     #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "pgw_core::time::millis")]
     pub created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "pgw_core::time::millis")]
     pub updated_at: Timestamp,
 }
 

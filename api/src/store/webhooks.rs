@@ -6,15 +6,16 @@ use pgw_core::ids::WebhookId;
 use pgw_core::redact::Secret;
 use serde::Serialize;
 
-use super::StoreError;
+use super::{ListQuery, Page, StoreError};
 use crate::events::{Event, Kind};
 
 #[async_trait]
 pub trait Webhooks: Send + Sync {
     /// It is told what happens from now on.
     async fn create_webhook(&self, new: NewWebhook) -> Result<Webhook, StoreError>;
-    /// Oldest first.
-    async fn webhooks(&self) -> Result<Vec<Webhook>, StoreError>;
+    async fn webhooks(&self, query: &ListQuery) -> Result<Page<Webhook>, StoreError>;
+    /// Those that are to be told, with their revisions.
+    async fn webhooks_switched_on(&self) -> Result<Vec<(WebhookId, i64)>, StoreError>;
     async fn webhook(&self, id: WebhookId) -> Result<Webhook, StoreError>;
     /// One that is switched on again is told what happens from then on.
     async fn update_webhook(&self, id: WebhookId, patch: WebhookPatch) -> Result<Webhook, StoreError>;
@@ -60,8 +61,10 @@ pub struct Webhook {
     pub status: WebhookStatus,
     pub revision: i64,
     #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "pgw_core::time::millis")]
     pub created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "pgw_core::time::millis")]
     pub updated_at: Timestamp,
 }
 
@@ -69,9 +72,11 @@ pub struct Webhook {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct WebhookStatus {
     #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(serialize_with = "pgw_core::time::millis")]
     pub last_ok_at: Option<Timestamp>,
     /// Null while it takes what it is told.
     #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(serialize_with = "pgw_core::time::millis")]
     pub failing_since: Option<Timestamp>,
     pub last_error: Option<String>,
     /// Events that it has not been told yet; no more than 10,000 are counted.

@@ -61,6 +61,7 @@ pub struct TrafficOverTime {
 pub struct TrafficPoint {
     /// When the step began.
     #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "pgw_core::time::millis")]
     pub at: Timestamp,
     pub bytes_up: u64,
     pub bytes_down: u64,
@@ -80,6 +81,7 @@ pub struct HealthOverTime {
 pub struct HealthPoint {
     /// When the step began.
     #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "pgw_core::time::millis")]
     pub at: Timestamp,
     /// Of the checks that were answered, on average; null when none was.
     pub latency_ms: Option<u64>,

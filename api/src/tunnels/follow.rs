@@ -45,7 +45,8 @@ impl Link {
     }
 
     async fn has_nobody(&self) -> bool {
-        self.store.desired_tunnels().await.is_ok_and(|desired| desired.clients.is_empty())
+        let desired = self.store.desired_tunnels(&self.door.targets).await;
+        desired.is_ok_and(|desired| desired.clients.is_empty())
     }
 
     async fn follow(&self) {

@@ -55,6 +55,8 @@ pub struct Link {
     news: Mutex<Vec<SessionNews>>,
     /// None while it does not answer.
     last: RwLock<Option<Arc<Status>>>,
+    /// Why it does not answer, where somebody needs it.
+    trouble: Mutex<Option<String>>,
     wake: Notify,
 }
 
@@ -92,6 +94,7 @@ impl Link {
             turn: tokio::sync::Mutex::new(()),
             news: Mutex::default(),
             last: RwLock::default(),
+            trouble: Mutex::default(),
             wake: Notify::new(),
         }
     }
@@ -119,6 +122,11 @@ impl Link {
     /// What the daemon said last; none while it does not answer.
     pub fn last(&self) -> Option<Arc<Status>> {
         self.last.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What is missing, if a tunnel client needs the daemon and it does not answer.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What the agent opens; none while nobody knows.
@@ -189,12 +197,14 @@ impl Link {
         {
             self.write_down(Some(status.clone())).await?;
         }
-        let desired = self.store.desired_tunnels().await?;
+        let desired = self.store.desired_tunnels(&self.door.targets).await?;
         let desired = wish::numbered(Desired { health_token: self.health_token.clone(), ..desired });
         let told = match asked {
             Ok((line, status)) => self.tell(line, status, &desired).await,
             Err(silent) => Err(silent),
         };
+        let silent = told.as_ref().err().filter(|_| !desired.clients.is_empty()).map(ToString::to_string);
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = silent;
         let status = told.as_ref().ok().cloned();
         self.show(status.clone().map(Arc::new));
         let nobody = status.is_none() && desired.clients.is_empty();

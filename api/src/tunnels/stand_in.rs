@@ -8,8 +8,8 @@ use pgw_core::ids::{SessionId, TunnelClientId, TunnelId};
 use pgw_core::ports::PortRange;
 use pgw_core::settings::TunnelDoor;
 use pgw_core::tunnel::{
-    Answer, Ask, ClientStatus, Desired, Enrolled, Event, Origin, Reason, SessionStatus, State, Status,
-    TunnelStatus, VisitorRow, socket_path,
+    Answer, Ask, ClientStatus, Desired, Enrolled, Event, Filter, Origin, Reason, SessionStatus, State,
+    Status, TunnelStatus, VisitorRow, socket_path,
 };
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -21,7 +21,8 @@ use super::listening::Listening;
 
 pub fn door(place: &Path) -> TunnelDoor {
     let ports = PortRange::spanning(10_000, 32_000);
-    TunnelDoor { port: 8443, public: None, ports, downloads: place.join("downloads") }
+    let targets = Filter { deny: vec!["192.0.2.0/24".parse().unwrap()], ..Filter::open() };
+    TunnelDoor { port: 8443, public: None, ports, downloads: place.join("downloads"), targets }
 }
 
 /// A machine on which something else has port 10002.

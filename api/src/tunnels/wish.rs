@@ -6,8 +6,16 @@ use uuid::Uuid;
 
 use crate::store::{Conflict, StoreError, TunnelPatch, Wish};
 
-/// `port` is what was asked for; 0 is nothing.
 pub fn check(wish: &Wish, port: u16) -> Result<(), StoreError> {
+    match unfit(wish, port) {
+        Some((field, detail)) => Err(StoreError::Conflict(Conflict::Unfit { field, detail })),
+        None => Ok(()),
+    }
+}
+
+/// What does not go together, as a field and what is wrong with it. `port` is what was asked for; 0 is
+/// nothing.
+pub fn unfit(wish: &Wish, port: u16) -> Option<(&'static str, &'static str)> {
     let http = wish.protocol == Protocol::Http;
     let only_http = "is of http tunnels only";
     let mistakes = [
@@ -20,10 +28,7 @@ pub fn check(wish: &Wish, port: u16) -> Result<(), StoreError> {
         (!http && wish.requests_per_minute.is_some(), "requests_per_minute", only_http),
         (wish.proxy_protocol && !wish.protocol.has_tcp(), "proxy_protocol", "is of tcp and both only"),
     ];
-    match mistakes.into_iter().find(|(wrong, ..)| *wrong) {
-        Some((_, field, detail)) => Err(StoreError::Conflict(Conflict::Unfit { field, detail })),
-        None => Ok(()),
-    }
+    mistakes.into_iter().find(|(wrong, ..)| *wrong).map(|(_, field, detail)| (field, detail))
 }
 
 /// Answers with the names of what is another now.

@@ -77,10 +77,7 @@ impl Webhooks {
 
     /// One teller for each that is switched on, as it is now.
     async fn keep(&self, tellers: &mut Tellers) -> Result<(), StoreError> {
-        let mut wanted: HashMap<WebhookId, i64> = HashMap::new();
-        for webhook in self.store.webhooks().await?.into_iter().filter(|webhook| webhook.enabled) {
-            wanted.insert(webhook.id, webhook.revision);
-        }
+        let wanted: HashMap<WebhookId, i64> = self.store.webhooks_switched_on().await?.into_iter().collect();
         tellers.retain(|id, (revision, teller)| wanted.get(id) == Some(revision) && !teller.is_finished());
         for (id, revision) in wanted {
             tellers.entry(id).or_insert_with(|| {

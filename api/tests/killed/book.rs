@@ -57,7 +57,8 @@ impl Book {
                 self.pages.lock().unwrap().proxies.insert(id, Fate::There);
             }
             15..45 => {
-                let ip = format!("10.{}.{}.{}", n >> 16, (n >> 8) & 255, n & 255);
+                // Of no network that a machine is likely to be in: its own addresses are refused.
+                let ip = format!("100.{}.{}.{}", 64 + (n >> 16), (n >> 8) & 255, n & 255);
                 let client = json!({"name": format!("c{n}"), "ip_cidr": ip});
                 let id = made(operator.ask(Method::POST, "/v1/clients", Some(client)).await?)?;
                 self.pages.lock().unwrap().clients.insert(id, Fate::There);

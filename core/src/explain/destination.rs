@@ -22,6 +22,9 @@ impl Destination {
             return closed(detail, "ask for an IPv4 address, or for a name");
         }
         match (self.port, dns) {
+            (53, DnsChoice::Gateway) if self.at_gateway => open(
+                "with PGW_DNS=gateway the gateway's own resolver answers a device whose redirect is in place",
+            ),
             (80 | 443, _) => open(
                 "TCP to this port is redirected to the device's forwarder, unless the address is the gateway's own; \
                  UDP, and with it QUIC, is dropped",
@@ -38,6 +41,11 @@ impl Destination {
                 "use port 80 or 443, the only ones that lead to an upstream",
             ),
         }
+    }
+
+    /// What is asked of the gateway's resolver is answered by the forwarder, unless it keeps it.
+    pub(super) fn ends_at_gateway(&self, dns: DnsChoice) -> bool {
+        self.at_gateway && (self.port != 53 || dns == DnsChoice::Gateway)
     }
 
     fn is_ipv6(&self) -> bool {

@@ -27,11 +27,15 @@ pub struct Destination {
     /// As it was asked for: it is not looked up. None is anywhere beyond the gateway.
     pub host: Option<String>,
     pub port: u16,
+    /// Of the gateway itself, which is never redirected.
+    pub at_gateway: bool,
 }
 
 /// Who would like to go there.
 #[derive(Debug, Clone)]
 pub enum Subject {
+    /// The gateway itself.
+    Gateway(ClientIp),
     Stranger(ClientIp),
     Registered(Known),
 }
@@ -73,6 +77,8 @@ pub enum Outcome {
     Closed,
     /// By its own upstream or not at all: the agent, which would know, does not answer.
     Unconfirmed,
+    /// At the gateway itself, whatever upstreams there are.
+    AtGateway,
     /// The device is none of ours.
     NotRegistered,
 }

@@ -60,7 +60,7 @@ fn known(routes: Vec<KnownRoute>) -> Known {
 }
 
 fn to(port: u16) -> Destination {
-    Destination { host: Some("shop.example".into()), port }
+    Destination { host: Some("shop.example".into()), port, at_gateway: false }
 }
 
 fn ask(routes: Vec<KnownRoute>, port: u16) -> Explanation {
@@ -138,7 +138,7 @@ fn what_becomes_of_a_port_is_told_whatever_the_upstreams_are_like() {
     let told = explain(Subject::Registered(at_the_gateway), to(53));
     assert_eq!((told.verdict, stop(&told)), (Outcome::Closed, Some((StepName::Destination, Passes::No))));
     for host in ["2001:db8::1", "[2001:db8::1]"] {
-        let v6 = Destination { host: Some(host.into()), port: 443 };
+        let v6 = Destination { host: Some(host.into()), port: 443, at_gateway: false };
         let told = explain(Subject::Registered(known(vec![route(1, "de1")])), v6);
         assert_eq!(told.verdict, Outcome::Closed);
         assert!(told.summary.contains("IPv6"), "{}", told.summary);
@@ -180,4 +180,25 @@ fn a_stranger_is_never_said_to_be_closed_or_to_leave_by_anything() {
     assert_eq!((told.verdict, told.leaves_by), (Outcome::NotRegistered, None));
     assert_eq!(told.client.id, None);
     assert!(told.summary.starts_with("10.0.0.9: this address is not registered"), "{}", told.summary);
+}
+
+#[test]
+fn what_ends_at_the_gateway_needs_no_upstream_but_for_names_that_go_by_one() {
+    use Outcome::{AtGateway, Closed, LeavesBy};
+    let at = |port| Destination { host: Some("10.0.0.1".into()), port, at_gateway: true };
+    for (dns, port, open, closed) in [
+        (DnsChoice::Upstream, 443, AtGateway, AtGateway),
+        (DnsChoice::Upstream, 8080, AtGateway, AtGateway),
+        (DnsChoice::Upstream, 53, LeavesBy, Closed),
+        (DnsChoice::Gateway, 22, AtGateway, AtGateway),
+        (DnsChoice::Gateway, 53, AtGateway, Closed),
+    ] {
+        for (routes, want) in [(vec![route(1, "de1")], open), (vec![down(1, "de1")], closed)] {
+            let told = explain(Subject::Registered(Known { dns, ..known(routes) }), at(port));
+            assert_eq!((told.verdict, told.leaves_by.is_some()), (want, want == LeavesBy), "{told:#?}");
+        }
+    }
+    let told = explain(Subject::Gateway("10.0.0.1".parse().unwrap()), to(443));
+    assert_eq!((told.verdict, told.what_would_have_to_change.len()), (Outcome::NotRegistered, 0));
+    assert!(told.summary.contains("the gateway itself"), "{}", told.summary);
 }

@@ -4,29 +4,65 @@ use super::{
     AskedClient, Destination, Explanation, Known, KnownRoute, Outcome, Passes, Step, StepName, Subject,
     Upstream, WayOut,
 };
+use crate::ids::ClientIp;
 use crate::state::{Forwarder, Rule};
 
 pub fn explain(subject: Subject, destination: Destination) -> Explanation {
     match subject {
+        Subject::Gateway(ip_cidr) => {
+            let detail = "this is an address of the gateway itself: what it opens is redirected nowhere";
+            nobodys(ip_cidr, destination, detail, Vec::new())
+        }
         Subject::Stranger(ip_cidr) => {
-            let client = AskedClient { id: None, name: None, ip_cidr };
             let detail =
                 "this address is not registered: its IPv4 is left alone, or kept in by PGW_UNREGISTERED=drop";
-            Explanation {
-                summary: format!("{}: {detail}", client.words()),
-                client,
-                destination,
-                verdict: Outcome::NotRegistered,
-                leaves_by: None,
-                steps: vec![Step::new(StepName::Registered, Passes::No, detail.to_owned())],
-                upstreams: Vec::new(),
-                what_would_have_to_change: vec![
-                    "register the device: POST /v1/clients".to_owned(),
-                    "map it to a proxy: POST /v1/mappings".to_owned(),
-                ],
-            }
+            let changes = ["register the device: POST /v1/clients", "map it to a proxy: POST /v1/mappings"];
+            nobodys(ip_cidr, destination, detail, changes.map(str::to_owned).into())
+        }
+        Subject::Registered(known) if destination.ends_at_gateway(known.dns) && destination.port != 53 => {
+            at_gateway(known, destination)
         }
         Subject::Registered(known) => Walk::through(&known, &destination).told(known, destination),
+    }
+}
+
+/// Of an address that is no client's.
+fn nobodys(
+    ip_cidr: ClientIp,
+    destination: Destination,
+    detail: &str,
+    what_would_have_to_change: Vec<String>,
+) -> Explanation {
+    let client = AskedClient { id: None, name: None, ip_cidr };
+    Explanation {
+        summary: format!("{}: {detail}", client.words()),
+        client,
+        destination,
+        verdict: Outcome::NotRegistered,
+        leaves_by: None,
+        steps: vec![Step::new(StepName::Registered, Passes::No, detail.to_owned())],
+        upstreams: Vec::new(),
+        what_would_have_to_change,
+    }
+}
+
+/// Whether the device is open or closed decides nothing there.
+fn at_gateway(known: Known, destination: Destination) -> Explanation {
+    let detail = "addresses of the gateway are never redirected: its own services answer there, and the ports of \
+                  forwarders to nobody who comes without the redirect";
+    Explanation {
+        summary: format!(
+            "{} gets to {} at the gateway itself: {detail}",
+            known.client.words(),
+            destination.words()
+        ),
+        client: known.client,
+        destination,
+        verdict: Outcome::AtGateway,
+        leaves_by: None,
+        steps: vec![Step::new(StepName::Destination, Passes::Yes, detail.to_owned())],
+        upstreams: upstreams(known.routes),
+        what_would_have_to_change: Vec::new(),
     }
 }
 
@@ -205,10 +241,16 @@ impl Walk {
         }
     }
 
-    fn told(self, known: Known, destination: Destination) -> Explanation {
+    fn told(mut self, known: Known, destination: Destination) -> Explanation {
+        let (mut verdict, who, whither) = (self.verdict(), known.client.words(), destination.words());
+        let mut summary = self.summary(&who, &whither);
+        if destination.ends_at_gateway(known.dns) && self.way.take().is_some() {
+            verdict = Outcome::AtGateway;
+            summary = format!("{who} is answered at {whither}, by the gateway's own resolver");
+        }
         Explanation {
-            verdict: self.verdict(),
-            summary: self.summary(&known.client.words(), &destination.words()),
+            verdict,
+            summary,
             client: known.client,
             destination,
             leaves_by: self.way,

@@ -1,13 +1,17 @@
 //! `PGW_TUNNEL_*`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+
+use ipnet::IpNet;
 
 use super::{Mistakes, RUN_DIR, Reader, STATE_DIR, Source};
 use crate::log::LogLevels;
 use crate::ports::PortRange;
 use crate::proxy::Host;
+use crate::tunnel::Filter;
 
+const NETS: &str = "addresses or networks, separated by commas, such as 10.0.0.0/8,192.168.1.7";
 const DOWNLOADS: &str = "/usr/share/pgw/connect";
 
 #[derive(Debug, Clone)]
@@ -39,6 +43,8 @@ pub struct TunnelDoor {
     pub ports: PortRange,
     /// Client programs, for those who have none yet.
     pub downloads: PathBuf,
+    /// Where tunnels may lead, whatever a client agrees to.
+    pub targets: Filter,
 }
 
 pub(super) fn read_door(r: &mut Reader<'_>) -> TunnelDoor {
@@ -49,7 +55,20 @@ pub(super) fn read_door(r: &mut Reader<'_>) -> TunnelDoor {
         }),
         ports: read_ports(r),
         downloads: r.dir("PGW_TUNNEL_DOWNLOADS", DOWNLOADS),
+        targets: Filter {
+            allow: r.read("PGW_TUNNEL_ALLOW", Filter::open().allow, NETS, |v| nets(v).map(Some)),
+            deny: r.read("PGW_TUNNEL_DENY", Vec::new(), NETS, nets),
+        },
     }
+}
+
+/// An address alone is a network of one.
+fn nets(text: &str) -> Option<Vec<IpNet>> {
+    let net = |word: &str| match word.parse::<IpNet>() {
+        Ok(net) => Some(net.trunc()),
+        Err(_) => word.parse::<IpAddr>().ok().map(IpNet::from),
+    };
+    text.split(',').map(|word| net(word.trim())).collect()
 }
 
 fn public(text: &str) -> Option<(Host, Option<u16>)> {
@@ -126,6 +145,30 @@ mod tests {
         }
         for text in ["https://gw", "gw:0", "gw:x", ":9443", "gw/"] {
             assert_eq!(told(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn where_tunnels_may_lead_is_said_in_networks_and_everywhere_is_meant_if_nothing_is() {
+        let door = |pairs: &[(&'static str, &'static str)]| {
+            let source = pairs.iter().copied().collect::<BTreeMap<_, _>>();
+            let mut reader = Reader::new(&source);
+            let door = read_door(&mut reader);
+            reader.finish(door.targets).map_err(|mistakes| mistakes.to_string())
+        };
+        assert_eq!(door(&[]), Ok(Filter::open()));
+        let deny = door(&[("PGW_TUNNEL_DENY", "10.0.0.7, 192.168.0.1/16")]).unwrap();
+        assert_eq!(
+            deny.deny.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["10.0.0.7/32", "192.168.0.0/16"]
+        );
+        assert_eq!(deny.judge([10, 0, 0, 8].into()), Ok(()));
+        assert!(deny.judge([192, 168, 3, 4].into()).is_err());
+        let allow = door(&[("PGW_TUNNEL_ALLOW", "127.0.0.1,fd00::/8")]).unwrap();
+        assert!(allow.judge([10, 0, 0, 8].into()).is_err());
+        for wrong in ["localhost", "10.0.0.0/33", ",", "10.0.0.1;10.0.0.2"] {
+            let said = door(&[("PGW_TUNNEL_ALLOW", wrong)]).unwrap_err();
+            assert!(said.contains("PGW_TUNNEL_ALLOW"), "{said}");
         }
     }
 

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use pgw_lab::canary::{self, LONG};
 use pgw_lab::gateway::Program;
-use pgw_lab::net::{C1, C2, GREETER, LISTENER, STRANGER};
+use pgw_lab::net::{C1, C2, GATEWAY, GREETER, LISTENER, STRANGER};
 use pgw_lab::origin::{Tally, pattern};
 use pgw_lab::rest::Rest;
 use pgw_lab::upstream::Kind;
-use pgw_lab::{Lab, rest};
+use pgw_lab::{Lab, command, lab, rest};
+use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
@@ -151,5 +152,34 @@ async fn the_ui_leads_to_api_and_agent(lab: Lab) -> Result<()> {
     }
     let without_token = Rest::status(&format!("{}/api/v1/mappings", rest::UI)).await?;
     ensure!(without_token == 401, "without a token: {without_token}");
+    ready.rest.post("/v1/tunnel-clients", json!({ "name": "home" })).await?;
+    let token = lab::admin_token().await?;
+    let told = websocket(&format!("Authorization: Bearer {token}")).await?;
+    ensure!(told.contains(" 101 ") && told.contains("tunnel_client"), "{told}");
+    let refused = websocket("Authorization: Bearer nobody").await?;
+    ensure!(refused.contains(" 401 "), "{refused}");
     Ok(())
+}
+
+/// What comes of it within a moment; the stream itself has no end.
+async fn websocket(who: &str) -> Result<String> {
+    let url = format!("{}/api/v1/ws?after=0", rest::UI);
+    let words = [
+        "curl",
+        "-siN",
+        "--max-time",
+        "3",
+        "-H",
+        who,
+        "-H",
+        "Connection: Upgrade",
+        "-H",
+        "Upgrade: websocket",
+        "-H",
+        "Sec-WebSocket-Version: 13",
+        "-H",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        &url,
+    ];
+    Ok(command::finish(GATEWAY, &words, "").await?.stdout)
 }

@@ -2,6 +2,7 @@
 //! that opens and closes, and with everything killed on the way (G30, G31, G32, G35, G37, G38).
 
 use std::fs;
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
 
 use anyhow::{Context as _, Result, ensure};
@@ -23,6 +24,11 @@ crate::tests![
     killed_one_after_the_other_the_programs_leave_tunnels_and_devices_as_they_were,
     a_machine_becomes_a_client_by_its_file_once,
     a_client_whose_cable_is_pulled_loses_its_port_and_gets_it_back,
+    a_client_whose_address_changes_comes_back_by_itself,
+    a_name_that_comes_to_mean_another_address_leads_nowhere_else,
+    datagrams_of_any_length_come_through_whole_while_their_tunnel_is_open,
+    a_document_opens_tunnels_and_the_gateways_filter_has_its_say,
+    readiness_tells_of_a_daemon_that_somebody_needs,
 ];
 
 const PORT: u16 = 12_345;
@@ -74,9 +80,13 @@ async fn add_tunnel(rest: &Rest, client: &str) -> Result<String> {
 }
 
 /// What the kernel holds, as nft tells it.
-async fn firewall_has(port: u16) -> Result<bool> {
-    let listed = command::ok(GATEWAY, &["nft", "list", "set", "inet", "pgw_filter", "tunnel_tcp"]).await?;
+async fn set_has(set: &str, port: u16) -> Result<bool> {
+    let listed = command::ok(GATEWAY, &["nft", "list", "set", "inet", "pgw_filter", set]).await?;
     Ok(listed.contains(&port.to_string()))
+}
+
+async fn firewall_has(port: u16) -> Result<bool> {
+    set_has("tunnel_tcp", port).await
 }
 
 async fn firewall(port: u16, open: bool) -> Result<()> {
@@ -214,4 +224,129 @@ async fn a_client_whose_cable_is_pulled_loses_its_port_and_gets_it_back(lab: Lab
     home.plug_in().await?;
     state(&ready.rest, &tunnel, "ACTIVE").await?;
     answered(PORT).await
+}
+
+/// G33.
+async fn a_name_that_comes_to_mean_another_address_leads_nowhere_else(lab: Lab) -> Result<()> {
+    let (ready, mut home) = start(&lab).await?;
+    let (client, token) = add_client(&ready.rest).await?;
+    let trap = home::trap()?;
+    home::name_means("nas.home", Ipv4Addr::LOCALHOST)?;
+    home.connect_with("home", &token, "allow: [127.0.0.1/32]")?;
+    let tunnel = json!({
+        "name": "nas", "tunnel_client_id": client, "protocol": "tcp", "public_port": PORT,
+        "local_host": "nas.home", "local_port": SERVED, "verify": false,
+    });
+    let tunnel = id(&ready.rest.post("/v1/tunnels", tunnel).await?)?;
+    state(&ready.rest, &tunnel, "ACTIVE").await?;
+    answered(PORT).await?;
+    home::name_means("nas.home", home::INSIDE)?;
+    ensure!(home::is_answered(PORT).await.is_err(), "somebody else answers");
+    ensure!(trap.accept().is_err_and(|error| error.kind() == ErrorKind::WouldBlock), "it was connected to");
+    home::name_means("nas.home", Ipv4Addr::LOCALHOST)?;
+    home::is_answered(PORT).await.context("it means what it meant before")
+}
+
+async fn datagrams_of_any_length_come_through_whole_while_their_tunnel_is_open(lab: Lab) -> Result<()> {
+    let (ready, mut home) = start(&lab).await?;
+    let rest = &ready.rest;
+    let (client, token) = add_client(rest).await?;
+    home.connect("home", &token, "")?;
+    let tunnel = json!({
+        "name": "voip", "tunnel_client_id": client, "protocol": "udp", "public_port": PORT,
+        "local_host": "127.0.0.1", "local_port": SERVED, "verify": false,
+    });
+    let tunnel = id(&rest.post("/v1/tunnels", tunnel).await?)?;
+    state(rest, &tunnel, "ACTIVE").await?;
+    eventually("the firewall has it", async || Ok(set_has("tunnel_udp", PORT).await?.then_some(()))).await?;
+    ensure!(!firewall_has(PORT).await?, "it is of UDP only");
+    for length in [1, 1_200, 2_500, 9_000, 65_507] {
+        home::is_echoed(PORT, length).await.with_context(|| format!("{length} bytes"))?;
+    }
+    let stats = rest.get(&format!("/v1/tunnels/{tunnel}/stats")).await?;
+    ensure!(stats.pointer("/visitors/0/address").is_some(), "who is there is not told: {stats}");
+    let closed = rest.send(Method::POST, &format!("{API}/v1/tunnels/{tunnel}/close"), None).await?;
+    ensure!(closed.status == 200, "{}", closed.text);
+    eventually(
+        "the firewall has closed it",
+        async || Ok((!set_has("tunnel_udp", PORT).await?).then_some(())),
+    )
+    .await?;
+    ensure!(home::is_echoed(PORT, 1).await.is_err(), "it is still open");
+    Ok(())
+}
+
+async fn a_document_opens_tunnels_and_the_gateways_filter_has_its_say(lab: Lab) -> Result<()> {
+    let mut ready = lab.gateway_with(&[("PGW_TUNNEL_DENY", "172.31.0.0/24")]).await?;
+    ready.gateway.start(Program::Tunneld).await?;
+    let mut home = Home::build().await?;
+    let rest = &ready.rest;
+    let (client, token) = add_client(rest).await?;
+    home.connect("home", &token, "")?;
+    online(rest, &client, true).await?;
+    let to = |name: &str, port: u16, host: &str| {
+        json!({"name": name, "protocol": "tcp", "public_port": port, "local_host": host, "local_port": SERVED,
+               "verify": false})
+    };
+    let tunnels = [to("echo", PORT, "127.0.0.1"), to("router", PORT + 1, "172.31.0.1")];
+    let document = json!({"version": 1, "tunnel_clients": [{"name": "home", "tunnels": tunnels}]});
+    let applied = apply(rest, document).await?;
+    ensure!(
+        applied.pointer("/plan/create").and_then(Value::as_array).is_some_and(|made| made.len() == 2),
+        "{applied}"
+    );
+    answered(PORT).await?;
+    let listed = rest.get("/v1/tunnels?sort=name").await?;
+    let told =
+        |at: usize, field: &str| listed.pointer(&format!("/items/{at}/{field}")).cloned().unwrap_or_default();
+    ensure!(told(0, "state") == "ACTIVE" && told(1, "state") == "FAILED", "{listed}");
+    ensure!(told(1, "reason").as_str().is_some_and(|reason| reason.contains("filter")), "{listed}");
+    apply(rest, json!({"version": 1, "tunnel_clients": []})).await?;
+    firewall(PORT, false).await?;
+    let gone = rest.send(Method::GET, &format!("{API}/v1/tunnel-clients/{client}"), None).await?;
+    ensure!(gone.status == 404, "{}", gone.text);
+    Ok(())
+}
+
+async fn apply(rest: &Rest, document: Value) -> Result<Value> {
+    let answer = rest.send(Method::POST, &format!("{API}/v1/apply"), Some(&document)).await?;
+    ensure!(answer.status == 200, "{}", answer.text);
+    Ok(answer.body)
+}
+
+async fn a_client_whose_address_changes_comes_back_by_itself(lab: Lab) -> Result<()> {
+    let (ready, mut home) = start(&lab).await?;
+    let (client, token) = add_client(&ready.rest).await?;
+    home.connect("home", &token, "")?;
+    let tunnel = add_tunnel(&ready.rest, &client).await?;
+    state(&ready.rest, &tunnel, "ACTIVE").await?;
+    answered(PORT).await?;
+    let session = async || {
+        let sessions = ready.rest.get(&format!("/v1/tunnel-clients/{client}/sessions")).await?;
+        Ok::<_, anyhow::Error>(sessions.pointer("/items/0/id").cloned().unwrap_or_default())
+    };
+    let before = session().await?;
+    home.change_address().await?;
+    eventually("it has come in anew", async || Ok((session().await? != before).then_some(()))).await?;
+    state(&ready.rest, &tunnel, "ACTIVE").await?;
+    answered(PORT).await?;
+    ensure!(home.is_connected_still()?, "the client has ended");
+    Ok(())
+}
+
+async fn readiness_tells_of_a_daemon_that_somebody_needs(lab: Lab) -> Result<()> {
+    let mut ready = lab.gateway().await?;
+    let says = async |status: u16| {
+        eventually(&format!("/readyz says {status}"), async || {
+            let answer = ready.rest.send(Method::GET, &format!("{API}/readyz"), None).await?;
+            Ok((answer.status == status).then_some(answer.text))
+        })
+        .await
+    };
+    says(200).await.context("nobody needs it")?;
+    add_client(&ready.rest).await?;
+    let told = says(503).await?;
+    ensure!(told.contains("the tunnel daemon does not answer"), "{told}");
+    ready.gateway.start(Program::Tunneld).await?;
+    says(200).await.context("it is there").map(drop)
 }

@@ -18,6 +18,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::config::{Config, HttpProxy, Server};
+use super::own_address::OwnAddress;
 use crate::carrier::Io;
 use crate::carrier::ahead::Ahead;
 use crate::carrier::quic;
@@ -44,6 +45,7 @@ pub(super) struct Carrier {
     proxy: Option<HttpProxy>,
     plain: Arc<ClientConfig>,
     websocket: Arc<ClientConfig>,
+    pub(super) own_address: OwnAddress,
 }
 
 impl Carrier {
@@ -53,6 +55,7 @@ impl Carrier {
             proxy: config.proxy.clone(),
             plain: tls::client_config(pin.clone(), false)?,
             websocket: tls::client_config(pin, true)?,
+            own_address: OwnAddress::default(),
         })
     }
 
@@ -64,7 +67,11 @@ impl Carrier {
             let mut last = io::Error::other("the gateway's name has no address");
             for address in found.take(MOST_ADDRESSES) {
                 match quic::connect(address, &self.plain).await {
-                    Ok(connection) => return Ok(connection),
+                    // It moves along with the machine by itself.
+                    Ok(connection) => {
+                        self.own_address.is(None);
+                        return Ok(connection);
+                    }
                     Err(error) => last = error,
                 }
             }
@@ -84,6 +91,7 @@ impl Carrier {
             Some(proxy) => self.by(proxy).await?,
         };
         stream.set_nodelay(true)?;
+        self.own_address.is(stream.local_addr().ok().map(|own| own.ip()));
         let name = ServerName::try_from(SERVER_NAME).map_err(io::Error::other)?;
         let config = if look == Look::Tls { &self.plain } else { &self.websocket };
         let stream = TlsConnector::from(config.clone()).connect(name, Ahead::new(stream)).await?;

@@ -4,6 +4,7 @@ pub mod arguments;
 mod carrier;
 pub mod config;
 mod lanes;
+mod own_address;
 mod ports;
 pub mod run;
 mod session;

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::carrier::{Carrier, Look};
 use super::config::Config;
+use super::own_address::is_gone;
 use super::target::Targets;
 use super::{lanes, ports};
 use crate::carrier::{Channel, Io, mux, quic};
@@ -134,6 +135,7 @@ impl Session {
         let mut stop = std::pin::pin!(stop);
         let mut look = tokio::time::interval(Duration::from_secs(5));
         let mut clock = Clock::new();
+        let own = joiner.carrier.own_address.now();
         loop {
             let next = match heart.due(Instant::now()) {
                 Beat::Dead => return "nothing was heard from the gateway for 45 s".to_owned(),
@@ -165,6 +167,9 @@ impl Session {
                 _tick = look.tick() => {
                     if clock.slept() {
                         return "this machine slept".to_owned();
+                    }
+                    if own.is_some_and(is_gone) {
+                        return "this machine has another address now".to_owned();
                     }
                 }
                 () = &mut stop => {

@@ -70,7 +70,7 @@ function explain(world, asked) {
   const way = ways.find((one) => one.state === "APPLIED");
   const proxy = way && world.proxies.get(way.proxy_id);
   return {
-    client: { id: client?.id, name: client?.name, ip_cidr: client?.ip_cidr }, destination: { host: null, port: 443 }, verdict: way ? "leaves_by" : "closed",
+    client: { id: client?.id, name: client?.name, ip_cidr: client?.ip_cidr }, destination: { host: null, port: 443, at_gateway: false }, verdict: way ? "leaves_by" : "closed",
     summary: way ? `${client.name} leaves by ${proxy.name}, seen as ${proxy.health.exit_ip}.` : `${client?.name} is closed: ${ways[0]?.reason ?? "it has no mapping."}`,
     steps: [
       { step: "registered", passes: ways.length > 0 ? "yes" : "no", detail: ways.length > 0 ? "It is registered and has a mapping." : "It is registered and has no mapping." },

@@ -60,7 +60,7 @@ proptest! {
         if let Ok(wanted) = Wanted::of(proxies_only, &now) {
             prop_assert_eq!(of_clients(&plan(&wanted, &now)), 0);
         }
-        let nothing = Document { version: VERSION, proxies: None, clients: None };
+        let nothing = Document { version: VERSION, proxies: None, clients: None, tunnel_clients: None };
         prop_assert_eq!(planned(nothing, &now).steps.len(), 0);
     }
 

@@ -1,4 +1,4 @@
-//! One proxy, one client, one mapping of a document. What is left out is what it is without an
+//! One proxy, one client, one mapping of a document; one tunnel client, and one tunnel of it. What is left out is what it is without an
 //! operator's word; but a password that is left out stays.
 
 use pgw_core::exit::Expect;
@@ -7,9 +7,12 @@ use serde_json::Value;
 
 use super::list;
 use crate::declarative::document::{ClientEntry, MappingEntry, Password, ProxyEntry};
+use crate::declarative::tunnels::{Named, TunnelClientEntry, TunnelEntry};
 use crate::http::error::FieldError;
 use crate::http::fields::Fields;
-use crate::http::values;
+use crate::http::{tunnel_fields, values};
+use crate::store::AllowedPort;
+use crate::tunnels::wish;
 
 pub(super) fn proxy(place: &str, value: Value, mistakes: &mut Vec<FieldError>) -> Option<ProxyEntry> {
     let mut fields = object(place, value, mistakes)?;
@@ -68,6 +71,55 @@ pub(super) fn client(place: &str, value: Value, mistakes: &mut Vec<FieldError>) 
     }
     let note = note.unwrap_or_default();
     Some(ClientEntry { name: name?, ip_cidr: ip_cidr?, mac, note, mappings: mappings? })
+}
+
+/// Without a key: its machine has one, or gets one by an enrolment code.
+pub(super) fn tunnel_client(
+    place: &str,
+    value: Value,
+    mistakes: &mut Vec<FieldError>,
+) -> Option<TunnelClientEntry> {
+    let mut fields = object(place, value, mistakes)?;
+    let client = tunnel_fields::client(&mut fields);
+    let tunnels = match fields.take("tunnels") {
+        None => Some(Vec::new()),
+        Some(given) => {
+            let key = |entry: &TunnelEntry| ("name", entry.name.clone());
+            list(&format!("{place}/tunnels"), given, mistakes, tunnel, key)
+        }
+    };
+    if !all_well(fields, mistakes) {
+        return None;
+    }
+    let client = client?;
+    Some(TunnelClientEntry {
+        name: client.name,
+        note: client.note,
+        enabled: client.enabled,
+        allowed_ports: client.allowed_ports.into_iter().map(AllowedPort::from).collect(),
+        max_tunnels: client.max_tunnels,
+        max_connections: client.max_connections,
+        bandwidth: client.bandwidth,
+        tunnels: tunnels?,
+        kept: None,
+    })
+}
+
+fn tunnel(place: &str, value: Value, mistakes: &mut Vec<FieldError>) -> Option<TunnelEntry> {
+    let mut fields = object(place, value, mistakes)?;
+    let verify = fields.optional("verify", values::boolean);
+    let tunnel = tunnel_fields::tunnel(&mut fields);
+    // What is wrong by itself goes together with nothing.
+    let whole = tunnel.as_ref().filter(|_| fields.is_well());
+    let unfit = whole.and_then(|tunnel| wish::unfit(&tunnel.wish, tunnel.public_port));
+    if let Some((field, detail)) = unfit {
+        fields.wrong(field, detail);
+    }
+    if !all_well(fields, mistakes) {
+        return None;
+    }
+    let tunnel_fields::Tunnel { name, enabled, public_port, wish } = tunnel?;
+    Some(TunnelEntry::new(Named { name, enabled, public_port, verify }, wish))
 }
 
 fn mapping(place: &str, value: Value, mistakes: &mut Vec<FieldError>) -> Option<MappingEntry> {

@@ -17,6 +17,7 @@ use super::fields::Fields;
 use super::media::Media;
 use super::{strict_json, values};
 use crate::declarative::document::{ClientEntry, Document, MOST_ENTRIES, ProxyEntry, VERSION};
+use crate::declarative::tunnels::TunnelClientEntry;
 use crate::declarative::wanted::Mistake;
 use place::Places;
 
@@ -80,7 +81,7 @@ pub(super) fn written(media: Media, document: &Document) -> Result<String, Error
 
 fn document(value: Value) -> Result<Document, Vec<FieldError>> {
     let Value::Object(given) = value else {
-        let detail = "must be an object with version, proxies and clients".to_owned();
+        let detail = "must be an object with version, proxies, clients and tunnel_clients".to_owned();
         return Err(vec![FieldError { pointer: String::new(), detail }]);
     };
     let mut fields = Fields::of_body(given);
@@ -94,9 +95,12 @@ fn document(value: Value) -> Result<Document, Vec<FieldError>> {
     let clients = section(&mut fields, "clients", &mut mistakes, entries::client, |entry: &ClientEntry| {
         ("ip_cidr", entry.ip_cidr.to_string())
     });
+    let of_tunnels = |entry: &TunnelClientEntry| ("name", entry.name.clone());
+    let tunnel_clients =
+        section(&mut fields, "tunnel_clients", &mut mistakes, entries::tunnel_client, of_tunnels);
     let mistakes = [fields.mistakes(), mistakes].concat();
     match version {
-        Some(version) if mistakes.is_empty() => Ok(Document { version, proxies, clients }),
+        Some(version) if mistakes.is_empty() => Ok(Document { version, proxies, clients, tunnel_clients }),
         Some(_) | None => Err(mistakes),
     }
 }

@@ -9,7 +9,7 @@ use serde_saphyr::{Error as Yaml, Options};
 use super::super::error::Error;
 use super::LARGEST_DOCUMENT;
 
-/// The document itself is five deep.
+/// The document itself is seven deep.
 const DEEPEST: usize = 16;
 /// Ten thousand of each with everything that can be said of it come to less than half of this.
 const MOST_NODES: usize = 2_000_000;

@@ -124,7 +124,9 @@ async fn a_new_token_is_told_once_and_works_until_it_is_revoked() {
         [&json!("grafana"), &json!("viewer"), &Value::Null]
     );
     let path = format!("/v1/tokens/{}", made["id"].as_str().unwrap());
+    assert_eq!(gateway.get(&path).await.json(), last);
     assert_eq!(gateway.delete(&path).await.status, 204);
+    assert!(gateway.get(&path).await.json()["revoked_at"].is_string());
     gateway.call(token, Method::GET, "/v1/clients", None).await.refused(401, "unauthorized");
     gateway.delete(&format!("/v1/tokens/{}", Uuid::nil())).await.refused(404, "not_found");
 }

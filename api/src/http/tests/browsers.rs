@@ -13,16 +13,41 @@ async fn asked_as(gateway: &Gateway, hosts: &[&str], path: &str) -> Answer {
 #[tokio::test]
 async fn a_name_that_nobody_gave_this_machine_is_not_answered_whatever_is_asked() {
     let gateway = Gateway::new().await;
-    for path in ["/healthz", "/v1/setup", "/v1/clients", "/docs/", "/nothing"] {
+    for path in ["/v1/setup", "/v1/clients", "/v1/me", "/metrics", "/docs/", "/nothing"] {
         for hosts in [vec!["evil.example"], vec!["gw.lan", "evil.example"], vec![""], vec!["gw.lan:x"]] {
             asked_as(&gateway, &hosts, path).await.refused(421, "host_not_allowed");
         }
     }
     for host in ["gw", "gw.lan:8080", "192.168.2.1:8080", "localhost", "[::1]:8080"] {
-        assert_eq!(asked_as(&gateway, &[host], "/healthz").await.status, 200, "{host}");
+        assert_eq!(asked_as(&gateway, &[host], "/v1/setup").await.status, 200, "{host}");
     }
-    let whole = asked_as(&gateway, &["gw"], "http://evil.example/healthz").await;
+    let whole = asked_as(&gateway, &["gw"], "http://evil.example/v1/setup").await;
     whole.refused(421, "host_not_allowed");
+}
+
+/// Monitoring and scripts have names of their own for a machine; a page that was led here has no token.
+#[tokio::test]
+async fn under_any_name_the_service_tells_how_it_is_and_a_token_opens_what_it_opens() {
+    let gateway = Gateway::new().await;
+    for path in ["/healthz", "/readyz", "/version"] {
+        assert_eq!(asked_as(&gateway, &["gw.monitoring.example"], path).await.status, 200, "{path}");
+    }
+    let with = async |method: Method, path: &str, sent: String| {
+        let request = Request::builder().method(method).uri(path).header(header::HOST, "gw.example");
+        let request = request.header(header::AUTHORIZATION, sent);
+        gateway.send(request.body(Body::empty()).unwrap()).await
+    };
+    let viewer = format!("Bearer {VIEWER}");
+    for path in ["/v1/clients", "/v1/me", "/metrics"] {
+        assert_eq!(with(Method::GET, path, viewer.clone()).await.status, 200, "{path}");
+        with(Method::GET, path, "Bearer guessed".to_owned()).await.refused(401, "unauthorized");
+        with(Method::GET, path, "Basic YTpi".to_owned()).await.refused(421, "host_not_allowed");
+    }
+    // Where nobody asks for the token, it excuses nothing.
+    for (method, path) in [(Method::POST, "/v1/login"), (Method::POST, "/v1/setup"), (Method::GET, "/docs/")]
+    {
+        with(method, path, viewer.clone()).await.refused(421, "host_not_allowed");
+    }
 }
 
 #[tokio::test]

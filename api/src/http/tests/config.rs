@@ -208,7 +208,10 @@ async fn a_document_that_needs_more_ports_than_there_are_changes_nothing_and_a_d
     for query in ["", "?dry_run=true"] {
         gateway.post(&format!("/v1/apply{query}"), document.clone()).await.refused(409, "ports_exhausted");
     }
-    assert_eq!(gateway.config().await, json!({"version": 1, "proxies": [], "clients": []}));
+    assert_eq!(
+        gateway.config().await,
+        json!({"version": 1, "proxies": [], "clients": [], "tunnel_clients": []})
+    );
 }
 
 #[tokio::test]

@@ -235,7 +235,7 @@ async fn lists_are_paged_searched_and_filtered() {
     let next = page["next_cursor"].as_str().unwrap();
     assert_eq!(ids(format!("/v1/clients?sort=-name&cursor={next}")).await, std::slice::from_ref(&one));
     gateway.get("/v1/clients?sort=priority").await.invalid_at(&["/sort"]);
-    gateway.get("/v1/tokens?sort=name").await.invalid_at(&["/sort"]);
+    gateway.get(&format!("/v1/proxies?cursor={next}")).await.invalid_at(&["/cursor"]);
     assert_eq!(ids("/v1/clients?q=PHONE%202".into()).await, std::slice::from_ref(&two));
     assert_eq!(ids("/v1/proxies?q=".into()).await.len(), 2);
     assert_eq!(ids(format!("/v1/mappings?client_id={one}&state=PENDING")).await, [first]);
@@ -257,4 +257,54 @@ async fn the_service_tells_how_it_is_without_a_token() {
         ask("/version").await.json(),
         json!({"name": "pgw-api", "version": env!("CARGO_PKG_VERSION")})
     );
+}
+
+#[tokio::test]
+async fn what_is_for_admins_is_listed_in_pages_too() {
+    let gateway = Gateway::new().await;
+    for name in ["one", "Two", "three"] {
+        gateway.make_user(name, "viewer").await;
+        gateway.make("/v1/webhooks", json!({"name": name, "url": format!("https://{name}.example/")})).await;
+        gateway.make("/v1/tokens", json!({"name": name, "role": "viewer"})).await;
+    }
+    for list in ["users", "webhooks", "tokens"] {
+        let names = async |query: &str| {
+            let answer = gateway.get(&format!("/v1/{list}?{query}")).await;
+            assert_eq!(answer.status, 200, "{list} {query}: {}", answer.text);
+            let items = answer.json()["items"].as_array().unwrap().clone();
+            let named = items.into_iter().map(|item| item["name"].as_str().unwrap().to_owned());
+            (named.collect::<Vec<_>>(), answer.json()["next_cursor"].as_str().map(str::to_owned))
+        };
+        let (found, last) = names("q=TWO").await;
+        assert_eq!((found, last), (vec!["Two".to_owned()], None), "{list}");
+        let (mut seen, mut query) = (Vec::new(), "sort=-name&limit=2".to_owned());
+        loop {
+            let (found, next) = names(&query).await;
+            seen.extend(found.into_iter().filter(|name| ["one", "Two", "three"].contains(&name.as_str())));
+            let Some(next) = next else { break };
+            query = format!("sort=-name&limit=2&cursor={next}");
+        }
+        assert_eq!(seen, ["Two", "three", "one"], "{list}");
+        gateway.get(&format!("/v1/{list}?sort=port")).await.invalid_at(&["/sort"]);
+    }
+}
+
+/// Sellers have one host and port for thousands of accounts.
+#[tokio::test]
+async fn a_proxy_without_a_name_is_numbered_where_another_account_has_the_address_and_refused_where_it_is_the_same()
+ {
+    let gateway = Gateway::new().await;
+    let by_url = async |url: &str| gateway.post("/v1/proxies", json!({"url": url})).await;
+    for (url, name) in [
+        ("http://a:1@h.example:80", "h.example:80"),
+        ("http://b:1@h.example:80", "h.example:80 #2"),
+        ("http://b:2@h.example:80", "h.example:80 #3"),
+        ("socks5://h.example:80", "h.example:80 #4"),
+    ] {
+        let made = by_url(url).await;
+        assert_eq!((made.status.as_u16(), &made.json()["name"]), (201, &json!(name)), "{}", made.text);
+        by_url(url).await.refused(409, "name_taken");
+    }
+    let twice = gateway.post("/v1/proxies", json!({"url": "http://a:1@h.example:80", "name": "twice"})).await;
+    assert_eq!(twice.status, 201, "{}", twice.text);
 }

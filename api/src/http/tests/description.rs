@@ -72,6 +72,7 @@ async fn every_call_is_described() {
             "post /v1/verify/{code}",
             "get /v1/tokens",
             "post /v1/tokens",
+            "get /v1/tokens/{id}",
             "delete /v1/tokens/{id}",
             "get /v1/telemetry/traffic",
             "get /v1/telemetry/now",

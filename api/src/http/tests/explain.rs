@@ -11,7 +11,7 @@ async fn a_device_is_known_by_its_id_its_address_or_its_name() {
         assert_eq!(told.status, 200, "{}", told.text);
         let told = told.json();
         assert_eq!((&told["client"]["id"], &told["verdict"]), (&json!(id), &json!("closed")), "{told}");
-        assert_eq!(told["destination"], json!({"host": "shop.example", "port": 80}));
+        assert_eq!(told["destination"], json!({"host": "shop.example", "port": 80, "at_gateway": false}));
     }
 }
 
@@ -20,7 +20,7 @@ async fn an_address_that_nobody_registered_is_a_strangers_and_another_unknown_wo
     let gateway = Gateway::new().await;
     let told = gateway.get("/v1/explain?client=192.168.2.9").await.json();
     assert_eq!((&told["verdict"], &told["client"]["id"]), (&json!("not_registered"), &json!(null)));
-    assert_eq!(told["destination"], json!({"host": null, "port": 443}));
+    assert_eq!(told["destination"], json!({"host": null, "port": 443, "at_gateway": false}));
     for word in ["nobody", "00000000-0000-0000-0000-000000000000"] {
         gateway.get(&format!("/v1/explain?client={word}")).await.refused(404, "not_found");
     }
@@ -42,4 +42,16 @@ async fn a_name_that_several_have_is_told_back_and_so_is_what_cannot_be_read() {
     ] {
         gateway.get(&format!("/v1/explain?{query}")).await.invalid_at(pointers);
     }
+}
+
+#[tokio::test]
+async fn the_gateways_own_addresses_are_no_devices_and_are_reached_by_no_upstream() {
+    let gateway = Gateway::new().await;
+    gateway.make_client(3).await;
+    let told = gateway.get("/v1/explain?client=10.88.0.1").await.json();
+    assert!(told["summary"].as_str().unwrap().contains("the gateway itself"), "{told}");
+    let told = gateway.get("/v1/explain?client=192.168.2.3&host=10.88.0.1").await.json();
+    assert_eq!([&told["verdict"], &told["destination"]["at_gateway"]], [&json!("at_gateway"), &json!(true)]);
+    let told = gateway.get("/v1/explain?client=192.168.2.3&host=10.88.0.2").await.json();
+    assert_eq!([&told["verdict"], &told["destination"]["at_gateway"]], [&json!("closed"), &json!(false)]);
 }

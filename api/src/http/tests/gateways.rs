@@ -65,7 +65,7 @@ async fn every_gateway_is_listed_and_one_that_was_not_seen_for_long_is_not_onlin
         (&other["name"], &other["online"], &other["ports_free"]),
         (&json!("gw2"), &json!(false), &json!(9))
     );
-    gateway.get("/v1/gateways?limit=1").await.invalid_at(&["/limit"]);
+    gateway.get("/v1/gateways?limit=0&state=online").await.invalid_at(&["/limit", "/state"]);
 }
 
 #[tokio::test]
@@ -110,4 +110,28 @@ async fn a_gateway_that_runs_is_not_removed() {
     };
     crate::store::Gateways::show_presence(&*gateway.store, &presence).await.unwrap();
     gateway.delete("/v1/gateways/gw1?cascade=true").await.refused(409, "gateway_online");
+}
+
+#[tokio::test]
+async fn gateways_are_listed_in_pages_like_everything_else() {
+    let gateway = with_a_neighbour().await;
+    let presence = crate::store::Presence {
+        version: "1",
+        ports: PortRange::spanning(15001, 15009),
+        started_at: jiff::Timestamp::UNIX_EPOCH,
+    };
+    crate::store::Gateways::show_presence(&*gateway.store, &presence).await.unwrap();
+    for (query, order) in
+        [("", ["gw1", "gw2"]), ("sort=name&", ["gw1", "gw2"]), ("sort=-name&", ["gw2", "gw1"])]
+    {
+        let page = gateway.get(&format!("/v1/gateways?{query}limit=1")).await.json();
+        assert_eq!(
+            (page["items"].as_array().unwrap().len(), &page["items"][0]["name"]),
+            (1, &json!(order[0]))
+        );
+        let next = page["next_cursor"].as_str().unwrap();
+        let page = gateway.get(&format!("/v1/gateways?{query}limit=1&cursor={next}")).await.json();
+        assert_eq!((&page["items"][0]["name"], &page["next_cursor"]), (&json!(order[1]), &Value::Null));
+    }
+    assert_eq!(gateway.get("/v1/gateways?q=GW2").await.json()["items"].as_array().unwrap().len(), 1);
 }

@@ -55,7 +55,9 @@ async fn a_body_that_cannot_be_read_is_told_what_it_is_without_being_repeated() 
     }
     post(&gateway, json, vec![0xff, 0xfe]).await.refused(400, "malformed_json");
     for body in ["[]", "null", "\"text\"", "7"] {
-        post(&gateway, json, body).await.invalid_at(&[""]);
+        let answer = post(&gateway, json, body).await;
+        answer.invalid_at(&[""]);
+        assert_eq!(answer.json()["detail"], "the body must be a JSON object");
     }
     for kind in [None, Some("text/plain"), Some("application/x-www-form-urlencoded"), Some("json")] {
         post(&gateway, kind, "{}").await.refused(415, "unsupported_media_type");

@@ -19,7 +19,7 @@ impl Gateway {
         Deadlines {
             store: self.store.clone(),
             engine: self.engine.clone(),
-            ports: PortRange::spanning(15001, 15999),
+            tunnels: self.tunnels.clone(),
             news: self.deadlines.clone(),
         }
     }
@@ -29,7 +29,7 @@ impl Gateway {
         let body = axum::body::Bytes::from(document.to_string());
         let document =
             crate::http::document::Sent::new(crate::http::media::Media::Json, body).read().unwrap();
-        let terms = Terms { ports: PortRange::spanning(15001, 15999), confirm_within: Some(Duration::ZERO) };
+        let terms = Terms { ground: self.tunnels.ground(), confirm_within: Some(Duration::ZERO) };
         assert!(self.store.apply(document, &terms).await.unwrap().is_ok());
     }
 

@@ -93,13 +93,21 @@ fn whole() -> Value {
             "password": null, "enabled": false, "note": "n", "labels": {"country": "de"}}],
         "clients": [{"name": "phone", "ip_cidr": "192.168.2.3/32", "mac": "02:00:5e:10:00:03", "note": "",
             "mappings": [{"proxy": "exit", "priority": 1, "target": "hostname", "enabled": false,
-                "expect": {"exit_ip": "203.0.113.0/24", "country": "NL", "stable": true}, "exclusive": true}]}]})
+                "expect": {"exit_ip": "203.0.113.0/24", "country": "NL", "stable": true}, "exclusive": true}]}],
+        "tunnel_clients": [{"name": "pi", "note": "n", "enabled": false, "allowed_ports": [12000, "12010-12020"],
+            "max_tunnels": 3, "max_connections": 9, "bandwidth": 1000, "tunnels": [
+            {"name": "ssh", "protocol": "both", "public_port": 12000, "local_host": "127.0.0.1", "local_port": 22,
+                "enabled": false, "verify": false, "bandwidth": null, "max_connections": 5, "max_per_visitor": 2,
+                "visitor_allow": ["203.0.113.0/24"], "compression": true, "proxy_protocol": true, "udp_idle_s": 60},
+            {"name": "shop", "protocol": "http", "host": "shop", "path": "/api",
+                "header": {"name": "x-tenant", "value": "a"}, "local_host": "10.0.0.1", "local_port": 80,
+                "requests_per_minute": 60, "basic_auth": [{"username": "bob", "password": "s3cret"}]}]}]})
 }
 
 #[tokio::test]
 async fn what_is_exported_is_as_the_schema_says() {
     let (schema, gateway) = (schema().await, Gateway::new().await);
-    for document in [json!({"version": 1, "proxies": [], "clients": []}), whole()] {
+    for document in [json!({"version": 1, "proxies": [], "clients": [], "tunnel_clients": []}), whole()] {
         assert_eq!(refused_at(&schema, &document), [""; 0], "{document}");
         assert_eq!(gateway.post("/v1/apply", document).await.status, 200);
         let exported = gateway.get("/v1/export").await.json();
@@ -136,6 +144,27 @@ async fn what_the_schema_refuses_the_gateway_refuses_at_the_same_place() {
         ("/clients/0/mappings/0/expect/country", json!("NLD")),
         ("/clients/0/mappings/0/expect/stable", json!("yes")),
         ("/clients/0/mappings/0/exclusive", json!(1)),
+        ("/tunnel_clients", json!(null)),
+        ("/tunnel_clients/0/name", json!("")),
+        ("/tunnel_clients/0/enabled", json!(null)),
+        ("/tunnel_clients/0/allowed_ports", json!(12000)),
+        ("/tunnel_clients/0/max_tunnels", json!(1001)),
+        ("/tunnel_clients/0/max_connections", json!(0)),
+        ("/tunnel_clients/0/bandwidth", json!(0)),
+        ("/tunnel_clients/0/tunnels", json!(null)),
+        ("/tunnel_clients/0/tunnels/0/protocol", json!("sctp")),
+        ("/tunnel_clients/0/tunnels/0/public_port", json!(65536)),
+        ("/tunnel_clients/0/tunnels/0/local_host", json!(7)),
+        ("/tunnel_clients/0/tunnels/0/local_port", json!(0)),
+        ("/tunnel_clients/0/tunnels/0/verify", json!(null)),
+        ("/tunnel_clients/0/tunnels/0/max_per_visitor", json!(0)),
+        ("/tunnel_clients/0/tunnels/0/visitor_allow", json!({})),
+        ("/tunnel_clients/0/tunnels/0/udp_idle_s", json!(0)),
+        ("/tunnel_clients/0/tunnels/1/host", json!("")),
+        ("/tunnel_clients/0/tunnels/1/path", json!(7)),
+        ("/tunnel_clients/0/tunnels/1/header", json!([])),
+        ("/tunnel_clients/0/tunnels/1/requests_per_minute", json!("many")),
+        ("/tunnel_clients/0/tunnels/1/basic_auth", json!("bob")),
     ] {
         let mut document = whole();
         *document.pointer_mut(pointer).unwrap() = value;
@@ -151,7 +180,7 @@ async fn what_the_schema_refuses_the_gateway_refuses_at_the_same_place() {
 #[tokio::test]
 async fn every_section_and_field_that_is_not_plain_is_explained() {
     let schema = schema().await;
-    for definition in ["proxy", "client", "mapping"] {
+    for definition in ["proxy", "client", "mapping", "tunnel_client", "tunnel", "login"] {
         let fields = schema["$defs"][definition]["properties"].as_object().unwrap();
         for (name, rule) in fields {
             let plain = ["port", "enabled", "name", "note"].contains(&name.as_str());

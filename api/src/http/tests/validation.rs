@@ -91,6 +91,16 @@ async fn a_client_is_one_usable_ipv4_address() {
             .await
             .invalid_at(&["/ip_cidr"]);
     }
+    // Of the gateway itself, of its network, and everybody's there.
+    for (address, why) in
+        [("10.88.0.1", "gateway itself"), ("10.88.0.0", "of a network"), ("10.88.0.15", "broadcast")]
+    {
+        let refused = gateway.post("/v1/clients", json!({"name": "tv", "ip_cidr": address})).await;
+        refused.invalid_at(&["/ip_cidr"]);
+        assert!(refused.json()["detail"].as_str().unwrap().contains(why), "{}", refused.text);
+        let document = json!({"version": 1, "clients": [{"name": "tv", "ip_cidr": address}]});
+        gateway.post("/v1/apply?dry_run=true", document).await.invalid_at(&["/clients/0/ip_cidr"]);
+    }
     gateway.post("/v1/clients", json!({"note": 1})).await.invalid_at(&["/name", "/ip_cidr", "/note"]);
     for mac in ["", "phone", "00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:fb", "02:00:5e:10:00"]
     {
@@ -100,6 +110,8 @@ async fn a_client_is_one_usable_ipv4_address() {
     let path = format!("/v1/clients/{}", gateway.make_client(3).await);
     let bad = json!({"name": " ", "ip_cidr": "10.0.0.0/8", "note": null, "id": 1});
     gateway.patch(&path, bad).await.invalid_at(&["/name", "/ip_cidr", "/note", "/id"]);
+    gateway.patch(&path, json!({"ip_cidr": "10.88.0.1"})).await.invalid_at(&["/ip_cidr"]);
+    assert_eq!(gateway.patch(&path, json!({"ip_cidr": "10.88.0.2"})).await.status, 200);
 }
 
 #[tokio::test]
@@ -159,7 +171,7 @@ async fn a_query_is_as_strict_as_a_body() {
         ("/v1/clients?state=open".into(), &["/state"]),
         ("/v1/mappings?state=open&client_id=1&proxy_id=2".into(), &["/state", "/client_id", "/proxy_id"]),
         (format!("/v1/mappings?q={}", "x".repeat(201)), &["/q"]),
-        ("/v1/tokens?limit=1".into(), &["/limit"]),
+        ("/v1/tokens?limit=x&state=revoked".into(), &["/limit", "/state"]),
     ];
     for (path, pointers) in cases {
         gateway.get(&path).await.invalid_at(pointers);
@@ -171,4 +183,28 @@ async fn a_query_is_as_strict_as_a_body() {
         200,
         "a mistyped DELETE deletes nothing"
     );
+}
+
+/// Also where a call takes none: what nobody reads would go unheard.
+#[tokio::test]
+async fn a_query_parameter_that_a_call_does_not_take_is_refused_everywhere() {
+    let gateway = Gateway::new().await;
+    let mut document = crate::http::guarded().into_openapi();
+    document.merge(crate::http::open().into_openapi());
+    let calls: Vec<(String, Method)> = crate::http::openapi::operations(&mut document)
+        .map(|(path, method, _)| (path.to_owned(), method))
+        .filter(|(path, _)| path.starts_with("/v1/"))
+        .collect();
+    assert!(calls.len() > 60, "{}", calls.len());
+    for (path, method) in calls {
+        let path = path.replace("{id}", &Uuid::nil().to_string());
+        let path = path.replace("{name}", "gw2").replace("{code}", "0123456789abcdef0123456789abcdef");
+        let given = (method != Method::GET).then(|| json!({}));
+        let answer = gateway.call(ADMIN, method.clone(), &format!("{path}?surprise=1"), given).await;
+        assert_eq!(answer.status, 400, "{method} {path}: {}", answer.text);
+        let errors = answer.json()["errors"].as_array().unwrap().clone();
+        assert!(errors.iter().any(|error| error["pointer"] == "/surprise"), "{method} {path}: {errors:?}");
+    }
+    let probe = gateway.send(Request::get("/healthz?_=1").body(Body::empty()).unwrap()).await;
+    assert_eq!(probe.status, 200, "whoever watches adds what he likes");
 }

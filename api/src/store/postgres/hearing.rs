@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use pgw_core::seldom::Seldom;
+use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
 use tokio::time::Instant;
 
@@ -44,7 +45,10 @@ impl Hearing {
     ) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Database { database: database.to_owned(), source };
         let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(opening.patience);
-        let pool = pool.connect_with(options.clone()).await.map_err(failed)?;
+        let pool = match pool.connect_with(options.clone()).await {
+            Ok(pool) => pool,
+            Err(error) => return Err(failed(why(error, options, opening.patience).await)),
+        };
         let (gateway, patience) = (opening.gateway.clone(), opening.patience);
         let mut hearing =
             Self { gateway, pool, listener: None, patience, taken: None, complaints: Seldom::default() };
@@ -99,6 +103,17 @@ impl Hearing {
     fn understood(&self, said: &str) -> Option<News> {
         let (who, what) = said.split_once(' ')?;
         (who != self.gateway).then(|| what.parse().unwrap_or(News::Missed))
+    }
+}
+
+/// A pool that tries again and again says only that it took too long. Whoever tries once says why.
+async fn why(error: sqlx::Error, options: &PgConnectOptions, patience: Duration) -> sqlx::Error {
+    match error {
+        sqlx::Error::PoolTimedOut => match tokio::time::timeout(patience, options.connect()).await {
+            Ok(Err(why)) => why,
+            Ok(Ok(_)) | Err(_) => error,
+        },
+        why => why,
     }
 }
 

@@ -100,3 +100,22 @@ async fn passwords_without_their_key_stop_the_start() {
     std::fs::remove_file(place.keys.path().join("secret.key")).unwrap();
     assert!(matches!(place.open(PATIENCE).await.err(), Some(OpenError::Key(KeyError::Missing { .. }))));
 }
+
+/// Which is what an operator can do something about; that it took too long is not.
+#[tokio::test]
+async fn a_server_that_is_not_there_or_lets_nobody_in_is_told_as_what_it_is() {
+    // Bound and dropped: nobody listens there.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let place = Place::new();
+    let stranger = place.database.url().replace("//pgw@", "//nobody:hunter2@");
+    for (url, why) in [(format!("postgres://u:hunter2@{nobody}/pgw"), "refused"), (stranger, "nobody")] {
+        let opening = Opening {
+            patience: Duration::from_millis(500),
+            ..Opening::new("gw1", &place.keys.path().join("secret.key"))
+        };
+        let refused = PostgresStore::open(&Secret::new(url.as_str()), &opening).await.err().unwrap();
+        let told = pgw_core::cause::chain(&refused);
+        assert!(told.starts_with("PGW_DATABASE_URL: ") && told.contains(why), "{told}");
+        assert!(!told.contains("hunter2") && !told.contains('\n'), "{told}");
+    }
+}

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use pgw_core::ids::ApplyId;
-use pgw_core::ports::PortRange;
 use sqlx::types::Text;
 use uuid::Uuid;
 
@@ -16,14 +15,14 @@ use super::snapshot::snapshot;
 use super::values::{Word, now};
 use crate::declarative::document::Document;
 use crate::declarative::import::{Offered, Outcome, judge};
-use crate::declarative::plan::{Plan, plan};
+use crate::declarative::plan::Plan;
 use crate::declarative::snapshot::Snapshot;
 use crate::declarative::wanted::Wanted;
-use crate::declarative::{Refused, prepare};
+use crate::declarative::{Refused, prepare, undo};
 use crate::events::{Action, Thing};
 use crate::store::applies::{Applied, ApplyRecord, ApplyState, Imported, Terms};
 use crate::store::crypt::Vault;
-use crate::store::{By, Conflict, StoreError};
+use crate::store::{By, Conflict, Ground, StoreError};
 
 /// What the audit calls it that a document describes.
 const WHOLE: &str = "configuration";
@@ -63,11 +62,11 @@ pub(super) async fn apply(
         return Ok(Err(Refused::Conflict(Conflict::ApplyPending { confirm_by })));
     }
     let now = snapshot(db, gateway, vault).await?;
-    let plan = match prepare(document, &now, &terms.ports) {
+    let plan = match prepare(document, &now, &terms.ground) {
         Ok(plan) => plan,
         Err(refused) => return Ok(Err(refused)),
     };
-    let touched = carry_out(db, gateway, vault, &plan, &now, &terms.ports).await?;
+    let touched = carry_out(db, gateway, vault, &plan, &now, &terms.ground.forwarders).await?;
     if !plan.steps.is_empty() {
         events::changed(db, gateway, Thing::Config, Action::Applied, WHOLE, &[]).await?;
     }
@@ -132,16 +131,16 @@ pub(super) async fn roll_back(
     vault: &Vault,
     gateway: &str,
     id: ApplyId,
-    ports: &PortRange,
+    ground: &Ground,
 ) -> Result<Option<Applied>, StoreError> {
     let row = last(db, gateway).await?.filter(|row| row.id == id.0);
     let Some(sealed) = row.and_then(|row| row.undo) else { return Ok(None) };
     let opened = vault.open_at(&place(id), &sealed);
-    let undo: Option<Wanted> = opened.and_then(|plain| serde_json::from_slice(&plain).ok());
-    let undo = undo.ok_or_else(|| StoreError::Sealed { what: format!("apply {id}") })?;
+    let before: Option<Wanted> = opened.and_then(|plain| serde_json::from_slice(&plain).ok());
+    let before = before.ok_or_else(|| StoreError::Sealed { what: format!("apply {id}") })?;
     let now = snapshot(db, gateway, vault).await?;
-    let plan = plan(&undo.fitted(&now), &now);
-    let touched = carry_out(db, gateway, vault, &plan, &now, ports).await?;
+    let plan = undo(before, &now, ground).map_err(StoreError::Conflict)?;
+    let touched = carry_out(db, gateway, vault, &plan, &now, &ground.forwarders).await?;
     events::changed(db, gateway, Thing::Config, Action::RolledBack, WHOLE, &[]).await?;
     let record = end(db, id, ApplyState::RolledBack).await?.into();
     Ok(Some(Applied { plan, touched, record: Some(record) }))

@@ -1,9 +1,11 @@
 //! A plan, step by step, inside of the transaction that has read what it was made of.
 
+mod tunnels;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use pgw_core::health::HealthStatus;
-use pgw_core::ids::{ClientId, ClientIp, ProxyId};
+use pgw_core::ids::{ClientId, ClientIp, ProxyId, TunnelClientId};
 use pgw_core::ports::PortRange;
 
 use super::db::Connection;
@@ -28,9 +30,11 @@ pub(super) async fn carry_out(
         range,
         proxies: now.proxies.iter().map(|(name, known)| (name.clone(), known.id)).collect(),
         clients: now.clients.iter().map(|(ip, known)| (*ip, known.id)).collect(),
+        machines: now.tunnel_clients.iter().map(|(name, known)| (name.clone(), known.id)).collect(),
         ports: Some(plan.new_ports(now)),
         touched: Touched::default(),
     };
+    work.vacate(db, plan).await?;
     for step in &plan.steps {
         work.step(db, step).await?;
     }
@@ -43,6 +47,8 @@ struct Work<'a> {
     range: &'a PortRange,
     proxies: BTreeMap<String, ProxyId>,
     clients: BTreeMap<ClientIp, ClientId>,
+    /// The tunnel clients.
+    machines: BTreeMap<String, TunnelClientId>,
     /// Who needs one, until they have been given out: all at once, before the first mapping.
     ports: Option<BTreeSet<ClientIp>>,
     touched: Touched,
@@ -105,6 +111,10 @@ impl Work<'_> {
                 self.touched.opened.insert(new.client_id);
                 mappings::insert(db, self.own, new).await?;
             }
+            Deed::Tunnels(deed) => {
+                self.touched.tunnels = true;
+                self.tunnels(db, subject, deed).await?;
+            }
         }
         Ok(())
     }
@@ -154,7 +164,7 @@ impl Work<'_> {
     fn client(&self, subject: &Subject) -> Result<ClientId, StoreError> {
         let id = match subject {
             Subject::Mapping(ip, _) | Subject::Client(ip) => self.clients.get(ip),
-            Subject::Proxy(_) => None,
+            Subject::Proxy(_) | Subject::TunnelClient(_) | Subject::Tunnel(..) => None,
         };
         id.copied().ok_or(StoreError::NotFound("client"))
     }

@@ -12,7 +12,7 @@ use super::db::Connection;
 use super::events::{self, changes};
 use super::gateways::{self, tell};
 use super::lists::{Column, Listing};
-use super::values::{Word, now, pattern, unchanged};
+use super::values::{Word, now, pattern, replace, unchanged};
 use super::{exits, mappings};
 use crate::events::{Action, NewEvent, Thing};
 use crate::store::{
@@ -156,10 +156,21 @@ pub(super) async fn update(
     id: ClientId,
     patch: ClientPatch,
 ) -> Result<Client, StoreError> {
-    let before = live(db, id).await?;
-    unchanged(patch.if_revision, before.revision)?;
-    let ip = patch.ip_cidr.unwrap_or(before.ip.0);
-    if ip != before.ip.0 {
+    let mut row = live(db, id).await?;
+    unchanged(patch.if_revision, row.revision)?;
+    let moved = replace(&mut row.ip.0, patch.ip_cidr);
+    let (had, has) = (row.mac.map(|mac| mac.0), patch.mac.unwrap_or(row.mac.map(|mac| mac.0)));
+    row.mac = has.map(Text);
+    let fields = changes([
+        ("name", replace(&mut row.name, patch.name)),
+        ("ip_cidr", moved),
+        ("mac", has != had),
+        ("note", replace(&mut row.note, patch.note)),
+    ]);
+    if fields.is_empty() {
+        return Ok(row.into());
+    }
+    if moved {
         close_mappings(db, own, id).await?;
     }
     let row: Row = sqlx::query_as(
@@ -167,23 +178,15 @@ pub(super) async fn update(
          where id = $1 returning *",
     )
     .bind(id.0)
-    .bind(patch.name.unwrap_or_else(|| before.name.clone()))
-    .bind(Text(ip))
-    .bind(patch.mac.map_or(before.mac, |mac| mac.map(Text)))
-    .bind(patch.note.unwrap_or_else(|| before.note.clone()))
+    .bind(row.name)
+    .bind(row.ip)
+    .bind(row.mac)
+    .bind(row.note)
     .bind(Text(now()))
     .fetch_one(&mut *db)
     .await?;
     tell(db, own, News::Client(id)).await?;
-    let fields = changes([
-        ("name", row.name != before.name),
-        ("ip_cidr", row.ip.0 != before.ip.0),
-        ("mac", row.mac.map(|mac| mac.0) != before.mac.map(|mac| mac.0)),
-        ("note", row.note != before.note),
-    ]);
-    if !fields.is_empty() {
-        change(db, own, &row, Action::Updated, &fields).await?;
-    }
+    change(db, own, &row, Action::Updated, &fields).await?;
     Ok(row.into())
 }
 

@@ -10,8 +10,8 @@ use super::store::SqlStore;
 use super::{events, exits, webhooks};
 use crate::events::{Event, NewEvent};
 use crate::store::{
-    Addressee, Delivery, Events, ExitAt, Heard, JournalPage, JournalQuery, LogEnds, NewWebhook, StoreError,
-    Webhook, WebhookPatch, Webhooks,
+    Addressee, Delivery, Events, ExitAt, Heard, JournalPage, JournalQuery, ListQuery, LogEnds, NewWebhook,
+    Page, StoreError, Webhook, WebhookPatch, Webhooks,
 };
 
 #[async_trait]
@@ -67,8 +67,12 @@ impl Webhooks for SqlStore {
         in_one_write!(self, db => webhooks::create(db, &self.vault, &self.gateway, new))
     }
 
-    async fn webhooks(&self) -> Result<Vec<Webhook>, StoreError> {
-        in_one_read!(self, db => webhooks::list(db))
+    async fn webhooks(&self, query: &ListQuery) -> Result<Page<Webhook>, StoreError> {
+        in_one_read!(self, db => webhooks::list(db, query))
+    }
+
+    async fn webhooks_switched_on(&self) -> Result<Vec<(WebhookId, i64)>, StoreError> {
+        reading!(self, db => webhooks::switched_on(db))
     }
 
     async fn webhook(&self, id: WebhookId) -> Result<Webhook, StoreError> {

@@ -14,7 +14,7 @@ use super::db::Connection;
 use super::events::changes;
 use super::gateways::{self, tell};
 use super::lists::{Column, Listing};
-use super::values::{Number, Word, now, pattern, unchanged};
+use super::values::{Number, Word, now, pattern, replace, unchanged};
 use super::{clients, exits, holds, ports, proxies};
 use crate::events::Action;
 use crate::store::{
@@ -172,29 +172,41 @@ pub(super) async fn update(
     id: MappingId,
     patch: MappingPatch,
 ) -> Result<Mapping, StoreError> {
-    let mut row = live(db, id).await?;
-    unchanged(patch.if_revision, row.revision)?;
-    let before = row.clone();
-    let proxy_id = patch.proxy_id.map_or(row.proxy_id, |id| id.0);
-    let enabled = patch.enabled.unwrap_or(row.enabled);
-    let expect = patch.expect.unwrap_or_else(|| row.expect.expect());
-    let exclusive = patch.exclusive.unwrap_or(row.exclusive);
-    if proxy_id != row.proxy_id {
-        present(proxies::live(db, own, ProxyId(proxy_id)).await)?;
+    let before = live(db, id).await?;
+    unchanged(patch.if_revision, before.revision)?;
+    let mut row = before.clone();
+    let redirected = replace(&mut row.proxy_id, patch.proxy_id.map(|id| id.0));
+    if redirected {
+        present(proxies::live(db, own, ProxyId(row.proxy_id)).await)?;
     }
+    let switched = replace(&mut row.enabled, patch.enabled);
+    row.expect = patch.expect.unwrap_or_else(|| row.expect.expect()).into();
     // Whoever switches it on anew takes it as it is.
-    let accepted = patch.accept_exit || !expect.stable || proxy_id != row.proxy_id || enabled && !row.enabled;
-    if accepted {
+    let switched_on = switched && row.enabled;
+    if patch.accept_exit || !row.expect.expect().stable || redirected || switched_on {
         row.stable_exit_ip = None;
+    }
+    let fields = changes([
+        ("proxy_id", redirected),
+        ("priority", replace(&mut row.priority.0, patch.priority)),
+        ("target", replace(&mut row.target.0, patch.target)),
+        ("enabled", switched),
+        ("expect", row.expect.expect() != before.expect.expect()),
+        ("exclusive", replace(&mut row.exclusive, patch.exclusive)),
+        ("stable_exit_ip", row.stable_exit_ip != before.stable_exit_ip),
+    ]);
+    if fields.is_empty() {
+        return Ok(before.into());
     }
     // PENDING and FAILED mean closed. One that is switched off is as open as it was until the door
     // is shut; whoever shuts it says so.
-    if enabled && (proxy_id, enabled) != (row.proxy_id, row.enabled) {
+    if row.enabled && (redirected || switched) {
         // What was true of the old way out says nothing of the new one.
         (row.state, row.reason, row.applied_at) = (Word(MappingState::Pending), "changed".to_owned(), None);
         let pending = Verdict { state: MappingState::Pending, reason: "it was changed".to_owned() };
         tell_state(db, own, id, &pending).await?;
     }
+    let expect = row.expect.expect();
     sqlx::query(
         "update mappings set proxy_id = $2, priority = $3, target = $4, enabled = $5,
             expect_exit = $6, expect_country = $7, expect_stable = $8, exclusive = $9, stable_exit_ip = $10,
@@ -202,14 +214,14 @@ pub(super) async fn update(
          where id = $1",
     )
     .bind(id.0)
-    .bind(proxy_id)
-    .bind(Number(patch.priority.unwrap_or(row.priority.0)))
-    .bind(Word(patch.target.unwrap_or(row.target.0)))
-    .bind(enabled)
+    .bind(row.proxy_id)
+    .bind(row.priority)
+    .bind(row.target)
+    .bind(row.enabled)
     .bind(expect.exit_ip.map(Text))
     .bind(expect.country.map(Text))
     .bind(expect.stable)
-    .bind(exclusive)
+    .bind(row.exclusive)
     .bind(row.stable_exit_ip)
     .bind(row.state)
     .bind(row.reason)
@@ -218,24 +230,12 @@ pub(super) async fn update(
     .execute(&mut *db)
     .await?;
     tell(db, own, News::Client(ClientId(row.client_id))).await?;
-    if exclusive != before.exclusive {
-        change_of_mind(db, own, id, exclusive).await?;
+    if row.exclusive != before.exclusive {
+        change_of_mind(db, own, id, row.exclusive).await?;
     }
     let now = live(db, id).await?;
-    let fields = changes([
-        ("proxy_id", now.proxy_id != before.proxy_id),
-        ("priority", now.priority != before.priority),
-        ("target", now.target.0 != before.target.0),
-        ("enabled", now.enabled != before.enabled),
-        ("expect", now.expect.expect() != before.expect.expect()),
-        ("exclusive", now.exclusive != before.exclusive),
-        ("stable_exit_ip", now.stable_exit_ip != before.stable_exit_ip),
-    ]);
-    if !fields.is_empty() {
-        change(db, own, id, Action::Updated, &fields).await?;
-        let client = ClientId(now.client_id);
-        exits::settle(db, client, By::current().0, "one of its mappings was changed").await?;
-    }
+    change(db, own, id, Action::Updated, &fields).await?;
+    exits::settle(db, ClientId(now.client_id), By::current().0, "one of its mappings was changed").await?;
     Ok(now.into())
 }
 

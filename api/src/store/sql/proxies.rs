@@ -14,6 +14,7 @@ use super::lists::{Column, Listing};
 use super::values::{Number, Word, now, pattern, replace, unchanged};
 use super::{exits, mappings};
 use crate::declarative::document::ProxyEntry;
+use crate::declarative::import::called;
 use crate::events::Action;
 use crate::store::crypt::Vault;
 use crate::store::{
@@ -73,6 +74,18 @@ pub(super) async fn create(
     let row = live(db, own, id).await?;
     change(db, own, &row, Action::Created, &[]).await?;
     Ok(row.into())
+}
+
+/// Called by host and port, as it says, and by a number where another account there is called so.
+pub(super) async fn create_unnamed(
+    db: &mut Connection,
+    own: &str,
+    vault: &Vault,
+    new: NewProxy,
+) -> Result<Proxy, StoreError> {
+    let known: Vec<_> = entries(db, own, vault).await?.into_iter().map(|(_, entry)| entry).collect();
+    let name = called(&new, &known).ok_or(StoreError::Conflict(Conflict::SameProxy))?;
+    create(db, own, vault, NewProxy { name, ..new }).await
 }
 
 /// Every one that is there, as a document would say it. A password that cannot be opened is there
@@ -169,6 +182,10 @@ pub(super) async fn update(
     unchanged(patch.if_revision, row.revision)?;
     let before = row.clone();
     let redialled = patched(&mut row, vault, patch)?;
+    let fields = before.changes(&row);
+    if fields.is_empty() {
+        return Ok(before.into());
+    }
     if redialled {
         row.dial_revision += 1;
         // What any gateway found is of the former way.
@@ -196,10 +213,7 @@ pub(super) async fn update(
     .await?;
     tell(db, own, if redialled { News::Redialled(id) } else { News::Proxy(id) }).await?;
     let now = live(db, own, id).await?;
-    let fields = before.changes(&now);
-    if !fields.is_empty() {
-        change(db, own, &now, Action::Updated, &fields).await?;
-    }
+    change(db, own, &now, Action::Updated, &fields).await?;
     tell_health(db, own, &before, &now.health()).await?;
     Ok(now.into())
 }

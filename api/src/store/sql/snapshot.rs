@@ -6,7 +6,7 @@ use pgw_core::client::Client;
 use pgw_core::ids::{ClientId, ProxyId};
 
 use super::db::Connection;
-use super::{clients, mappings, ports, proxies};
+use super::{clients, mappings, ports, proxies, tunnel_clients, tunnels};
 use crate::declarative::document::MappingEntry;
 use crate::declarative::snapshot::{KnownClient, KnownMapping, KnownProxy, Snapshot};
 use crate::store::StoreError;
@@ -46,6 +46,12 @@ pub(super) async fn snapshot(db: &mut Connection, own: &str, vault: &Vault) -> R
         };
         client.mappings.insert(proxy, KnownMapping { id: mapping.id, entry });
     }
+    let mut machines = BTreeMap::new();
+    for row in tunnel_clients::of_gateway(db, own).await? {
+        machines.insert(row.id, row.known());
+    }
+    tunnels::enter(db, own, vault, &mut machines).await?;
+    now.tunnel_clients = machines.into_values().map(|machine| (machine.own.name.clone(), machine)).collect();
     now.ports = taken.into_iter().map(|(port, _)| port).collect();
     now.clients =
         clients.into_iter().filter_map(|(id, client)| Some((*addresses.get(&id)?, client))).collect();

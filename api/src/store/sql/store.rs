@@ -129,6 +129,10 @@ impl Store for SqlStore {
         in_one_write!(self, db => proxies::create(db, &self.gateway, &self.vault, new))
     }
 
+    async fn create_unnamed_proxy(&self, new: NewProxy) -> Result<Proxy, StoreError> {
+        in_one_write!(self, db => proxies::create_unnamed(db, &self.gateway, &self.vault, new))
+    }
+
     async fn proxies(&self, query: &ListQuery) -> Result<Page<Proxy>, StoreError> {
         reading!(self, db => proxies::list(db, &self.gateway, query))
     }
@@ -239,8 +243,16 @@ impl Store for SqlStore {
         in_one_write!(self, db => tokens::create(db, &self.gateway, new))
     }
 
-    async fn tokens(&self) -> Result<Vec<Token>, StoreError> {
-        reading!(self, db => tokens::list(db))
+    async fn tokens(&self, query: &ListQuery) -> Result<Page<Token>, StoreError> {
+        reading!(self, db => tokens::list(db, query))
+    }
+
+    async fn token(&self, id: TokenId) -> Result<Token, StoreError> {
+        reading!(self, db => tokens::get(db, id)).map(Into::into)
+    }
+
+    async fn token_was_made(&self, name: &str) -> Result<bool, StoreError> {
+        reading!(self, db => tokens::was_made(db, name))
     }
 
     async fn revoke_token(&self, id: TokenId) -> Result<(), StoreError> {

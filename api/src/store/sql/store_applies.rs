@@ -2,7 +2,6 @@
 
 use async_trait::async_trait;
 use pgw_core::ids::ApplyId;
-use pgw_core::ports::PortRange;
 
 use super::lent::{in_one_read, in_one_write, reading};
 use super::store::SqlStore;
@@ -11,8 +10,8 @@ use crate::declarative::Refused;
 use crate::declarative::document::Document;
 use crate::declarative::import::Offered;
 use crate::declarative::snapshot::Snapshot;
-use crate::store::StoreError;
 use crate::store::applies::{Applied, Applies, ApplyRecord, Imported, Terms};
+use crate::store::{Ground, StoreError};
 
 #[async_trait]
 impl Applies for SqlStore {
@@ -32,8 +31,8 @@ impl Applies for SqlStore {
         in_one_write!(self, db => applies::confirm(db, &self.gateway, id))
     }
 
-    async fn roll_back(&self, id: ApplyId, ports: &PortRange) -> Result<Option<Applied>, StoreError> {
-        in_one_write!(self, db => applies::roll_back(db, &self.vault, &self.gateway, id, ports))
+    async fn roll_back(&self, id: ApplyId, ground: &Ground) -> Result<Option<Applied>, StoreError> {
+        in_one_write!(self, db => applies::roll_back(db, &self.vault, &self.gateway, id, ground))
     }
 
     async fn import(&self, offered: Vec<Offered>) -> Result<Vec<Imported>, StoreError> {

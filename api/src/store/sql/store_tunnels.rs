@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use pgw_core::ids::{EnrolmentId, TunnelClientId, TunnelId};
-use pgw_core::tunnel::{Desired, TokenHash};
+use pgw_core::tunnel::{Desired, Filter, TokenHash};
 
 use super::lent::{in_one_read, in_one_write, reading};
 use super::store::SqlStore;
@@ -118,8 +118,8 @@ impl Tunnels for SqlStore {
         reading!(self, db => tunnels::by_code(db, code))
     }
 
-    async fn desired_tunnels(&self) -> Result<Desired, StoreError> {
-        in_one_read!(self, db => tunnels::desired(db, &self.gateway, &self.vault))
+    async fn desired_tunnels(&self, targets: &Filter) -> Result<Desired, StoreError> {
+        in_one_read!(self, db => tunnels::desired(db, &self.gateway, &self.vault, targets))
     }
 
     async fn record_tunnels(&self, seen: &Seen) -> Result<(), StoreError> {

@@ -7,12 +7,13 @@ use uuid::Uuid;
 
 use super::db::Connection;
 use super::events::changed;
-use super::values::{Word, now};
+use super::lists::{Column, Listing};
+use super::values::{Word, now, pattern};
 use crate::events::{Action, Thing};
-use crate::store::{NewToken, Role, StoreError, Token};
+use crate::store::{ListQuery, NewToken, Page, Role, SortBy, StoreError, Token};
 
 #[derive(sqlx::FromRow)]
-struct Row {
+pub(super) struct Row {
     id: Uuid,
     name: String,
     role: Word<Role>,
@@ -48,16 +49,35 @@ pub(super) async fn create(db: &mut Connection, own: &str, new: NewToken) -> Res
 }
 
 /// Revoked ones included: who had access is worth knowing.
-pub(super) async fn list(db: &mut Connection) -> Result<Vec<Token>, StoreError> {
-    let rows: Vec<Row> = sqlx::query_as("select * from tokens order by id").fetch_all(db).await?;
-    Ok(rows.into_iter().map(Token::from).collect())
+pub(super) async fn list(db: &mut Connection, query: &ListQuery) -> Result<Page<Token>, StoreError> {
+    let column = match query.sort.by {
+        SortBy::Name => Column::Text("lower(name)"),
+        _ => Column::Id,
+    };
+    let listing = Listing::new(query, column, "id");
+    let statement = listing.statement("*", r"tokens where ($1 is null or lower(name) like $1 escape '\')", 1);
+    listing.page(db, sqlx::query(statement).bind(pattern(query)), |row: &Row| row.id).await
+}
+
+pub(super) async fn was_made(db: &mut Connection, name: &str) -> Result<bool, StoreError> {
+    let one: Option<Uuid> = sqlx::query_scalar("select id from tokens where name = $1 limit 1")
+        .bind(name)
+        .fetch_optional(db)
+        .await?;
+    Ok(one.is_some())
+}
+
+pub(super) async fn get(db: &mut Connection, id: TokenId) -> Result<Row, StoreError> {
+    sqlx::query_as("select * from tokens where id = $1")
+        .bind(id.0)
+        .fetch_optional(db)
+        .await?
+        .ok_or(StoreError::NotFound("token"))
 }
 
 /// Revoking twice is fine, and keeps the first time.
 pub(super) async fn revoke(db: &mut Connection, own: &str, id: TokenId) -> Result<(), StoreError> {
-    let row: Option<Row> =
-        sqlx::query_as("select * from tokens where id = $1").bind(id.0).fetch_optional(&mut *db).await?;
-    let row = row.ok_or(StoreError::NotFound("token"))?;
+    let row = get(db, id).await?;
     if row.revoked_at.is_some() {
         return Ok(());
     }

@@ -1,5 +1,7 @@
 //! The tables `tunnel_clients` and `tunnel_enrolments`.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use pgw_core::ids::{EnrolmentId, TunnelClientId};
 use pgw_core::tunnel::{ClientSpec, Enrolment, PortSpan, TokenHash};
@@ -11,6 +13,8 @@ use super::events::{changed, changes, sortable};
 use super::gateways::{self, tell};
 use super::lists::{Column, Listing};
 use super::values::{Number, Word, now, pattern, replace, unchanged};
+use crate::declarative::snapshot::KnownTunnelClient;
+use crate::declarative::tunnels::{Kept, TunnelClientEntry};
 use crate::events::{Action, Thing};
 use crate::store::{
     AllowedPort, Conflict, ListQuery, NewTunnelClient, News, Page, SortBy, StoreError, TunnelClient,
@@ -82,6 +86,22 @@ impl From<Row> for TunnelClient {
 }
 
 impl Row {
+    pub(super) fn known(self) -> KnownTunnelClient {
+        let id = TunnelClientId(self.id);
+        let own = TunnelClientEntry {
+            allowed_ports: self.spans().into_iter().map(AllowedPort::from).collect(),
+            name: self.name,
+            note: self.note,
+            enabled: self.enabled,
+            max_tunnels: self.max_tunnels.0,
+            max_connections: self.max_connections.0,
+            bandwidth: self.bandwidth.map(|rate| rate.0),
+            tunnels: Vec::new(),
+            kept: Some(Kept { id, token: self.token.0 }),
+        };
+        KnownTunnelClient { id, own, tunnels: BTreeMap::new(), asked: Vec::new() }
+    }
+
     pub(super) fn spans(&self) -> Vec<PortSpan> {
         self.allowed_ports.split(',').filter_map(|span| span.parse().ok()).collect()
     }
@@ -109,11 +129,19 @@ pub(super) async fn create(
     own: &str,
     new: NewTunnelClient,
 ) -> Result<TunnelClient, StoreError> {
+    insert(db, own, TunnelClientId(Uuid::now_v7()), new).await
+}
+
+pub(super) async fn insert(
+    db: &mut Connection,
+    own: &str,
+    id: TunnelClientId,
+    new: NewTunnelClient,
+) -> Result<TunnelClient, StoreError> {
     let gateway = new.gateway.as_deref().unwrap_or(own);
     if gateway != own {
         gateways::known(db, gateway).await?;
     }
-    let id = TunnelClientId(Uuid::now_v7());
     sqlx::query(
         "insert into tunnel_clients (id, gateway, name, note, enabled, token, enrolled, allowed_ports,
             max_tunnels, max_connections, bandwidth, created_at, updated_at)

@@ -9,9 +9,11 @@ use sqlx::types::Text;
 use uuid::Uuid;
 
 use super::lists::{Column, Listing};
-use super::values::{Word, now, pattern, unchanged};
+use super::values::{Word, now, pattern, replace, unchanged};
 use crate::events::{Action, Thing};
-use crate::store::{Conflict, KnownUser, ListQuery, NewUser, Page, Role, StoreError, User, UserPatch};
+use crate::store::{
+    Conflict, KnownUser, ListQuery, NewUser, Page, Role, SortBy, StoreError, User, UserPatch,
+};
 
 #[derive(sqlx::FromRow)]
 pub(super) struct Row {
@@ -65,7 +67,12 @@ pub(super) async fn any(db: &mut Connection) -> Result<bool, StoreError> {
 }
 
 pub(super) async fn list(db: &mut Connection, query: &ListQuery) -> Result<Page<User>, StoreError> {
-    let listing = Listing::new(query, Column::Id, "id");
+    let column = match query.sort.by {
+        SortBy::Name => Column::Text("lower(name)"),
+        SortBy::Updated => Column::Text("rtrim(updated_at, 'Z')"),
+        _ => Column::Id,
+    };
+    let listing = Listing::new(query, column, "id");
     let statement = listing.statement("*", r"users where ($1 is null or lower(name) like $1 escape '\')", 1);
     listing.page(db, sqlx::query(statement).bind(pattern(query)), |row: &Row| row.id).await
 }
@@ -90,13 +97,22 @@ pub(super) async fn update(
     id: UserId,
     patch: UserPatch,
 ) -> Result<User, StoreError> {
-    let before = get(db, id).await?;
-    unchanged(patch.if_revision, before.revision)?;
-    let (was, is) = (before.role.0, patch.role.unwrap_or(before.role.0));
+    let mut row = get(db, id).await?;
+    unchanged(patch.if_revision, row.revision)?;
+    let was = row.role.0;
+    let fields = changes([
+        ("name", replace(&mut row.name, patch.name)),
+        ("role", replace(&mut row.role.0, patch.role)),
+        ("password", replace(&mut row.password, patch.password.map(|hash| hash.expose().to_owned()))),
+    ]);
+    if fields.is_empty() {
+        return Ok(row.into());
+    }
+    let is = row.role.0;
     if was == Role::Admin && is != Role::Admin {
         someone_else_is_admin(db, id).await?;
     }
-    if is != was || patch.password.is_some() {
+    if fields.iter().any(|field| matches!(*field, "role" | "password")) {
         sqlx::query("delete from sessions where user_id = $1").bind(id.0).execute(&mut *db).await?;
     }
     let row: Row = sqlx::query_as(
@@ -104,20 +120,13 @@ pub(super) async fn update(
          where id = $1 returning *",
     )
     .bind(id.0)
-    .bind(patch.name.unwrap_or_else(|| before.name.clone()))
-    .bind(Word(is))
-    .bind(patch.password.map_or_else(|| before.password.clone(), |password| password.expose().to_owned()))
+    .bind(row.name)
+    .bind(row.role)
+    .bind(row.password)
     .bind(Text(now()))
     .fetch_one(&mut *db)
     .await?;
-    let fields = changes([
-        ("name", row.name != before.name),
-        ("role", is != was),
-        ("password", row.password != before.password),
-    ]);
-    if !fields.is_empty() {
-        changed(db, own, Thing::User, Action::Updated, &row.name, &fields).await?;
-    }
+    changed(db, own, Thing::User, Action::Updated, &row.name, &fields).await?;
     Ok(row.into())
 }
 

@@ -8,11 +8,13 @@ use uuid::Uuid;
 
 use super::db::Connection;
 use super::events::{changed, changes};
-use super::values::{now, replace};
+use super::lists::{Column, Listing};
+use super::values::{now, pattern, replace};
 use crate::events::{Action, Kind, Thing};
 use crate::store::crypt::Vault;
 use crate::store::{
-    Addressee, Conflict, Delivery, NewWebhook, StoreError, Webhook, WebhookPatch, WebhookStatus,
+    Addressee, Conflict, Delivery, ListQuery, NewWebhook, Page, SortBy, StoreError, Webhook, WebhookPatch,
+    WebhookStatus,
 };
 
 /// Each has a task and, while it fails, a queue.
@@ -124,14 +126,32 @@ async fn live(db: &mut Connection, id: WebhookId) -> Result<Row, StoreError> {
         .ok_or(StoreError::NotFound("webhook"))
 }
 
-pub(super) async fn list(db: &mut Connection) -> Result<Vec<Webhook>, StoreError> {
-    let rows: Vec<Row> = sqlx::query_as("select * from webhooks order by id").fetch_all(&mut *db).await?;
-    let mut listed = Vec::with_capacity(rows.len());
-    for row in rows {
+pub(super) async fn list(db: &mut Connection, query: &ListQuery) -> Result<Page<Webhook>, StoreError> {
+    let column = match query.sort.by {
+        SortBy::Name => Column::Text("lower(name)"),
+        SortBy::Updated => Column::Text("rtrim(updated_at, 'Z')"),
+        _ => Column::Id,
+    };
+    let listing = Listing::new(query, column, "id");
+    let statement = listing.statement(
+        "*",
+        r"webhooks where ($1 is null or lower(name) like $1 escape '\' or lower(url) like $1 escape '\')",
+        1,
+    );
+    let filled = sqlx::query(statement).bind(pattern(query));
+    let page: Page<Row> = listing.page(db, filled, |row: &Row| row.id).await?;
+    let mut items = Vec::with_capacity(page.items.len());
+    for row in page.items {
         let status = status(db, &row).await?;
-        listed.push(row.listed(status));
+        items.push(row.listed(status));
     }
-    Ok(listed)
+    Ok(Page { items, next: page.next })
+}
+
+pub(super) async fn switched_on(db: &mut Connection) -> Result<Vec<(WebhookId, i64)>, StoreError> {
+    let rows: Vec<(Uuid, i64)> =
+        sqlx::query_as("select id, revision from webhooks where enabled order by id").fetch_all(db).await?;
+    Ok(rows.into_iter().map(|(id, revision)| (WebhookId(id), revision)).collect())
 }
 
 pub(super) async fn one(db: &mut Connection, id: WebhookId) -> Result<Webhook, StoreError> {

@@ -1,7 +1,7 @@
 use pgw_core::ids::TunnelId;
 use pgw_core::tunnel::{
-    ClientStatus, Desired, Enrolled, Origin, PortConflict, PortSpan, Protocol, State, Status, TokenHash,
-    TunnelStatus,
+    ClientStatus, Desired, Enrolled, Filter, Origin, PortConflict, PortSpan, Protocol, State, Status,
+    TokenHash, TunnelStatus,
 };
 
 use super::*;
@@ -51,6 +51,7 @@ fn new_tunnel(client: &TunnelClient, name: &str, port: u16) -> NewTunnel {
         tunnel_client_id: client.id,
         name: name.to_owned(),
         enabled: true,
+        verified: true,
         code: None,
         public_port: port,
         wish: wish(Protocol::Tcp),
@@ -127,7 +128,7 @@ pub(crate) async fn a_tunnel_is_read_back_and_told_to_its_daemon_as_it_was_writt
     let web = store.create_tunnel(http(&client, "web"), &ground()).await.unwrap();
     assert_eq!(conflict(store.create_tunnel(http(&client, "web2"), &ground()).await), Conflict::RouteTaken);
 
-    let desired = store.desired_tunnels().await.unwrap();
+    let desired = store.desired_tunnels(&Filter::open()).await.unwrap();
     desired.check().unwrap();
     assert_eq!(desired.clients[0].allowed_ports, new_client("pi").allowed_ports);
     let [ssh, shop] = desired.tunnels.as_slice() else { panic!("{desired:?}") };
@@ -135,17 +136,21 @@ pub(crate) async fn a_tunnel_is_read_back_and_told_to_its_daemon_as_it_was_writt
     assert_eq!(ssh.limits.visitor_allow, wish(Protocol::Tcp).visitor_allow);
     let login = &shop.limits.basic_auth[0];
     assert_eq!((shop.id, login.username.as_str(), login.password.expose()), (web.id, "bob", "hunter2"));
-    assert_eq!(store.desired_tunnels().await.unwrap(), desired, "the same content has the same revision");
+    assert_eq!(
+        store.desired_tunnels(&Filter::open()).await.unwrap(),
+        desired,
+        "the same content has the same revision"
+    );
 
     let patch = TunnelPatch { local_port: Some(23), if_revision: Some(1), ..TunnelPatch::default() };
     let changed = store.update_tunnel(made.id, patch.clone(), &ground()).await.unwrap();
     assert_eq!((changed.local_port, changed.revision, changed.public_port), (23, Some(2), Some(10_000)));
     let stale = store.update_tunnel(made.id, patch, &ground()).await;
     assert!(matches!(stale, Err(StoreError::Stale { revision: 2 })));
-    assert_ne!(store.desired_tunnels().await.unwrap().revision, desired.revision);
+    assert_ne!(store.desired_tunnels(&Filter::open()).await.unwrap().revision, desired.revision);
     let closed = store.close_tunnel(made.id).await.unwrap();
     assert_eq!((closed.enabled, closed.state), (false, State::Offline));
-    let desired = store.desired_tunnels().await.unwrap();
+    let desired = store.desired_tunnels(&Filter::open()).await.unwrap();
     assert_eq!((desired.tunnels.len(), desired.reserved[0].from), (1, 10_000), "its port is kept for it");
     assert_eq!(
         conflict(store.remove_tunnel_client(client.id, false, None).await),
@@ -153,7 +158,7 @@ pub(crate) async fn a_tunnel_is_read_back_and_told_to_its_daemon_as_it_was_writt
     );
     assert_eq!(store.remove_tunnel_client(client.id, true, None).await.unwrap(), "gw1");
     not_found(store.tunnel(web.id).await);
-    assert_eq!(store.desired_tunnels().await.unwrap().clients.len(), 0);
+    assert_eq!(store.desired_tunnels(&Filter::open()).await.unwrap().clients.len(), 0);
 }
 
 pub(crate) async fn a_port_is_given_once_and_a_quota_holds(store: Arc<dyn Store>) {
@@ -183,7 +188,7 @@ pub(crate) async fn a_port_is_given_once_and_a_quota_holds(store: Arc<dyn Store>
 pub(crate) async fn what_the_daemon_says_is_written_once_and_told_when_it_is_news(store: Arc<dyn Store>) {
     let client = store.create_tunnel_client(new_client("pi")).await.unwrap();
     let tunnel = store.create_tunnel(new_tunnel(&client, "ssh", 0), &ground()).await.unwrap();
-    let desired = store.desired_tunnels().await.unwrap();
+    let desired = store.desired_tunnels(&Filter::open()).await.unwrap();
     let before = kinds(&*store).await.len();
     let mut status = told(&desired);
     store.record_tunnels(&seen(status.clone())).await.unwrap();
@@ -235,18 +240,18 @@ pub(crate) async fn a_code_makes_one_token_known_and_takes_the_others_with_it(st
     let first = store.add_enrolment(client.id, hash(7), later).await.unwrap();
     store.add_enrolment(client.id, hash(8), later).await.unwrap();
     store.add_enrolment(client.id, hash(9), Timestamp::UNIX_EPOCH).await.unwrap();
-    let desired = store.desired_tunnels().await.unwrap();
+    let desired = store.desired_tunnels(&Filter::open()).await.unwrap();
     assert_eq!(desired.enrolments.len(), 2, "one is too old");
     let used = Enrolled { enrolment: first, client: client.id, token: hash(3) };
     let status = Status { enrolled: vec![used.clone()], ..told(&desired) };
     store.record_tunnels(&seen(status.clone())).await.unwrap();
-    let desired = store.desired_tunnels().await.unwrap();
+    let desired = store.desired_tunnels(&Filter::open()).await.unwrap();
     assert_eq!((desired.clients[0].token.clone(), desired.enrolments.len()), (Some(hash(3)), 0));
 
     let turned = store.replace_tunnel_token(client.id, hash(4)).await.unwrap();
     assert!(!turned.enrolled);
     store.record_tunnels(&seen(status)).await.unwrap();
-    let desired = store.desired_tunnels().await.unwrap();
+    let desired = store.desired_tunnels(&Filter::open()).await.unwrap();
     assert_eq!(desired.clients[0].token, Some(hash(4)), "what was taken back does not come again");
 }
 
@@ -254,9 +259,9 @@ pub(crate) async fn a_tunnel_is_verified_once_in_time_and_not_by_guessing(store:
     let client = store.create_tunnel_client(new_client("pi")).await.unwrap();
     let later = Timestamp::now() + jiff::SignedDuration::from_mins(10);
     let code = |n| NewCode { hash: hash(n), expires_at: later };
-    let new = NewTunnel { code: Some(code(7)), ..new_tunnel(&client, "ssh", 0) };
+    let new = NewTunnel { verified: false, code: Some(code(7)), ..new_tunnel(&client, "ssh", 0) };
     let id = store.create_tunnel(new, &ground()).await.unwrap().id;
-    let desired = store.desired_tunnels().await.unwrap();
+    let desired = store.desired_tunnels(&Filter::open()).await.unwrap();
     assert_eq!((desired.tunnels.len(), desired.reserved.len()), (0, 1));
     assert_eq!(store.tunnel_by_code(&hash(7)).await.unwrap().unwrap().0.id, id);
     for _ in 0..5 {
@@ -270,5 +275,5 @@ pub(crate) async fn a_tunnel_is_verified_once_in_time_and_not_by_guessing(store:
     assert!(store.verify_tunnel(id, &hash(9)).await.unwrap().unwrap().verified);
     assert_eq!(store.verify_tunnel(id, &hash(9)).await.unwrap(), Err(NotVerified::NotAsked));
     assert_eq!(conflict(store.renew_code(id, code(9)).await), Conflict::Verified);
-    assert_eq!(store.desired_tunnels().await.unwrap().tunnels.len(), 1);
+    assert_eq!(store.desired_tunnels(&Filter::open()).await.unwrap().tunnels.len(), 1);
 }

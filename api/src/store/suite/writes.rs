@@ -162,9 +162,11 @@ pub(crate) async fn tokens_are_found_by_hash_until_they_are_revoked(store: Arc<d
     assert_eq!((found.id, found.name.as_str(), found.role), (token.id, "grafana", Role::Viewer));
     assert!(store.token_by_hash(&[2; 32]).await.unwrap().is_none());
     store.revoke_token(token.id).await.unwrap();
-    let revoked_at = store.tokens().await.unwrap()[0].revoked_at;
+    let listed = ListQuery { limit: 10, ..ListQuery::default() };
+    let revoked_at = store.tokens(&listed).await.unwrap().items[0].revoked_at;
     store.revoke_token(token.id).await.unwrap();
-    assert!(revoked_at.is_some() && store.tokens().await.unwrap()[0].revoked_at == revoked_at);
+    assert!(revoked_at.is_some() && store.tokens(&listed).await.unwrap().items[0].revoked_at == revoked_at);
+    assert!(store.token_was_made("grafana").await.unwrap() && !store.token_was_made("graf").await.unwrap());
     assert!(store.token_by_hash(&[1; 32]).await.unwrap().is_none());
     store.create_token(new("grafana", 3)).await.unwrap();
 }

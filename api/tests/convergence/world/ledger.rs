@@ -32,7 +32,7 @@ use pgw_core::mapping::Mapping;
 use pgw_core::ports::PortRange;
 use pgw_core::proxy::Proxy;
 use pgw_core::state::Verdict;
-use pgw_core::tunnel::{Desired, TokenHash};
+use pgw_core::tunnel::{Desired, Filter, TokenHash};
 use tokio::sync::watch;
 
 use super::World;
@@ -97,6 +97,7 @@ over_the_worlds_store! {
     }
     others {
         create_proxy(new: NewProxy) -> Proxy;
+        create_unnamed_proxy(new: NewProxy) -> Proxy;
         proxies(query: &ListQuery) -> Page<Proxy>;
         proxy(id: ProxyId) -> Proxy;
         update_proxy(id: ProxyId, patch: ProxyPatch) -> Proxy;
@@ -120,7 +121,9 @@ over_the_worlds_store! {
         plans() -> Vec<ClientPlan>;
         plan(id: ClientId) -> Option<ClientPlan>;
         create_token(new: NewToken) -> Token;
-        tokens() -> Vec<Token>;
+        tokens(query: &ListQuery) -> Page<Token>;
+        token(id: TokenId) -> Token;
+        token_was_made(name: &str) -> bool;
         revoke_token(id: TokenId) -> ();
         token_by_hash(hash: &[u8; 32]) -> Option<Token>;
         ping() -> ();
@@ -135,7 +138,7 @@ over_the_worlds_store! {
         apply(document: Document, terms: &Terms) -> Result<Applied, Refused>;
         last_apply() -> Option<ApplyRecord>;
         confirm_apply(id: ApplyId) -> ApplyRecord;
-        roll_back(id: ApplyId, ports: &PortRange) -> Option<Applied>;
+        roll_back(id: ApplyId, ground: &Ground) -> Option<Applied>;
         import(offered: Vec<Offered>) -> Vec<Imported>;
     }
 }
@@ -224,7 +227,7 @@ over_the_worlds_store! {
         renew_code(id: TunnelId, code: NewCode) -> Tunnel;
         verify_tunnel(id: TunnelId, code: &TokenHash) -> Result<Tunnel, NotVerified>;
         tunnel_by_code(code: &TokenHash) -> Option<(Tunnel, Timestamp)>;
-        desired_tunnels() -> Desired;
+        desired_tunnels(targets: &Filter) -> Desired;
         record_tunnels(seen: &Seen) -> ();
         tunnel_census() -> TunnelCensus;
     }
@@ -235,7 +238,8 @@ over_the_worlds_store! {
     effects {}
     others {
         create_webhook(new: NewWebhook) -> Webhook;
-        webhooks() -> Vec<Webhook>;
+        webhooks(query: &ListQuery) -> Page<Webhook>;
+        webhooks_switched_on() -> Vec<(WebhookId, i64)>;
         webhook(id: WebhookId) -> Webhook;
         update_webhook(id: WebhookId, patch: WebhookPatch) -> Webhook;
         remove_webhook(id: WebhookId, if_revision: Option<i64>) -> ();

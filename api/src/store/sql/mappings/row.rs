@@ -43,6 +43,16 @@ pub(super) struct ExpectColumns {
     expect_stable: bool,
 }
 
+impl From<Expect> for ExpectColumns {
+    fn from(expect: Expect) -> Self {
+        Self {
+            expect_exit: expect.exit_ip.map(Text),
+            expect_country: expect.country.map(Text),
+            expect_stable: expect.stable,
+        }
+    }
+}
+
 impl ExpectColumns {
     pub(super) fn expect(&self) -> Expect {
         Expect {

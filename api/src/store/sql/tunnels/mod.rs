@@ -6,6 +6,7 @@ mod row;
 mod save;
 mod seen;
 mod shall;
+mod snapshot;
 mod write;
 
 use pgw_core::ids::TunnelId;
@@ -20,7 +21,8 @@ pub(super) use codes::{by_code, renew, verify};
 pub(super) use row::Row;
 pub(super) use seen::record;
 pub(super) use shall::desired;
-pub(super) use write::{close, create, remove, update};
+pub(super) use snapshot::enter;
+pub(super) use write::{amend, close, create, make, remove, update, vacate};
 
 macro_rules! from {
     () => {

@@ -1,6 +1,6 @@
 //! What shall be open on a gateway: the document for its tunnel daemon.
 
-use pgw_core::tunnel::{Desired, Origin, PortSpan};
+use pgw_core::tunnel::{Desired, Filter, Origin, PortSpan};
 
 use super::super::db::Connection;
 use super::super::tunnel_clients;
@@ -13,6 +13,7 @@ pub(in super::super) async fn desired(
     db: &mut Connection,
     own: &str,
     vault: &Vault,
+    targets: &Filter,
 ) -> Result<Desired, StoreError> {
     let clients = tunnel_clients::of_gateway(db, own).await?;
     let enrolments = tunnel_clients::enrolments(db, own).await?;
@@ -31,6 +32,7 @@ pub(in super::super) async fn desired(
         tunnels,
         enrolments,
         reserved,
+        filter: targets.clone(),
         ..Desired::nothing()
     };
     Ok(numbered(desired))

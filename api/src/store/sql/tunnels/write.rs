@@ -34,13 +34,25 @@ pub(in super::super) async fn create(
     wish::check(&new.wish, new.public_port)?;
     let asked = Asked { tunnel: None, protocol: new.wish.protocol, port: new.public_port, keeps: false };
     let port = give(db, own, &client, &asked, ground).await?;
+    make(db, own, vault, &client, new, port).await
+}
+
+/// On a port that is its own already.
+pub(in super::super) async fn make(
+    db: &mut Connection,
+    own: &str,
+    vault: &Vault,
+    client: &tunnel_clients::Row,
+    new: NewTunnel,
+    port: Option<u16>,
+) -> Result<Tunnel, StoreError> {
     let mut row = Row {
         enabled: new.enabled,
-        verified: new.code.is_none(),
+        verified: new.verified,
         code: new.code.as_ref().map(|code| Word(code.hash.clone())),
         code_expires_at: new.code.as_ref().map(|code| Text(code.expires_at)),
         public_port: port.map(Number),
-        ..Row::blank(Uuid::now_v7(), &client, new.name, Origin::Operator)
+        ..Row::blank(Uuid::now_v7(), client, new.name, Origin::Operator)
     };
     row.seal(vault, &logins(&new.wish.basic_auth, &[])?)?;
     row.take(new.wish);
@@ -70,23 +82,40 @@ pub(in super::super) async fn update(
 ) -> Result<Tunnel, StoreError> {
     let before = operators(db, id).await?;
     unchanged(patch.if_revision, before.revision)?;
-    let (mut row, mut wish) = (before.clone(), before.wish());
-    let (name, enabled, port) = (patch.name.clone(), patch.enabled, patch.public_port);
-    let new_logins = patch.basic_auth.is_some();
-    let mut fields = wish::patch(&mut wish, patch);
-    wish::check(&wish, port.unwrap_or(0))?;
+    let mut wish = before.wish();
+    wish::patch(&mut wish, patch.clone());
+    wish::check(&wish, patch.public_port.unwrap_or(0))?;
     let had = before.public_port.map_or(0, |port| port.0);
-    let wanted = port.unwrap_or(had);
+    let wanted = patch.public_port.unwrap_or(had);
+    let mut port = None;
     if wanted != had || (wanted == 0) || wish.protocol != before.protocol.0 {
-        let client = tunnel_clients::live(db, TunnelClientId(row.tunnel_client_id)).await?;
+        let client = tunnel_clients::live(db, TunnelClientId(before.tunnel_client_id)).await?;
         let asked = Asked {
             tunnel: Some(id),
             protocol: wish.protocol,
             port: wanted,
             keeps: wanted == had && had > 0,
         };
-        row.public_port = give(db, own, &client, &asked, ground).await?.map(Number);
+        port = Some(give(db, own, &client, &asked, ground).await?);
     }
+    amend(db, own, vault, id, patch, port).await
+}
+
+/// With a port that is given already; without, it has the one that it had.
+pub(in super::super) async fn amend(
+    db: &mut Connection,
+    own: &str,
+    vault: &Vault,
+    id: TunnelId,
+    patch: TunnelPatch,
+    port: Option<Option<u16>>,
+) -> Result<Tunnel, StoreError> {
+    let before = operators(db, id).await?;
+    let (mut row, mut wish) = (before.clone(), before.wish());
+    let (name, enabled, verified) = (patch.name.clone(), patch.enabled, patch.verified);
+    let new_logins = patch.basic_auth.is_some();
+    let mut fields = wish::patch(&mut wish, patch);
+    row.public_port = port.map_or(row.public_port, |port| port.map(Number));
     if new_logins {
         let known: Vec<_> = before.users().into_iter().zip(before.passwords(vault)?).collect();
         row.seal(vault, &logins(&wish.basic_auth, &known)?)?;
@@ -95,13 +124,40 @@ pub(in super::super) async fn update(
     fields.extend(changes([
         ("name", replace(&mut row.name, name)),
         ("enabled", replace(&mut row.enabled, enabled)),
+        ("verified", replace(&mut row.verified, verified)),
         ("public_port", row.public_port != before.public_port),
         ("basic_auth", new_logins),
     ]));
     if fields.is_empty() {
         return Ok(before.into());
     }
+    if row.verified {
+        (row.code, row.code_expires_at) = (None, None);
+    }
     write(db, own, &before, row, &fields).await
+}
+
+/// Its port and its route are free for others until it is given new ones, within this transaction.
+pub(in super::super) async fn vacate(
+    db: &mut Connection,
+    id: TunnelId,
+    port: bool,
+    route: bool,
+) -> Result<(), StoreError> {
+    if port {
+        sqlx::query("update tunnels set public_port = null where id = $1")
+            .bind(id.0)
+            .execute(&mut *db)
+            .await?;
+    }
+    if route {
+        sqlx::query("update tunnels set host = $2 where id = $1")
+            .bind(id.0)
+            .bind(id.to_string())
+            .execute(db)
+            .await?;
+    }
+    Ok(())
 }
 
 pub(in super::super) async fn close(
