@@ -47,9 +47,10 @@ impl Terminal {
         let mut bytes = [0; 4096];
         while self.seen.matches(words).count() < times {
             let read = timeout(PATIENCE, self.screen.read(&mut bytes)).await;
-            let count = read.unwrap_or_else(|_| panic!("no {words:?} in {:?}", self.seen)).unwrap();
+            assert!(read.is_ok(), "no {words:?} in {:?}", self.seen);
+            let count = read.unwrap().unwrap();
             assert_ne!(count, 0, "it ended without {words:?}: {:?}", self.seen);
-            self.seen.push_str(&String::from_utf8_lossy(&bytes[..count]));
+            self.seen.push_str(&String::from_utf8_lossy(bytes.get(..count).unwrap_or_default()));
         }
     }
 

@@ -90,7 +90,8 @@ fn assert_unique(now: &Snapshot) {
             let same_port =
                 one.entry.public_port.is_some() && one.entry.public_port == other.entry.public_port;
             let overlaps = one.entry.protocol.overlaps(other.entry.protocol);
-            assert!(!same_route && !(same_port && overlaps), "{one:?} and {other:?}");
+            let collide = same_route || (same_port && overlaps);
+            assert!(!collide, "{one:?} and {other:?}");
         }
     }
 }

@@ -89,8 +89,9 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     bench.lists().await?;
     bench.plans().await?;
     bench.guests().await?;
+    bench.memory([(Program::Api, Measure::ApiMemory), (Program::Agent, Measure::AgentMemory)])?;
     let followed = bench.readers().await?;
-    bench.memory()?;
+    bench.memory([(Program::Api, Measure::FollowedMemory)])?;
     drop(followed);
     let report = Report {
         name: "api",
@@ -196,9 +197,8 @@ impl Bench {
         Ok(())
     }
 
-    fn memory(&mut self) -> Result<()> {
-        for (program, measure) in [(Program::Api, Measure::ApiMemory), (Program::Agent, Measure::AgentMemory)]
-        {
+    fn memory<const N: usize>(&mut self, of: [(Program, Measure); N]) -> Result<()> {
+        for (program, measure) in of {
             let pid = self.ready.gateway.pid(program).context("it does not run any more")?;
             self.samples.put(measure, Process(pid).rss()? / 1024.0);
         }
@@ -223,7 +223,7 @@ fn notes(options: &Options, plan: &Plan, busy: f64) -> Vec<String> {
             .to_owned(),
         format!(
             "*Told*: from sending a change of a client to the moment at which the last of {READERS} readers of `/v1/events` has read of it; \
-             they are connected while the memory is looked at, too, and read by the bench itself, on the same processors."
+             they are read by the bench itself, on the same processors."
         ),
     ];
     notes.extend(caveats::of_run(options, busy));
