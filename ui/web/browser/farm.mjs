@@ -7,6 +7,7 @@ const DEVICES = ["phone-01", "phone-02", "phone-03", "phone-04", "tablet-01", "t
 
 export async function makeFarm() {
   await addUser();
+  await wish("start pgw-tunneld");
   await wish("upstream squid");
   await wish("upstream microsocks");
   const proxies = [];

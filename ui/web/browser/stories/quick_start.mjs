@@ -46,7 +46,8 @@ async function inTheBrowser(page) {
 
   await visit(map);
   await page.getByRole("button", { name: paste, exact: true }).waitFor();
-  await press(seen);
+  // With how many there are behind its name.
+  await page.getByRole("button", { name: new RegExp(`^${seen}`) }).click();
   await page.getByLabel(new RegExp(IP.replaceAll(".", "\\."))).check();
   await page.getByLabel(new RegExp(PROXY.replaceAll(".", "\\."))).check();
   await press(map1);
