@@ -43,7 +43,7 @@ fn a_call_that_the_api_does_not_describe_is_noticed() {
     let nothing = Value::Null;
     assert_eq!(mistake("GET", "/v1/proxies", "limit=1&q=a", &nothing), None);
     assert_eq!(mistake("GET", "/v1/proxies/1", "", &nothing), None);
-    assert!(mistake("GET", "/v1/gateways", "limit=1", &nothing).is_some());
+    assert!(mistake("GET", "/v1/gateways", "surprise=1", &nothing).is_some());
     assert!(mistake("PUT", "/v1/proxies/1", "", &nothing).is_some());
     assert!(mistake("GET", "/v1/nothing", "", &nothing).is_some());
     let body = serde_json::json!({"name": "tv", "address": "10.0.0.1"});
