@@ -58,7 +58,8 @@ pub(crate) struct Desk {
 #[derive(Clone, Default)]
 pub(crate) struct LastWords {
     due: CancellationToken,
-    /// Conversations in which somebody adds up what is carried.
+    /// Conversations in which somebody adds up what is carried, or has relieved this forwarder and is
+    /// not answered yet: one that carries nothing would be gone before.
     keepers: TaskTracker,
 }
 
@@ -148,6 +149,7 @@ async fn converse(stream: UnixStream, desk: &Desk) -> io::Result<()> {
             return Ok(());
         }
         let whole = line.ends_with(b"\n");
+        let mut owed = None;
         let answer = if whole {
             match serde_json::from_slice(&line) {
                 Ok(Ask::Follow) => return desk.tell(&mut stream).await,
@@ -159,6 +161,7 @@ async fn converse(stream: UnixStream, desk: &Desk) -> io::Result<()> {
                     Err(error) => Answer::Error { detail: error.to_string() },
                 },
                 Ok(ask @ Ask::Drain { .. }) => {
+                    owed = Some(desk.last_words.keepers.token());
                     if let Some(heir) = heir.take() {
                         heir.takes_over();
                     }
@@ -176,6 +179,7 @@ async fn converse(stream: UnixStream, desk: &Desk) -> io::Result<()> {
             Answer::Error { detail: format!("a question is one line of at most {MAX_LINE} bytes") }
         };
         say(&mut stream, &answer).await?;
+        drop(owed);
         if !whole {
             return Ok(());
         }

@@ -4,6 +4,7 @@ use pgw_core::control::{Answer, Ask, Carried, FwdTraffic, Sum};
 use pgw_core::redact::SniLog;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::fakes::{FakeProxy, echoes, origin};
 use super::lines::Lines;
@@ -117,4 +118,28 @@ async fn who_adds_it_up_hears_of_the_last_byte_when_the_forwarder_ends() {
     assert_eq!((last.run, last.last, last.draining, last.open), (first.run, true, true, 0));
     assert_eq!(last.carried.iter().map(|carried| carried.sum).collect::<Vec<_>>(), [sum(1, 4)]);
     assert_eq!(heard(None).await, None, "that was all");
+}
+
+#[tokio::test]
+async fn who_relieves_a_forwarder_that_carries_nothing_is_answered_before_it_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = pgw_core::control::socket_path(dir.path(), 15001);
+    let gateway = echoing().await;
+    let control = Control::bind(&path).unwrap();
+    let last_words = LastWords::default();
+    let (stop, mut stopped) = tokio::sync::mpsc::channel(1);
+    let desk = Desk { last_words: last_words.clone(), stop, ..gateway.desk() };
+    let _serving = AbortOnDropHandle::new(tokio::spawn(async move { control.serve(desk).await }));
+    let mut heir = BufReader::new(UnixStream::connect(&path).await.unwrap());
+    heir.write_all(b"{\"ask\":\"drain\",\"limit_s\":1}\n").await.unwrap();
+    stopped.recv().await.unwrap();
+
+    let end = tokio::spawn(last_words.say());
+    tokio::task::yield_now().await;
+    assert!(!end.is_finished(), "it ends with a question open");
+    gateway.live.drain();
+    end.await.unwrap();
+    let mut line = String::new();
+    heir.read_line(&mut line).await.unwrap();
+    assert!(matches!(serde_json::from_str(&line), Ok(Answer::Draining { connections: 0 })), "{line}");
 }
