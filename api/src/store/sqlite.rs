@@ -59,6 +59,10 @@ mod db {
     }
 }
 
+/// KiB that each connection keeps, where SQLite would keep 2,000: what it does not keep, the system does,
+/// once for all of them.
+const CACHE: &str = "-512";
+
 impl SqliteStore {
     /// Makes the file where it is missing, unless one was there before; its directory must be there.
     pub async fn open(path: &Path, opening: &Opening) -> Result<Self, OpenError> {
@@ -75,6 +79,7 @@ impl SqliteStore {
             // An answered write survives a power cut: it may be what closes a device.
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
+            .pragma("cache_size", CACHE)
             .busy_timeout(opening.patience);
         // On a full disk SQLite itself gives a transaction up. The library then fails to roll it
         // back, takes it for open ever after, and could begin no other on this connection.
