@@ -14,6 +14,16 @@ async fn with_a_neighbour() -> Gateway {
     gateway
 }
 
+/// As it does while it runs.
+async fn shows_itself(gateway: &Gateway) {
+    let presence = crate::store::Presence {
+        version: "1",
+        ports: PortRange::spanning(15001, 15009),
+        started_at: jiff::Timestamp::UNIX_EPOCH,
+    };
+    crate::store::Gateways::show_presence(&*gateway.store, &presence).await.unwrap();
+}
+
 #[tokio::test]
 async fn another_gateways_client_is_written_from_here_and_the_answer_says_who_was_told() {
     let gateway = with_a_neighbour().await;
@@ -103,24 +113,14 @@ async fn a_gateway_that_will_not_come_back_is_removed_with_what_was_its_own_and_
 #[tokio::test]
 async fn a_gateway_that_runs_is_not_removed() {
     let gateway = with_a_neighbour().await;
-    let presence = crate::store::Presence {
-        version: "1",
-        ports: PortRange::spanning(15001, 15009),
-        started_at: jiff::Timestamp::UNIX_EPOCH,
-    };
-    crate::store::Gateways::show_presence(&*gateway.store, &presence).await.unwrap();
+    shows_itself(&gateway).await;
     gateway.delete("/v1/gateways/gw1?cascade=true").await.refused(409, "gateway_online");
 }
 
 #[tokio::test]
 async fn gateways_are_listed_in_pages_like_everything_else() {
     let gateway = with_a_neighbour().await;
-    let presence = crate::store::Presence {
-        version: "1",
-        ports: PortRange::spanning(15001, 15009),
-        started_at: jiff::Timestamp::UNIX_EPOCH,
-    };
-    crate::store::Gateways::show_presence(&*gateway.store, &presence).await.unwrap();
+    shows_itself(&gateway).await;
     for (query, order) in
         [("", ["gw1", "gw2"]), ("sort=name&", ["gw1", "gw2"]), ("sort=-name&", ["gw2", "gw1"])]
     {
