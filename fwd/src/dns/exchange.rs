@@ -1,5 +1,6 @@
 //! A question through the client's own upstreams: each upstream in its order, and of each
-//! the resolvers in theirs. Who hangs is given a moment, then the next one runs beside him.
+//! the resolvers in theirs. Who hangs is given a moment, then the next one runs beside him, and
+//! for a while he is asked last.
 
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use pgw_core::dns::Resolver;
 use pgw_core::flag::{FlagFile, FlagUpstream};
 use tokio::time::{sleep, timeout};
 
+use super::detours::Way;
 use super::message::{Answer, Key};
 use super::wire::Wire;
 use crate::experience::in_short;
@@ -20,9 +22,6 @@ const WHOLE: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(1);
 /// A connection that waited may be dead without anybody having said so.
 const STALE: Duration = Duration::from_millis(1500);
-
-/// One upstream and one resolver.
-type Way<'a> = (&'a FlagUpstream, &'a Resolver);
 
 /// The error says of each way why there is no answer, and no name.
 pub(super) async fn exchange(shared: &Shared, flag: &FlagFile, key: &Key) -> Result<Answer, String> {
@@ -45,9 +44,25 @@ async fn first_answer(
     ways: Vec<Way<'_>>,
     failures: &mut Vec<String>,
 ) -> Option<Answer> {
+    // Of the question and not of each way: ways that hang would keep the places from those that answer.
+    let _place = shared.dns.exchanges.acquire().await.ok()?;
+    // Who waited for a place has others' silence behind him.
+    let ways = shared.dns.detours.order(ways);
+    let mut failed = Vec::new();
     let attempt = |way, _alone| attempt(shared, flag, key, way);
-    let won = race(&ways, attempt, |_way| sleep(PATIENCE), |_way, why| failures.push(why)).await;
-    won.map(|(_place, answer)| answer)
+    let won = race(
+        &ways,
+        attempt,
+        |_way| sleep(PATIENCE),
+        |way, why| {
+            failed.push(way);
+            failures.push(why);
+        },
+    );
+    let (place, answer) = won.await?;
+    let silent = ways.iter().take(place).filter(|way| !failed.contains(way));
+    shared.dns.detours.avoid(silent);
+    Some(answer)
 }
 
 /// By one way, for as long as the operator leaves it to the client.
@@ -74,7 +89,6 @@ async fn ask(
     resolver: &Resolver,
 ) -> Result<Answer, String> {
     let dns = &shared.dns;
-    let _place = dns.wires.acquire().await.map_err(|closed| closed.to_string())?;
     if let Some(mut wire) = dns.idle.take(upstream, resolver)
         && let Ok(Ok(answer)) = timeout(STALE, wire.ask(key)).await
     {

@@ -11,11 +11,13 @@ use tokio::sync::{OnceCell, Semaphore};
 
 use crate::serve::{Shared, same_exits};
 use cache::Cache;
+use detours::Detours;
 use exchange::exchange;
 use idle::IdleWires;
 use message::{Answer, Heard, Key, Question, hear};
 
 mod cache;
+mod detours;
 mod exchange;
 mod idle;
 mod message;
@@ -32,15 +34,17 @@ pub(crate) use message::Carrier;
 pub(crate) const PORT: u16 = 53;
 /// Questions that wait for an answer; who asks more is not heard.
 const MAX_QUESTIONS: usize = 256;
-/// Connections to resolvers, in use at the same time.
-const MAX_WIRES: usize = 16;
+/// Questions that resolvers are asked at the same time. Each has one connection, and one more for each
+/// moment of silence.
+const MAX_EXCHANGES: usize = 16;
 
 /// What a forwarder knows of its client's names.
 pub(crate) struct Dns {
     state: Mutex<State>,
     questions: Semaphore,
-    wires: Semaphore,
+    exchanges: Semaphore,
     idle: IdleWires,
+    detours: Detours,
     /// No answer the last time: told once, and not with each question.
     failing: AtomicBool,
 }
@@ -68,8 +72,9 @@ impl Default for Dns {
         Self {
             state: Mutex::default(),
             questions: Semaphore::new(MAX_QUESTIONS),
-            wires: Semaphore::new(MAX_WIRES),
+            exchanges: Semaphore::new(MAX_EXCHANGES),
             idle: IdleWires::default(),
+            detours: Detours::default(),
             failing: AtomicBool::default(),
         }
     }

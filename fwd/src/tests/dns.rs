@@ -255,3 +255,24 @@ async fn an_upstream_taken_away_while_it_was_asked_answers_nothing() {
     gateway.change(|flag| flag.upstreams.clear());
     assert_eq!(code(&asker.hear().await), ResponseCode::ServFail);
 }
+
+#[tokio::test]
+async fn a_burst_of_names_is_not_kept_waiting_by_ways_that_are_silent() {
+    let hangs = FakeProxy::new(Manner::Hang).await;
+    let good = FakeResolver::tcp(Mood::Answers).await;
+    let proxy = FakeProxy::to(good.address).await;
+    let gateway =
+        start(vec![upstream("de1", hangs.address), upstream("de2", proxy.address)], vec![good.resolver()]);
+    let asker = Asker::new(&gateway).await;
+    let burst = 40;
+    for id in 0..burst {
+        asker.send(id, &format!("n{id}.test."), RecordType::A).await;
+    }
+    for _answer in 0..burst {
+        assert_eq!(code(&asker.hear().await), ResponseCode::NoError);
+    }
+    assert!(hangs.asked().len() < usize::from(burst), "who was silent a moment ago is not asked first again");
+    let before = hangs.asked().len();
+    assert_eq!(code(&asker.ask("late.test.").await), ResponseCode::NoError);
+    assert_eq!(hangs.asked().len(), before, "and nobody waits for it");
+}
