@@ -84,6 +84,12 @@ impl Exit {
         state.rest();
     }
 
+    /// A line that was taken then gave no sign any more. Whoever waited beside it may be as dead, by a
+    /// cable or a router, and would be found out one by one.
+    pub(super) fn was_silent(&self, taken: Instant) {
+        self.state().waiting.retain(|waiting| waiting.since > taken);
+    }
+
     /// Closes what is too old, or what nobody wants any more. Gives the time of the next look.
     pub(super) fn tidy(&self, most: usize) -> Option<Instant> {
         let mut state = self.state();

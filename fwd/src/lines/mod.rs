@@ -79,10 +79,16 @@ impl Lines {
             && let Some(line) = exit.take()
         {
             let ahead = said.clone().filter(|_said| exit.carries());
+            let taken = Instant::now();
             match line.ask(upstream, dest, ahead, deadline).await {
                 // It died while it waited, or of what it was asked: a fresh one shows which.
                 Err(error) if error.kind == CheckFailure::BadAnswer => exit.was_dead(),
-                outcome => return heard(exit, outcome),
+                outcome => {
+                    if is_silence(&outcome) {
+                        exit.was_silent(taken);
+                    }
+                    return heard(exit, outcome);
+                }
             }
         }
         let begun = Instant::now();
@@ -195,10 +201,14 @@ impl Lines {
 
 /// Silence may mean that words were lost which used to be taken.
 fn heard(exit: &Exit, outcome: Result<Tunnel, DialError>) -> Result<Tunnel, DialError> {
-    if outcome.as_ref().is_err_and(|error| error.kind == CheckFailure::Timeout) {
+    if is_silence(&outcome) {
         exit.learn(|manner, _now| manner.is_silent());
     }
     outcome
+}
+
+fn is_silence(outcome: &Result<Tunnel, DialError>) -> bool {
+    outcome.as_ref().is_err_and(|error| error.kind == CheckFailure::Timeout)
 }
 
 fn poll_ended(exits: &[Arc<Exit>], cx: &mut Context<'_>) -> Poll<()> {

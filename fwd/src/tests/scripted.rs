@@ -51,6 +51,8 @@ pub(super) struct Seen {
     pub(super) closing: watch::Sender<usize>,
     /// Connections up to this one are hung up on when they are asked for something.
     pub(super) hangs_up: AtomicUsize,
+    /// Connections up to this one never say anything more, as if somebody had pulled the cable.
+    pub(super) silent: AtomicUsize,
     /// How the next connections are read.
     pub(super) reads: Mutex<Option<Reads>>,
 }
@@ -195,6 +197,9 @@ impl Connection {
             Reads::All | Reads::Packets | Reads::HangsUpOnMore => {}
             Reads::NothingBehindTheRequest => self.unread.clear(),
             Reads::BehindTheRequestInPart => drop(self.unread.drain(..self.unread.len().min(7))),
+        }
+        if number <= seen.silent.load(Ordering::SeqCst) {
+            return std::future::pending().await;
         }
         match does {
             Does::Carries if number <= seen.hangs_up.load(Ordering::SeqCst) => return Ok(()),

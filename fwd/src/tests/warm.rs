@@ -3,10 +3,11 @@
 use std::sync::atomic::Ordering;
 
 use futures_util::future::join_all;
+use tokio::io::AsyncWriteExt as _;
 
 use super::scripted::{Does, Reads, Scripted};
 use super::setup::say_hello;
-use super::through::{hang_up, say};
+use super::through::{hang_up, is_reset, say};
 use super::*;
 
 const KINDS: [(Scheme, bool); 3] = [(Scheme::Http, false), (Scheme::Socks5, false), (Scheme::Socks5, true)];
@@ -92,6 +93,28 @@ async fn a_line_that_dies_of_its_request_costs_no_connection() {
         let tunnels = proxy.tunnels();
         assert_eq!(tunnels.len(), 2, "{scheme} {login}");
         assert_eq!(tunnels[1].1, b"POST /once HTTP/1.1\r\n\r\n", "{scheme} {login}");
+    }
+}
+
+#[tokio::test]
+async fn lines_that_died_without_a_word_cost_one_connection_and_not_one_each() {
+    for (scheme, login) in KINDS {
+        let proxy = Scripted::new(scheme, login, Reads::All, Does::Carries).await;
+        let gateway = warmed(&proxy).await;
+        let clients = join_all((0..3).map(|_| say_hello(&gateway))).await;
+        while gateway.shared.lines.waiting() < 3 {
+            tokio::task::yield_now().await;
+        }
+        gateway.change(|flag| flag.limits.connect_timeout_ms = 1_000);
+        proxy.seen.silent.store(proxy.connections(), Ordering::SeqCst);
+        let mut unlucky = gateway.connect().await;
+        unlucky.write_all(b"POST /lost HTTP/1.1\r\n\r\n").await.unwrap();
+        assert!(is_reset(&mut unlucky).await, "{scheme} {login}");
+        for _next in 0..2 {
+            let mut next = gateway.connect().await;
+            say(&mut next, b"POST /once HTTP/1.1\r\n\r\n").await;
+        }
+        drop(clients);
     }
 }
 
