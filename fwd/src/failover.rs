@@ -29,8 +29,9 @@ impl<'a> Attempt<'a> {
     /// Fills `failures` with a line for each upstream that gave no tunnel. What is no longer
     /// `allowed` when its turn comes is left out.
     ///
-    /// `dial` is told whether the upstream is alone in this attempt. Only then may bytes of the
-    /// client travel with the request: otherwise two upstreams might come to see them.
+    /// `dial` is told whether the upstream is alone in this attempt: an experiment that takes its time
+    /// is for one that is. More than a hello of the client's must not travel with a request, or two
+    /// upstreams might come to see it.
     pub(crate) async fn reach<T, Dial>(
         &self,
         allowed: impl Fn(&FlagUpstream) -> bool,
