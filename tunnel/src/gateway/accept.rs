@@ -173,6 +173,8 @@ async fn as_browser(
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HELLO)
+        // Who may ask again and again would never make room for the next stranger.
+        .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let served = tokio::select! {

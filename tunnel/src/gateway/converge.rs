@@ -204,12 +204,11 @@ impl Gateway {
         let client = desired.client(wanted.spec.client_id)?;
         let fresh = || (client.bandwidth, Buckets::of(client.bandwidth));
         let buckets = house.buckets.entry(client.id).or_insert_with(fresh);
-        let same_rate = buckets.0 == client.bandwidth;
-        if !same_rate {
+        if buckets.0 != client.bandwidth {
             *buckets = fresh();
         }
         let before = house.tunnels.get(&wanted.spec.id).cloned();
-        if let Some(before) = before.as_ref().filter(|before| same_rate && before.is(&wanted.spec, client)) {
+        if let Some(before) = before.as_ref().filter(|before| before.is(&wanted.spec, client)) {
             return Some(before.clone());
         }
         let new = Tunnel::new(wanted.spec.clone(), wanted.origin, client, &buckets.1);

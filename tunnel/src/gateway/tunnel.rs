@@ -26,6 +26,7 @@ pub(super) struct Tunnel {
     /// Cut when the tunnel ends, with all that is on it.
     pub over: CancellationToken,
     max_client_connections: u32,
+    client_bandwidth: Option<u64>,
     up: Vec<Arc<Bucket>>,
     down: Vec<Arc<Bucket>>,
     /// These outlive a change of the rest.
@@ -99,6 +100,7 @@ impl Tunnel {
             origin,
             over: CancellationToken::new(),
             max_client_connections: client.max_connections,
+            client_bandwidth: client.bandwidth,
             up: own(limit).into_iter().chain(shared.up.clone()).collect(),
             down: own(limit).into_iter().chain(shared.down.clone()).collect(),
             life: Arc::default(),
@@ -117,7 +119,8 @@ impl Tunnel {
     }
 
     pub(super) fn is(&self, spec: &TunnelSpec, client: &ClientSpec) -> bool {
-        self.spec == *spec && self.max_client_connections == client.max_connections
+        let client_is = (self.max_client_connections, self.client_bandwidth);
+        self.spec == *spec && client_is == (client.max_connections, client.bandwidth)
     }
 
     /// Are visitors from there wanted?

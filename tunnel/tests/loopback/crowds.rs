@@ -109,7 +109,6 @@ async fn a_client_that_opens_streams_without_an_end_disturbs_nobody() {
 
 #[tokio::test]
 async fn all_tunnels_of_a_client_together_are_no_faster_than_the_client_may_be() {
-    const RATE: u64 = 400_000;
     let mut world = World::new().await;
     let (id, token) = world.client("pc").await;
     world.desired.clients[0].bandwidth = Some(RATE);
@@ -140,6 +139,38 @@ async fn all_tunnels_of_a_client_together_are_no_faster_than_the_client_may_be()
     assert!(start.elapsed() + slack > least, "{:?}, and not {least:?}", start.elapsed());
 }
 
+#[tokio::test]
+async fn a_client_that_is_held_back_later_is_held_back_on_all_its_tunnels() {
+    let mut world = World::new().await;
+    let (id, token) = world.client("pc").await;
+    let ports = [world.base + 6, world.base + 7, world.base + 8];
+    let target = source().await;
+    for port in ports {
+        world.tunnel(id, Protocol::Tcp, port, target);
+    }
+    world.apply().await;
+    let _machine = world.connect("pc", &token, &[]);
+    world.until_active(ports.len()).await;
+    world.desired.clients[0].bandwidth = Some(RATE);
+    world.apply().await;
+    world.until("as it is wanted now", |s| s.revision == world.desired.revision).await;
+    // The look that makes it so is over when its last change is seen.
+    world.desired.tunnels.pop();
+    world.apply().await;
+    world.until("one is gone", |s| s.tunnels.len() == ports.len() - 1).await;
+    for port in &ports[..2] {
+        let start = Instant::now();
+        let mut visitor = TcpStream::connect(world.public(*port)).await.unwrap();
+        let mut got = Vec::new();
+        timeout(PATIENCE, visitor.read_to_end(&mut got)).await.unwrap().unwrap();
+        assert_eq!(got.len(), OFFERED);
+        // A quarter of a second's worth may come at once, and as much again is slack.
+        let least = Duration::from_millis(OFFERED as u64 * 1_000 / RATE - 500);
+        assert!(start.elapsed() > least, "port {port}: {:?}, and not {least:?}", start.elapsed());
+    }
+}
+
+const RATE: u64 = 400_000;
 const OFFERED: usize = 400_000;
 
 /// Gives everybody the same, and hangs up.

@@ -5,9 +5,13 @@ use std::net::SocketAddr;
 use pgw_core::ids::TunnelClientId;
 use pgw_core::redact::Secret;
 use pgw_core::tunnel::{BasicAuth, Protocol, Route};
+use pgw_tunnel::tls;
+use pgw_tunnel::wire::SERVER_NAME;
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
 use crate::world::{PATIENCE, World};
 
@@ -266,4 +270,19 @@ async fn a_drain_waits_for_no_visitor_that_asks_nothing() {
     let start = std::time::Instant::now();
     world.stop().await;
     assert!(start.elapsed() < std::time::Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_stranger_asks_once_and_makes_room() {
+    let world = World::new().await;
+    let config = tls::client_config(world.pin.parse().unwrap(), true).unwrap();
+    let stream = TcpStream::connect(world.address).await.unwrap();
+    let name = ServerName::try_from(SERVER_NAME).unwrap();
+    let mut stream = TlsConnector::from(config).connect(name, stream).await.unwrap();
+    let ask = "GET /download/nothing HTTP/1.1\r\nhost: gateway\r\n\r\n";
+    stream.write_all(ask.repeat(3).as_bytes()).await.unwrap();
+    let mut got = Vec::new();
+    let _cut = timeout(PATIENCE, stream.read_to_end(&mut got)).await.expect("it is kept");
+    let got = String::from_utf8(got).unwrap();
+    assert_eq!(got.matches("HTTP/1.1 404").count(), 1, "{got}");
 }
