@@ -36,7 +36,10 @@ fn range() -> u16 {
 }
 
 fn tunneld(dir: &Path, port: u16, base: u16) -> Program {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pgw-tunneld"));
+    tunneld_by(Command::new(env!("CARGO_BIN_EXE_pgw-tunneld")), dir, port, base)
+}
+
+fn tunneld_by(mut command: Command, dir: &Path, port: u16, base: u16) -> Program {
     command
         .env("PGW_STATE_DIR", dir)
         .env("PGW_RUN_DIR", dir)
@@ -119,6 +122,77 @@ fn a_gateway_killed_at_any_moment_has_its_tunnels_back_and_the_client_was_never_
     assert_eq!(active_port(dir.path()), public, "the lowest that is free is the same one");
     say_and_hear(public, &target);
     assert!(client.0.try_wait().unwrap().is_none(), "the client runs on");
+}
+
+/// G39.
+#[test]
+fn visitors_who_speak_another_protocol_are_visitors_still() {
+    const FILES: usize = 400;
+    let dir = tempfile::tempdir().unwrap();
+    let (port, base) = (free_port(), range());
+    let mut few_files = Command::new("sh");
+    let run = format!("ulimit -n {FILES} && exec {}", env!("CARGO_BIN_EXE_pgw-tunneld"));
+    few_files.arg("-c").arg(run);
+    let _gateway = tunneld_by(few_files, dir.path(), port, base);
+    let token = Secret::new("5".repeat(64));
+    let id = TunnelClientId(Uuid::now_v7());
+    let to = websockets().port();
+    let desired = serde_json::json!({
+        "version": 1, "revision": Uuid::now_v7(),
+        "clients": [{"id": id, "name": "pi", "enabled": true, "token": pgw_tunnel::secret::hash(&token),
+            "max_tunnels": 2, "max_connections": 10 * FILES}],
+        "tunnels": [{"id": Uuid::now_v7(), "name": "chat", "client_id": id, "protocol": "http",
+            "route": {"host": "chat.example.com"}, "target": {"host": "127.0.0.1", "port": to}}],
+    });
+    let desired: Desired = serde_json::from_value(desired).unwrap();
+    let pin = ask(dir.path(), &Ask::Status, |answer| match answer {
+        Answer::Status(status) => Some(status.ca_pin),
+        _ => None,
+    });
+    ask(dir.path(), &Ask::Apply { desired }, |answer| matches!(answer, Answer::Applied { .. }).then_some(()));
+    let config = dir.path().join("pi.yaml");
+    let text =
+        format!("server: 127.0.0.1:{port}\ntoken: \"{}\"\nca: {pin}\nclient: {{id: pi}}\n", token.expose());
+    std::fs::write(&config, text).unwrap();
+    let mut client = Command::new(env!("CARGO_BIN_EXE_pgw-connect"));
+    let _client = Program(client.arg("--config").arg(&config).stderr(Stdio::null()).spawn().unwrap());
+    ask(dir.path(), &Ask::Status, |answer| match answer {
+        Answer::Status(Status { tunnels, .. }) => tunnels.iter().find(|t| t.state == State::Active).map(drop),
+        _ => None,
+    });
+    // A little more than may, and less than there are files for.
+    let visitors: Vec<_> = (0..FILES / 2 + 30).filter_map(|_| chats(port)).collect();
+    assert!(visitors.len() <= FILES / 2, "{} of {}", visitors.len(), FILES / 2);
+    assert!(visitors.len() > FILES / 3, "{} came in", visitors.len());
+}
+
+/// Agrees to everything and keeps it open.
+fn websockets() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut kept = Vec::new();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head = BufReader::new(stream.try_clone().unwrap()).lines();
+            while head.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+            let yes = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+            stream.write_all(yes.as_bytes()).unwrap();
+            kept.push(stream);
+        }
+    });
+    address
+}
+
+/// None: it was not let in.
+fn chats(port: u16) -> Option<TcpStream> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let ask = "GET / HTTP/1.1\r\nhost: chat.example.com\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+    stream.write_all(ask.as_bytes()).ok()?;
+    let mut status = String::new();
+    BufReader::new(&stream).read_line(&mut status).ok()?;
+    status.starts_with("HTTP/1.1 101").then_some(stream)
 }
 
 fn say_and_hear(public: u16, target: &TcpListener) {

@@ -135,9 +135,9 @@ async fn greet(
 
 /// A visitor of http tunnels, who leaves his place among the strangers to the next one.
 async fn visit(stream: impl Io + 'static, peer: SocketAddr, tls: bool, gateway: Arc<Gateway>, place: Place) {
-    let Ok(_seat) = gateway.crowd.clone().try_acquire_owned() else { return };
+    let Ok(among_visitors) = gateway.crowd.clone().try_acquire_owned() else { return };
     drop(place);
-    http::serve(stream, peer, tls, gateway).await;
+    http::serve(stream, peer, tls, gateway, among_visitors).await;
 }
 
 /// One request, which asks for a WebSocket; what comes behind it is a client's connection. Or for the

@@ -9,7 +9,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use pgw_core::ids::TunnelId;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedSemaphorePermit};
 use tokio::time::timeout;
 
 use super::{Body, headers, of_target};
@@ -21,8 +21,11 @@ use crate::wire::frame::Why;
 const ROOM: usize = 64 * 1024;
 
 /// A visitor's ways to targets: one for each tunnel, one request after the other.
-#[derive(Default)]
-pub(super) struct Ways(BTreeMap<TunnelId, Way>);
+pub(super) struct Ways {
+    kept: BTreeMap<TunnelId, Way>,
+    /// Among all visitors. Who speaks another protocol by now is one still.
+    place: Arc<OwnedSemaphorePermit>,
+}
 
 struct Way {
     send: SendRequest<Incoming>,
@@ -43,9 +46,13 @@ pub(super) enum Lost {
 }
 
 impl Ways {
+    pub(super) fn of(place: OwnedSemaphorePermit) -> Self {
+        Self { kept: BTreeMap::new(), place: Arc::new(place) }
+    }
+
     /// The visitor's own, of a request before: who asks again on the same connection is one visitor.
     pub(super) fn seat(&self, tunnel: &Tunnel) -> Option<Arc<Seat>> {
-        let seat = self.0.get(&tunnel.spec.id)?.seat.upgrade()?;
+        let seat = self.kept.get(&tunnel.spec.id)?.seat.upgrade()?;
         (tunnel.session() == Some(seat.guest.session().id)).then_some(seat)
     }
 }
@@ -74,7 +81,7 @@ pub(super) async fn forward(
     let theirs = wants_upgrade.then(|| hyper::upgrade::on(&mut request));
     // HTTP/1: the next request comes when this one is answered, and so the lock is held by nobody else.
     let mut ways = ways.lock().await;
-    let mut kept = ways.0.remove(&tunnel.spec.id);
+    let mut kept = ways.kept.remove(&tunnel.spec.id);
     let is_usable = match &mut kept {
         Some(way) => way.is_usable(tunnel, &seat).await,
         None => false,
@@ -96,17 +103,19 @@ pub(super) async fn forward(
     match theirs {
         Some(theirs) if upgraded => {
             let ours = hyper::upgrade::on(&mut answer);
+            let place = ways.place.clone();
             tokio::spawn(async move {
                 if let (Ok(ours), Ok(theirs)) = (ours.await, theirs.await) {
                     let (mut ours, mut theirs) = (TokioIo::new(ours), TokioIo::new(theirs));
                     let _ended =
                         tokio::io::copy_bidirectional_with_sizes(&mut ours, &mut theirs, ROOM, ROOM).await;
                 }
+                drop(place);
             });
         }
         // Nobody has asked for another protocol.
         None if upgraded => return Err(Lost::Target(None)),
-        Some(_) | None => drop(ways.0.insert(tunnel.spec.id, way)),
+        Some(_) | None => drop(ways.kept.insert(tunnel.spec.id, way)),
     }
     headers::prepare_answer(&mut answer, upgraded);
     Ok(of_target(answer))

@@ -13,7 +13,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedSemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use super::Gateway;
@@ -37,9 +37,15 @@ const HEAD_BYTES: usize = 64 * 1024;
 
 pub(super) type Body = Either<Incoming, Either<Full<Bytes>, Pieces>>;
 
-/// Answers a visitor's requests for as long as it has any.
-pub(super) async fn serve(io: impl Io + 'static, visitor: SocketAddr, tls: bool, gateway: Arc<Gateway>) {
-    let ways = Arc::new(Mutex::new(Ways::default()));
+/// Answers a visitor's requests for as long as it has any. It has a `place` among all visitors.
+pub(super) async fn serve(
+    io: impl Io + 'static,
+    visitor: SocketAddr,
+    tls: bool,
+    gateway: Arc<Gateway>,
+    place: OwnedSemaphorePermit,
+) {
+    let ways = Arc::new(Mutex::new(Ways::of(place)));
     let draining = gateway.draining.clone();
     let late = CancellationToken::new();
     let too_late = late.clone();
