@@ -146,6 +146,7 @@ macro_rules! every_store_test {
                 a_tunnel_is_read_back_and_told_to_its_daemon_as_it_was_written,
                 a_port_is_given_once_and_a_quota_holds,
                 what_the_daemon_says_is_written_once_and_told_when_it_is_news,
+                what_clients_ask_for_in_vain_keeps_nobody_from_being_seen,
                 a_code_makes_one_token_known_and_takes_the_others_with_it,
                 a_tunnel_is_verified_once_in_time_and_not_by_guessing,
             }
