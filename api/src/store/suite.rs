@@ -139,6 +139,7 @@ macro_rules! every_store_test {
                 a_time_in_which_nobody_watched_is_told_as_such,
                 the_journal_is_read_by_what_it_tells_of_newest_first,
                 the_log_is_bounded_and_keeps_where_each_client_gets_out,
+                an_event_of_a_clock_that_was_behind_takes_none_before_it_along,
                 what_the_agent_tells_is_written_with_how_far_it_was_heard,
                 who_waits_for_what_is_written_is_told_of_each_commit,
             }
