@@ -51,8 +51,7 @@ impl Deadlines {
     /// By the clock on the wall only from one start to the next: as long as this runs, setting the
     /// clock makes nobody's time shorter.
     async fn wait_for(&self, waiting: &ApplyRecord) -> Result<(), StoreError> {
-        let left = waiting.confirm_by.duration_since(Timestamp::now());
-        let left = Duration::try_from(left).unwrap_or(Duration::ZERO);
+        let left = left(waiting, Timestamp::now());
         tokio::select! {
             () = self.news.notified() => Ok(()),
             () = tokio::time::sleep(left) => self.roll_back(waiting).await,
@@ -71,5 +70,45 @@ impl Deadlines {
         );
         bring_about(self.engine.as_ref(), &self.tunnels, &done.touched).await;
         Ok(())
+    }
+}
+
+/// Never more than was given: a machine that forgets the time when it has no power begins somewhere in the
+/// past, and who sleeps until then is not woken when somebody tells it the time.
+fn left(waiting: &ApplyRecord, now: Timestamp) -> Duration {
+    let given = waiting.confirm_by.duration_since(waiting.applied_at);
+    let left = waiting.confirm_by.duration_since(now).min(given);
+    Duration::try_from(left).unwrap_or(Duration::ZERO)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+    use pgw_core::ids::ApplyId;
+
+    use super::*;
+
+    #[test]
+    fn nobody_has_longer_than_he_was_given_whatever_the_clock_says_after_a_restart() {
+        let applied_at = Timestamp::now();
+        let after = |seconds| applied_at + SignedDuration::from_secs(seconds);
+        let waiting = ApplyRecord {
+            id: ApplyId(uuid::Uuid::nil()),
+            state: ApplyState::Waiting,
+            by: "user alice".to_owned(),
+            applied_at,
+            confirm_by: after(60),
+        };
+        for (now, seconds) in [
+            (after(0), 60),
+            (after(45), 15),
+            (after(60), 0),
+            (after(3600), 0),
+            // A clock that lost the time with the power.
+            (after(-3600), 60),
+            (Timestamp::UNIX_EPOCH, 60),
+        ] {
+            assert_eq!(left(&waiting, now), Duration::from_secs(seconds), "{now}");
+        }
     }
 }

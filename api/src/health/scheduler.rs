@@ -177,17 +177,29 @@ impl Scheduler {
         self.proxies.values().filter(|entry| !entry.running).map(|entry| entry.due).min()
     }
 
-    fn start_due(&mut self) {
+    /// As many of those that are due as there is room for: first whom somebody waits for, then who has been due
+    /// for longest. Where many upstreams hang, none of them is asked again before all others were.
+    fn next_in_line(&self) -> Vec<ProxyId> {
+        let room = AT_ONCE.saturating_sub(self.checks.len());
+        if room == 0 {
+            return Vec::new();
+        }
         let now = Instant::now();
-        for (id, entry) in &mut self.proxies {
-            if self.checks.len() >= AT_ONCE {
-                return;
-            }
-            if entry.running || entry.due > now {
-                continue;
-            }
+        let due = self.proxies.iter().filter(|(_, entry)| !entry.running && entry.due <= now);
+        let mut due: Vec<(bool, Instant, ProxyId)> =
+            due.map(|(id, entry)| (entry.waiting.is_empty(), entry.due, *id)).collect();
+        if due.len() > room {
+            due.select_nth_unstable(room);
+            due.truncate(room);
+        }
+        due.into_iter().map(|(_, _, id)| id).collect()
+    }
+
+    fn start_due(&mut self) {
+        for id in self.next_in_line() {
+            let Some(entry) = self.proxies.get_mut(&id) else { continue };
             entry.running = true;
-            let (id, epoch) = (*id, entry.epoch);
+            let epoch = entry.epoch;
             let (store, probe) = (self.store.clone(), self.probe.clone());
             let asked_for = !entry.waiting.is_empty();
             let last = entry.dial.clone();

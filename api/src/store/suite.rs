@@ -139,6 +139,7 @@ macro_rules! every_store_test {
                 a_time_in_which_nobody_watched_is_told_as_such,
                 the_journal_is_read_by_what_it_tells_of_newest_first,
                 the_log_is_bounded_and_keeps_where_each_client_gets_out,
+                an_event_of_a_clock_that_was_behind_takes_none_before_it_along,
                 what_the_agent_tells_is_written_with_how_far_it_was_heard,
                 who_waits_for_what_is_written_is_told_of_each_commit,
             }
@@ -146,6 +147,7 @@ macro_rules! every_store_test {
                 a_tunnel_is_read_back_and_told_to_its_daemon_as_it_was_written,
                 a_port_is_given_once_and_a_quota_holds,
                 what_the_daemon_says_is_written_once_and_told_when_it_is_news,
+                what_clients_ask_for_in_vain_keeps_nobody_from_being_seen,
                 a_code_makes_one_token_known_and_takes_the_others_with_it,
                 a_tunnel_is_verified_once_in_time_and_not_by_guessing,
             }

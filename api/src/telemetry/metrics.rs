@@ -66,8 +66,9 @@ fn classic(page: &str) -> String {
             }
             // Where there are no labels, no brackets either.
             Some(_) | None => match line.split_once("{} ") {
-                Some((name, value)) => text.extend([name, " ", value]),
-                None => text.push_str(line),
+                Some((name, value)) if !name.contains('{') => text.extend([name, " ", value]),
+                // An operator may have called something so.
+                Some(_) | None => text.push_str(line),
             },
         }
         text.push('\n');

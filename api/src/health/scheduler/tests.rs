@@ -1,6 +1,6 @@
 //! The scheduler with a scripted probe and a real database.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use async_trait::async_trait;
@@ -314,4 +314,39 @@ async fn another_exit_is_told_at_once_and_written_down() {
         }
     }
     assert_eq!(*bench.told.lock().unwrap(), told + 2);
+}
+
+/// A provider that swallows whatever is sent to it, and more devices than checks at a time: each check takes
+/// as long as it may, and none is over before others are due again.
+#[tokio::test]
+async fn of_many_that_are_due_those_go_first_that_somebody_asked_for_and_that_have_waited_longest() {
+    let dir = tempfile::tempdir().unwrap();
+    let opening = Opening::new("gw1", &dir.path().join("secret.key"));
+    let store = Arc::new(SqliteStore::open(&dir.path().join("pgw.db"), &opening).await.unwrap());
+    let (asked, _nobody_is_asked_yet) = mpsc::unbounded_channel();
+    let probe = Scripted { asked, answers: tokio::sync::Mutex::new(mpsc::unbounded_channel().1) };
+    let thresholds = Thresholds { degraded_ms: 1500, failures: 3 };
+    let (_checks, mut scheduler) = Scheduler::new(
+        store,
+        Arc::new(Board::new(Duration::from_secs(1))),
+        Box::new(|_proxy| ()),
+        Box::new(|_proxy, _health| ()),
+        Arc::new(probe),
+        Duration::from_secs(30),
+        thresholds,
+    );
+    let now = Instant::now();
+    let id = |n: usize| ProxyId(uuid::Uuid::from_u128(n as u128));
+    for n in 0..20 * AT_ONCE {
+        let waited = Duration::from_millis(if n < AT_ONCE - 1 { 2 } else { 1 });
+        let mut entry = Entry::new(Gate::new(thresholds));
+        entry.due = now - waited;
+        scheduler.proxies.insert(id(n), entry);
+    }
+    let (waiter, _answer) = tokio::sync::oneshot::channel();
+    scheduler.take(Command::CheckNow(id(AT_ONCE), waiter));
+    scheduler.start_due();
+    let started = scheduler.proxies.iter().filter(|(_, entry)| entry.running).map(|(id, _)| *id);
+    let wanted = (0..AT_ONCE - 1).chain([AT_ONCE]).map(id);
+    assert_eq!(started.collect::<BTreeSet<_>>(), wanted.collect::<BTreeSet<_>>());
 }

@@ -11,7 +11,7 @@ use super::*;
 /// A gateway of which there is something to tell of everything.
 async fn busy() -> (Gateway, String) {
     let gateway = Gateway::new().await;
-    let (proxy, client) = (gateway.make_proxy("de \"1\" \\ é").await, gateway.make_client(3).await);
+    let (proxy, client) = (gateway.make_proxy("de \"1\" \\ é {} x").await, gateway.make_client(3).await);
     let mapping = gateway.make_mapping(&client, &proxy).await;
     let health = Health { status: HealthStatus::Ok, latency_ms: Some(120), ..Health::default() };
     gateway.board.set_health(ProxyId(proxy.parse().unwrap()), health.clone());
@@ -111,7 +111,7 @@ async fn what_is_told_is_what_is_there() {
     assert!(one("pgw_agent_last_reconcile_timestamp_seconds") > 1.7e9);
     let down = told.iter().find(|(name, _)| {
         name.starts_with("pgw_proxy_traffic_bytes_total")
-            && name.contains("proxy=\"de \\\"1\\\" \\\\ é\"")
+            && name.contains("proxy=\"de \\\"1\\\" \\\\ é {} x\"")
             && name.contains("direction=\"down\"")
     });
     assert_eq!(down.unwrap().1, &1000.0);

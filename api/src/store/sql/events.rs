@@ -198,19 +198,23 @@ pub(super) async fn journal(db: &mut Connection, query: &JournalQuery) -> Result
     Ok(JournalPage { items: rows.into_iter().map(Event::from).collect(), next })
 }
 
-/// The oldest first. What `client_exits` points to is kept: it tells where somebody gets out now.
+/// The oldest first. What `client_exits` points to is kept: it tells where somebody gets out now. Old is what
+/// comes before the first event that is not: one that a clock which was behind has dated takes no other along.
 pub(super) async fn forget(
     db: &mut Connection,
     before: Timestamp,
     rows: u32,
     most: u32,
 ) -> Result<u64, StoreError> {
-    let old: Option<i64> = sqlx::query_scalar("select max(id) from events where at < $1")
-        .bind(sortable(before))
-        .fetch_one(&mut *db)
-        .await?;
+    // By the order of the log, and not by the index of times, which finds all that are not old.
+    let not_old: Option<i64> =
+        sqlx::query_scalar("select id from events where at || '' >= $1 order by id limit 1")
+            .bind(sortable(before))
+            .fetch_optional(&mut *db)
+            .await?;
     let latest = ends(db).await?.latest;
-    let last = old.unwrap_or(0).max(latest - i64::from(rows));
+    let old = not_old.map_or(latest, |first| first - 1);
+    let last = old.max(latest - i64::from(rows));
     let gone: Vec<i64> = sqlx::query_scalar(
         "delete from events where id in (
             select e.id from events e

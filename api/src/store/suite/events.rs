@@ -374,6 +374,23 @@ pub(crate) async fn the_log_is_bounded_and_keeps_where_each_client_gets_out(stor
     assert_eq!(store.log_ends().await.unwrap().latest, latest + 1, "a number is never given twice");
 }
 
+/// Such as one that begins in 1970 at each boot, until somebody tells it the time.
+pub(crate) async fn an_event_of_a_clock_that_was_behind_takes_none_before_it_along(store: Arc<dyn Store>) {
+    let at = |at| NewEvent { at, ..NewEvent::agent(AgentState::Warns, "x") };
+    let (now, age) = (Timestamp::now(), SignedDuration::from_hours(48));
+    let old = now - SignedDuration::from_hours(72);
+    let events = [old, old, now, Timestamp::UNIX_EPOCH, now].map(at);
+    store.record(&events).await.unwrap();
+    let all: Vec<i64> = store.events_after(0, 100).await.unwrap().iter().map(|event| event.id).collect();
+    assert_eq!(store.forget_events(now - age, 1000, 500).await.unwrap(), 2, "those that are old");
+    let left: Vec<i64> = store.events_after(0, 100).await.unwrap().iter().map(|event| event.id).collect();
+    assert_eq!(left, all[2..]);
+    assert_eq!(store.log_ends().await.unwrap().oldest, all[2]);
+    assert_eq!(store.forget_events(now - age, 1000, 500).await.unwrap(), 0);
+    let later = now + SignedDuration::from_secs(1);
+    assert_eq!(store.forget_events(later, 1000, 500).await.unwrap(), 3, "it goes with the others");
+}
+
 pub(crate) async fn what_the_agent_tells_is_written_with_how_far_it_was_heard(store: Arc<dyn Store>) {
     assert_eq!(store.heard().await.unwrap(), None);
     let heard = |run, number| Heard { run: uuid::Uuid::from_u128(run), number };

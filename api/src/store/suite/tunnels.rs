@@ -234,6 +234,28 @@ pub(crate) async fn what_the_daemon_says_is_written_once_and_told_when_it_is_new
     assert_eq!((census.online, census.offline, census.tunnels[0].bytes_in), (0, 1, 107));
 }
 
+/// One that its daemon refuses: it has no name, and an http tunnel is known by that.
+pub(crate) async fn what_clients_ask_for_in_vain_keeps_nobody_from_being_seen(store: Arc<dyn Store>) {
+    let client = store.create_tunnel_client(new_client("pi")).await.unwrap();
+    let tunnel = store.create_tunnel(new_tunnel(&client, "ssh", 0), &ground()).await.unwrap();
+    let mut status = told(&store.desired_tunnels(&Filter::open()).await.unwrap());
+    let asked = |n| TunnelStatus {
+        id: TunnelId(uuid::Uuid::from_u128(n)),
+        origin: Origin::Client,
+        protocol: Protocol::Http,
+        public_port: None,
+        state: State::Failed,
+        ..status.tunnels[0].clone()
+    };
+    let (one, other) = (asked(8), asked(9));
+    status.tunnels.extend([one.clone(), other.clone()]);
+    store.record_tunnels(&seen(status)).await.unwrap();
+    assert_eq!(store.tunnel(tunnel.id).await.unwrap().state, State::Active);
+    for refused in [one, other] {
+        assert_eq!(store.tunnel(refused.id).await.unwrap().state, State::Failed);
+    }
+}
+
 pub(crate) async fn a_code_makes_one_token_known_and_takes_the_others_with_it(store: Arc<dyn Store>) {
     let client = store.create_tunnel_client(new_client("pi")).await.unwrap();
     let later = Timestamp::now() + jiff::SignedDuration::from_hours(1);
