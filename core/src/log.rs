@@ -9,6 +9,10 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, Registry};
 
+mod json;
+
+pub use json::JsonLines;
+
 /// A level, levels of single targets, or both: `warn,pgw_api=debug`.
 #[derive(Clone, PartialEq)]
 pub struct LogLevels(Targets);
@@ -37,10 +41,9 @@ impl LogLevels {
         let _first_stays = Registry::default().with(lines.with_filter(self.0)).try_init();
     }
 
-    /// Lines for programs.
+    /// Lines for programs; otherwise as above.
     pub fn start_json(self) {
-        let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(io::stderr);
-        let _first_stays = Registry::default().with(lines.with_filter(self.0)).try_init();
+        let _first_stays = tracing::subscriber::set_global_default(JsonLines::new(self, io::stderr));
     }
 }
 

@@ -313,7 +313,7 @@ impl Drop for Conn {
         let stranger = (self.end == End::Refused).then(|| self.peer.to_string());
         let reason = (!self.reason.is_empty()).then(|| self.reason.join("; "));
         tracing::info!(
-            client = %self.flag.client.name,
+            client = self.flag.client.name.as_str(),
             port = self.flag.port,
             peer = stranger,
             upstream = self.upstream().map_or("-", |upstream| upstream.upstream.name.as_str()),

@@ -120,8 +120,9 @@ async fn reach(
     let reached = tokio::select! {
         biased;
         told = conn.told() => Err(told),
-        reached = attempt.reach(allowed, dial, &mut failures) => reached.ok_or(End::NoUpstream),
+        // Before the upstream is asked: what the client has said already goes with the request, in one packet.
         _gone = peek.read(client) => Err(End::Client),
+        reached = attempt.reach(allowed, dial, &mut failures) => reached.ok_or(End::NoUpstream),
     };
     conn.reason = failures;
     let mut heard = peek.done();

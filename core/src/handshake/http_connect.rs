@@ -24,7 +24,8 @@ pub enum Answer {
 }
 
 pub fn request(dest: &Destination, credentials: Option<&Credentials>) -> Vec<u8> {
-    let mut text = format!("CONNECT {dest} HTTP/1.1\r\nHost: {dest}\r\n");
+    let dest = dest.to_string();
+    let mut text = ["CONNECT ", &dest, " HTTP/1.1\r\nHost: ", &dest, "\r\n"].concat();
     if let Some(Credentials { username, password }) = credentials {
         let pair = BASE64_STANDARD.encode(format!("{username}:{}", password.expose()));
         text.push_str(&format!("Proxy-Authorization: Basic {pair}\r\n"));

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::LazyLock;
 
+use pgw_core::log::{JsonLines, LogLevels};
 use tokio::sync::watch;
 use tracing::Dispatch;
 use tracing::subscriber::DefaultGuard;
@@ -19,7 +20,7 @@ pub(crate) struct Lines {
 /// While there is one subscriber only, whoever meets a line first decides for all threads whether anybody
 /// listens to it, also a thread that has none. With a second one all are asked.
 static ANOTHER: LazyLock<Dispatch> =
-    LazyLock::new(|| Dispatch::new(tracing_subscriber::fmt().with_writer(io::sink).finish()));
+    LazyLock::new(|| Dispatch::new(JsonLines::new(LogLevels::default(), io::sink)));
 
 struct Writer(watch::Sender<Vec<String>>);
 
@@ -38,12 +39,8 @@ impl Lines {
     pub(crate) fn capture() -> Self {
         let _another = LazyLock::force(&ANOTHER);
         let (sender, seen) = watch::channel(Vec::new());
-        let subscriber = tracing_subscriber::fmt()
-            .json()
-            .flatten_event(true)
-            .with_writer(move || Writer(sender.clone()))
-            .finish();
-        Self { seen, _guard: tracing::subscriber::set_default(subscriber) }
+        let lines = JsonLines::new(LogLevels::default(), move || Writer(sender.clone()));
+        Self { seen, _guard: tracing::subscriber::set_default(lines) }
     }
 
     fn connections(lines: &[String]) -> Vec<Fields> {
