@@ -7,7 +7,7 @@ import { wantedOf } from "./destination";
 import { fill } from "./fill";
 import { ago, bytes, duration, rate } from "./format";
 import { labelsOf, labelText, sameLabels } from "./labels";
-import { planned } from "./mapping";
+import { neediestFirst, planned } from "./mapping";
 import { addressesIn, hidePassword, pasteTrouble } from "./paste";
 import { isEmptyPlan, planLines } from "./plan";
 import { moved } from "./reorder";
@@ -84,6 +84,11 @@ describe("what is pasted", () => {
 });
 
 describe("mappings that are planned", () => {
+  it("offers those first that have no way out, and leaves the others in their order", () => {
+    const rows = [{ id: "a", mappings: [1] }, { id: "b", mappings: [] }, { id: "c", mappings: [1] }, { id: "d", mappings: [] }];
+    expect(neediestFirst(rows).map((row) => row.id)).toEqual(["b", "d", "a", "c"]);
+  });
+
   const device = (id: string | null, ip: string) => ({ key: id ?? ip, id, name: ip, ip });
   const existing = [{ id: "m", client_id: "a", proxy_id: "p1", priority: 30 }] as Mapping[];
   it("come behind what a device has, and never twice", () => {
