@@ -5,7 +5,7 @@ import type { Mapping } from "../api/shapes";
 import { changed } from "./changed";
 import { wantedOf } from "./destination";
 import { fill } from "./fill";
-import { ago, bytes, duration, rate } from "./format";
+import { ago, bytes, duration, milliseconds, rate } from "./format";
 import { labelsOf, labelText, sameLabels } from "./labels";
 import { neediestFirst, planned } from "./mapping";
 import { addressesIn, hidePassword, pasteTrouble } from "./paste";
@@ -46,6 +46,7 @@ describe("a problem", () => {
 describe("numbers and times", () => {
   it("are scaled to what is read at one look", () => {
     expect([bytes(0, "en"), bytes(1500, "en"), bytes(98_765_432, "en")]).toEqual(["0 B", "1.5 kB", "99 MB"]);
+    expect([milliseconds(999, "en"), milliseconds(1651, "en"), milliseconds(30_000, "vi")]).toEqual(["999 ms", "1.7 s", "30 s"]);
     expect([rate(87_000_000, "en"), rate(4_200_000, "vi")]).toEqual(["87 Mbit/s", "4,2 Mbit/s"]);
     expect(duration(3_700_000, "en")).toBe("1h");
   });
