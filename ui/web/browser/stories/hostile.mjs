@@ -23,7 +23,7 @@ export default async function play(stage) {
   await page.goto(`/devices/${client.id}`);
   await page.getByRole("dialog", { name: MARKUP }).waitFor();
   await page.keyboard.press("Escape");
-  const long = await rest("POST", "/v1/proxies", { name: LONG, host: `${"h".repeat(60)}.example`, port: 8080, username: LONG, password: LONG });
+  const long = await rest("POST", "/v1/proxies", { name: LONG, scheme: "http", host: `${"h".repeat(60)}.example`, port: 8080, username: LONG, password: LONG });
   await page.goto(`/proxies/${long.id}`);
   await nothingLiesOverTheCross(page.getByRole("dialog", { name: LONG }));
   await page.keyboard.press("Escape");
