@@ -9,6 +9,8 @@ function points(seconds, count, make) {
   return Array.from({ length: count }, (_, n) => ({ at: new Date(Date.now() - (seconds * (count - n) * 1000) / count).toISOString(), ...make(n) }));
 }
 
+const WINDOWS = { "15m": 900, "1h": 3600, "24h": 86_400, "7d": 604_800 };
+
 const wave = (n, seed) => Math.max(0, Math.round(2_000_000 * (1 + Math.sin(n / 5 + seed)) + 900_000 * Math.sin(n * 1.7 + seed * 3)));
 
 function seedOf(text) {
@@ -103,7 +105,7 @@ export function answer(world, method, url, body, text, signedIn) {
     "GET /v1/journal": () => ({ items: world.events.filter((one) => (!query.get("client_id") || one.client_id === query.get("client_id")) && (!query.get("kind") || query.get("kind").split(",").includes(one.kind))).slice(-100).reverse(), next_cursor: null }),
     "GET /v1/telemetry/traffic": () => ({ window_s: 3600, step_s: 60, points: points(3600, 60, (n) => ({ bytes_up: wave(n, seedOf(query.get("client_id"))) / 9, bytes_down: wave(n, seedOf(query.get("client_id"))) * 3, connections: n % 7 })) }),
     "GET /v1/telemetry/now": () => ({ up_bps: 4_200_000, down_bps: 87_000_000, connections: 214, clients: [...world.clients.keys()].map((client_id, n) => ({ client_id, up_bps: n * 900, down_bps: n * 21_000, connections: n % 9 })) }),
-    "GET /v1/telemetry/health": () => ({ points: points(3600, 60, (n) => ({ latency_ms: n % 23 === 5 ? null : 60 + Math.round(40 * Math.abs(Math.sin(n / 3 + seedOf(query.get("proxy_id"))))), status: n % 23 === 5 ? "DOWN" : "OK" })) }),
+    "GET /v1/telemetry/health": () => ({ window_s: WINDOWS[query.get("window")], step_s: WINDOWS[query.get("window")] / 60, points: points(WINDOWS[query.get("window")], 60, (n) => ({ latency_ms: n % 23 === 5 ? null : 60 + Math.round(40 * Math.abs(Math.sin(n / 3 + seedOf(query.get("proxy_id"))))), status: n % 23 === 5 ? "DOWN" : "OK" })) }),
     "GET /v1/telemetry/names": () => ({ items: ["*.example.com", "*.video.example", "*.cdn.example"].map((name, n) => ({ name, connections: 90 - n * 20, bytes_up: 1e6 * (3 - n), bytes_down: 1e7 * (3 - n) })) }),
     "GET /v1/connections": () => ({ items: connections(world, query), next_cursor: null }),
     "GET /v1/explain": () => explain(world, query.get("client")),

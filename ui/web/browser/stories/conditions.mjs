@@ -52,6 +52,8 @@ async function beToldAndMend(stage, page) {
   await form.getByRole("button", { name: "Save", exact: true }).click();
   await form.locator(".field").filter({ hasText: "Country of the exit" }).getByRole("alert").waitFor();
   await form.getByLabel("Country of the exit").fill("nl");
+  // What was refused is no longer what stands there.
+  await form.getByRole("alert").waitFor({ state: "detached" });
   await stage.picture(page, "mapping-edit-light");
   await form.getByRole("button", { name: "Save", exact: true }).click();
   await form.waitFor({ state: "detached" });

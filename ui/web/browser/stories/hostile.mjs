@@ -23,6 +23,10 @@ export default async function play(stage) {
   await page.goto(`/devices/${client.id}`);
   await page.getByRole("dialog", { name: MARKUP }).waitFor();
   await page.keyboard.press("Escape");
+  const long = await rest("POST", "/v1/proxies", { name: LONG, scheme: "http", host: `${"h".repeat(60)}.example`, port: 8080, username: LONG, password: LONG });
+  await page.goto(`/proxies/${long.id}`);
+  await nothingLiesOverTheCross(page.getByRole("dialog", { name: LONG }));
+  await page.keyboard.press("Escape");
 
   await go(page, "Proxies");
   await page.getByRole("button", { name: "Import…" }).click();
@@ -48,4 +52,12 @@ export default async function play(stage) {
   await page.getByRole("alert").first().waitFor({ timeout: 60_000 });
   await page.getByRole("button", { name: "Paste something else" }).click();
   await page.getByLabel("Configuration (YAML)").waitFor();
+}
+
+async function nothingLiesOverTheCross(dialog) {
+  const cross = await dialog.getByRole("button", { name: "Close", exact: true }).first().boundingBox();
+  for (const words of await dialog.locator(".head > .stack > *").all()) {
+    const { x, width } = await words.boundingBox();
+    assert.ok(x + width <= cross.x, `${await words.textContent()} lies over the cross`);
+  }
 }

@@ -32,6 +32,8 @@ export default async function play(stage) {
   await keys.type("gd");
   await here(page, "Devices");
   await until("the page says where one is", async () => (await focused()) === "Devices");
+  // Where nothing is typed the keys are keys.
+  await page.getByLabel("Choose c1", { exact: true }).focus();
   await keys.type("/");
   await keys.type("c2");
   await row(page, "c1").waitFor({ state: "detached" });

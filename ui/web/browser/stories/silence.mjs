@@ -33,6 +33,8 @@ export default async function play(stage) {
   await wish("stop pgw-agent");
   await go(page, "Firewall");
   await page.getByText("does not answer").first().waitFor();
+  // Nothing is claimed of what nobody could be asked.
+  assert.equal(await page.getByText("Not known: the agent does not answer", { exact: true }).count(), 2);
   await go(page, "Overview");
   await page.getByText("The agent does not answer; the rules stay as they are").waitFor();
   await wish("start pgw-agent");

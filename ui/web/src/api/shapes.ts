@@ -3,7 +3,7 @@
 
 import type { Client, Health, Mapping, MappingCreate, Proxy, ProxyCreate, ClientCreate, Token, TokenMade } from "../generated/api";
 
-export type { ApplyAnswer, ApplyRecord, CalledName, ClientNow, Connection, Explanation, FieldError, Gateway, HealthPoint, HealthStatus, ImportAnswer, MappingState, Me, Now, Ready, Scheme, SetupState, Target, ToldPlan, TrafficOverTime, Tunnel, TunnelClient, TunnelCreate, TunnelSession, TunnelState, User, Verification, Version, Visitor, Webhook } from "../generated/api";
+export type { ApplyAnswer, ApplyRecord, CalledName, ClientNow, Connection, Explanation, FieldError, Gateway, HealthOverTime, HealthStatus, ImportAnswer, MappingState, Me, Now, Ready, Scheme, SetupState, Target, ToldPlan, TrafficOverTime, Tunnel, TunnelClient, TunnelCreate, TunnelSession, TunnelState, User, Verification, Version, Visitor, Webhook } from "../generated/api";
 export type { EnrolmentMade as Enrolment, Protocol as TunnelProtocol, ToVerify as Verifying } from "../generated/api";
 export type { Client, ClientCreate, Health, Mapping, MappingCreate, Proxy, ProxyCreate, Token, TokenMade };
 

@@ -4,6 +4,10 @@ import { address, typeOfText } from "../api/call";
 import type { Planned } from "./mapping";
 
 const HIDDEN = ["password", "current", "new", "token"];
+/** They ask for no token. */
+const OPEN_TO_ALL = ["POST /v1/login", "POST /v1/setup", "GET /v1/verify/{code}", "POST /v1/verify/{code}"];
+/** Whoever signs in wants to stay it: what follows is `curl -b pgw.cookies`. */
+const KEEPS_SESSION = ["POST /v1/login", "POST /v1/setup"];
 
 const quoted = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
 
@@ -17,7 +21,9 @@ interface Command {
 
 export function curl(call: string, given: Command, origin: string): string {
   const method = call.slice(0, call.indexOf(" "));
-  const lines = [`curl -X ${method} ${quoted(origin + address(call, given.path, given.query))}`, `-H "Authorization: Bearer $TOKEN"`];
+  const lines = [`curl -X ${method} ${quoted(origin + address(call, given.path, given.query))}`];
+  if (!OPEN_TO_ALL.includes(call)) lines.push(`-H "Authorization: Bearer $TOKEN"`);
+  if (KEEPS_SESSION.includes(call)) lines.push("-c pgw.cookies");
   if (given.ifMatch !== undefined) lines.push(`-H ${quoted(`If-Match: ${given.ifMatch}`)}`);
   if (given.text !== undefined) lines.push("--data-binary @-", `-H 'Content-Type: ${typeOfText(call)}'`);
   else if (given.body !== undefined) lines.push(`--json ${quoted(JSON.stringify(given.body, (name, value: unknown) => (HIDDEN.includes(name) && value ? "…" : value)))}`);

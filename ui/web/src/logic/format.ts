@@ -64,4 +64,5 @@ export function duration(ms: number, language: string): string {
   return value.toLocaleString(language, { style: "unit", unit: String(unit), unitDisplay: "narrow" });
 }
 
-export const milliseconds = (ms: number, language: string): string => `${ms.toLocaleString(language)} ms`;
+/** Of what takes seconds nobody counts the thousandths. */
+export const milliseconds = (ms: number, language: string): string => (ms < 1000 ? `${ms.toLocaleString(language)} ms` : `${short(ms / 1000, language)} s`);

@@ -10,6 +10,10 @@ export interface Chosen {
   ip: string;
 }
 
+/** Those without a way out are who somebody comes for; the others stay in their order. */
+export const neediestFirst = <Row extends { mappings: readonly unknown[] }>(rows: readonly Row[]): Row[] =>
+  [...rows].sort((one, other) => Number(one.mappings.length > 0) - Number(other.mappings.length > 0));
+
 export type Spread = "all" | "turns";
 
 export interface Planned {

@@ -5,9 +5,9 @@ import type { Mapping } from "../api/shapes";
 import { changed } from "./changed";
 import { wantedOf } from "./destination";
 import { fill } from "./fill";
-import { ago, bytes, duration, rate } from "./format";
+import { ago, bytes, duration, milliseconds, rate } from "./format";
 import { labelsOf, labelText, sameLabels } from "./labels";
-import { planned } from "./mapping";
+import { neediestFirst, planned } from "./mapping";
 import { addressesIn, hidePassword, pasteTrouble } from "./paste";
 import { isEmptyPlan, planLines } from "./plan";
 import { moved } from "./reorder";
@@ -46,6 +46,7 @@ describe("a problem", () => {
 describe("numbers and times", () => {
   it("are scaled to what is read at one look", () => {
     expect([bytes(0, "en"), bytes(1500, "en"), bytes(98_765_432, "en")]).toEqual(["0 B", "1.5 kB", "99 MB"]);
+    expect([milliseconds(999, "en"), milliseconds(1651, "en"), milliseconds(30_000, "vi")]).toEqual(["999 ms", "1.7 s", "30 s"]);
     expect([rate(87_000_000, "en"), rate(4_200_000, "vi")]).toEqual(["87 Mbit/s", "4,2 Mbit/s"]);
     expect(duration(3_700_000, "en")).toBe("1h");
   });
@@ -84,6 +85,11 @@ describe("what is pasted", () => {
 });
 
 describe("mappings that are planned", () => {
+  it("offers those first that have no way out, and leaves the others in their order", () => {
+    const rows = [{ id: "a", mappings: [1] }, { id: "b", mappings: [] }, { id: "c", mappings: [1] }, { id: "d", mappings: [] }];
+    expect(neediestFirst(rows).map((row) => row.id)).toEqual(["b", "d", "a", "c"]);
+  });
+
   const device = (id: string | null, ip: string) => ({ key: id ?? ip, id, name: ip, ip });
   const existing = [{ id: "m", client_id: "a", proxy_id: "p1", priority: 30 }] as Mapping[];
   it("come behind what a device has, and never twice", () => {
