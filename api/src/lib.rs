@@ -15,6 +15,7 @@ pub mod flags;
 pub mod gateway;
 pub mod geoip;
 pub mod health;
+pub mod heap;
 pub mod http;
 pub mod identity;
 pub mod known;

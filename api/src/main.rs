@@ -14,7 +14,7 @@ use pgw_api::http::{self, Api};
 use pgw_api::passwords::Passwords;
 use pgw_api::shared::Shared;
 use pgw_api::store::open::{Opening, open};
-use pgw_api::{app, backup, credentials, gateway, identity, own, sole};
+use pgw_api::{app, backup, credentials, gateway, heap, identity, own, sole};
 use pgw_core::cause;
 use pgw_core::hosts::AllowedHosts;
 use pgw_core::resources::{host_name, raise_file_limit};
@@ -40,8 +40,13 @@ pgw-api: owns the configuration of the gateway. Settings are PGW_* environment v
                           there is kept beside it. Into PostgreSQL: into a new, empty database
   pgw-api --version";
 
+pub(crate) fn main() -> ExitCode {
+    heap::keep_one();
+    begin()
+}
+
 #[tokio::main]
-pub(crate) async fn main() -> ExitCode {
+async fn begin() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let answer = match arguments.as_slice() {

@@ -167,8 +167,8 @@ fn open() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().merge(login::open_router()).merge(verify::open_router())
 }
 
-fn without_idle_queries(calls: OpenApiRouter<Arc<Api>>) -> OpenApiRouter<Arc<Api>> {
-    let bare = Bare::of(calls.get_openapi().clone());
+fn without_idle_queries(mut calls: OpenApiRouter<Arc<Api>>) -> OpenApiRouter<Arc<Api>> {
+    let bare = Bare::of(calls.get_openapi_mut());
     calls.route_layer(middleware::from_fn_with_state(bare, unasked::refuse_queries))
 }
 

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::http::Method;
-use axum::{Json, Router, routing};
+use axum::body::Bytes;
+use axum::http::{HeaderValue, Method, header};
+use axum::{Router, routing};
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme,
@@ -15,7 +16,7 @@ use utoipa::{IntoParams, OpenApi};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::Api;
-use super::error::Problem;
+use super::error::{Error, Problem};
 use super::narrow::narrow;
 
 /// What every list takes.
@@ -56,10 +57,13 @@ pub(super) fn router(mut document: Document) -> Router<Arc<Api>> {
     let page = SwaggerUi::new("/docs")
         // Its default asks a validator on the internet.
         .config(Config::from("/openapi.json").validator_url("none").try_it_out_enabled(true));
-    let document = Arc::new(document);
-    Router::new()
-        .route("/openapi.json", routing::get(move || async move { Json(document.as_ref().clone()) }))
-        .merge(page)
+    // Only the text is kept: the document itself takes megabytes.
+    let text = serde_json::to_vec(&document).map(Bytes::from).map_err(|error| error.to_string());
+    let answer = move || async move {
+        let json = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Ok::<_, Error>(([json], text.map_err(Error::Unwritable)?))
+    };
+    Router::new().route("/openapi.json", routing::get(answer)).merge(page)
 }
 
 /// What a change may say of what it means to change.

@@ -20,8 +20,8 @@ use super::openapi::{operations, takes};
 pub(super) struct Bare(HashSet<(Method, String)>);
 
 impl Bare {
-    pub(super) fn of(mut document: Document) -> Arc<Self> {
-        let bare = operations(&mut document).filter(|(_, _, call)| !takes(call, ParameterIn::Query, None));
+    pub(super) fn of(document: &mut Document) -> Arc<Self> {
+        let bare = operations(document).filter(|(_, _, call)| !takes(call, ParameterIn::Query, None));
         Arc::new(Self(bare.map(|(path, method, _)| (method, path.to_owned())).collect()))
     }
 

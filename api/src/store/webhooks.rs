@@ -27,6 +27,13 @@ pub trait Webhooks: Send + Sync {
     async fn own_events_after(&self, after: i64, limit: u32) -> Result<Vec<Event>, StoreError>;
     /// How telling it goes on this gateway.
     async fn record_delivery(&self, id: WebhookId, delivery: &Delivery) -> Result<(), StoreError>;
+    /// Both at once, and only if it is still what it was when it was read.
+    async fn switch_off_webhook(
+        &self,
+        id: WebhookId,
+        revision: i64,
+        why: &Delivery,
+    ) -> Result<(), StoreError>;
 }
 
 #[derive(Debug, Clone)]
@@ -92,6 +99,7 @@ pub struct Addressee {
     pub url: String,
     pub kinds: Vec<Kind>,
     pub secret: Secret,
+    pub revision: i64,
     pub delivery: Delivery,
 }
 

@@ -72,8 +72,8 @@ impl Puller {
 
 impl Asking {
     fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        let stop = self.stop.clone();
-        tokio::spawn(async move { stop.run_until_cancelled(work).await });
+        // In a box: what wraps it would take the room for it several times over.
+        tokio::spawn(self.stop.clone().run_until_cancelled_owned(Box::pin(work)));
     }
 
     /// For as long as the port's forwarder counts as ready.
@@ -135,7 +135,8 @@ impl Asking {
         let _ended = timeout(limit, self.ask(port, &mut line, None)).await;
     }
 
-    /// Asks again and again; without `unwanted`, until it is gone.
+    /// Asks again and again; without `unwanted`, until it is gone. A question has its room only while it
+    /// is asked: there is a line for each forwarder, and it mostly waits.
     async fn ask(
         &self,
         port: u16,
@@ -146,7 +147,7 @@ impl Asking {
         let mut names_due = Instant::now();
         loop {
             let names = Instant::now() >= names_due;
-            let told = line.traffic(names).await?;
+            let told = Box::pin(line.traffic(names)).await?;
             if let Some((_, in_vain)) = &mut unwanted {
                 **in_vain = 0;
                 self.answers(port);
@@ -155,7 +156,7 @@ impl Asking {
                 names_due = Instant::now() + NAMES_EVERY;
             }
             let (last, draining) = (told.last, told.draining);
-            self.puller.telemetry.heard(told).await;
+            Box::pin(self.puller.telemetry.heard(told)).await;
             match &unwanted {
                 _ if last => return Ok(Ended::Gone),
                 Some(_) if draining => return Ok(Ended::Leaves { draining }),
@@ -170,7 +171,7 @@ impl Asking {
             tokio::select! {
                 _now = ticks.tick() => {}
                 told = line.last_words() => {
-                    self.puller.telemetry.heard(told?).await;
+                    Box::pin(self.puller.telemetry.heard(told?)).await;
                     return Ok(Ended::Gone);
                 }
                 () = dismissed => return Ok(Ended::Leaves { draining }),

@@ -2,23 +2,24 @@
 //! both bounded in length and time.
 
 use std::io;
+use std::mem;
 use std::path::Path;
 use std::time::Duration;
 
 use pgw_core::control::{Answer, Ask, ConnectionsPage, FwdStatus, FwdTraffic, HEARTBEAT, Seen, socket_path};
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::Pid;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 /// A forwarder that runs answers within a millisecond; one that is buried in work, within this.
 const PATIENCE: Duration = Duration::from_secs(1);
-const LONGEST_LINE: u64 = 64 * 1024;
+const LONGEST_LINE: usize = 64 * 1024;
 /// A connection's row has some hundred bytes, and how many are wanted is said.
-const LONGEST_PAGE: u64 = 1024 * 1024;
-/// A line is kept for each forwarder, and its answers are mostly short.
-const BUFFER: usize = 1024;
+const LONGEST_PAGE: usize = 1024 * 1024;
+/// Answers are mostly short.
+const ROOM: usize = 1024;
 /// A forwarder that is followed and says nothing for so long is followed no more.
 const LONGEST_SILENCE: Duration = HEARTBEAT.saturating_mul(3);
 
@@ -50,7 +51,10 @@ impl ControlError {
 pub struct Line {
     port: u16,
     pid: Option<Pid>,
-    stream: BufReader<UnixStream>,
+    stream: UnixStream,
+    /// What has come of the next line. Lines are kept for each forwarder and are mostly silent: one
+    /// that is has no room for words.
+    heard: Vec<u8>,
 }
 
 /// A forwarder that tells what it sees of its upstreams.
@@ -70,7 +74,7 @@ impl Line {
             Err(_elapsed) => return Err(ControlError::Silent(port)),
         };
         let pid = socket_peercred(&stream).ok().map(|peer| peer.pid);
-        Ok(Self { port, pid, stream: BufReader::with_capacity(BUFFER, stream) })
+        Ok(Self { port, pid, stream, heard: Vec::new() })
     }
 
     /// Of the process that listens, as the kernel knows it.
@@ -117,10 +121,10 @@ impl Line {
     /// Waits for what it says without being asked: that it ends, and what it carried. Nothing is
     /// lost when nobody waits for it any more.
     pub async fn last_words(&mut self) -> Result<FwdTraffic, ControlError> {
-        match self.stream.fill_buf().await {
-            Ok(something) if !something.is_empty() => self.hear_traffic().await,
-            Ok(_) | Err(_) => Err(ControlError::Silent(self.port)),
+        if self.heard.is_empty() && !self.listen().await.is_ok_and(|more| more) {
+            return Err(ControlError::Silent(self.port));
         }
+        Box::pin(self.hear_traffic()).await
     }
 
     async fn hear_traffic(&mut self) -> Result<FwdTraffic, ControlError> {
@@ -141,14 +145,44 @@ impl Line {
         timeout(PATIENCE, saying).await.ok().and_then(io::Result::ok).ok_or(ControlError::Silent(self.port))
     }
 
-    async fn hear(&mut self, patience: Duration, longest: u64) -> Result<Answer, ControlError> {
-        let mut line = Vec::new();
-        let mut bounded = (&mut self.stream).take(longest);
-        match timeout(patience, bounded.read_until(b'\n', &mut line)).await {
-            Ok(Ok(length)) if length > 0 => {}
-            Ok(_) | Err(_) => return Err(ControlError::Silent(self.port)),
+    async fn hear(&mut self, patience: Duration, longest: usize) -> Result<Answer, ControlError> {
+        match timeout(patience, self.line(longest)).await {
+            Ok(Ok(line)) if !line.is_empty() => {
+                serde_json::from_slice(&line).map_err(|error| self.nonsense(error.to_string()))
+            }
+            Ok(_) | Err(_) => Err(ControlError::Silent(self.port)),
         }
-        serde_json::from_slice(&line).map_err(|error| self.nonsense(error.to_string()))
+    }
+
+    /// The next line, or as much of it as there is when it is too long or the other end hangs up.
+    /// Nothing is lost when nobody waits for it any more.
+    async fn line(&mut self, longest: usize) -> io::Result<Vec<u8>> {
+        loop {
+            let end = self.heard.iter().position(|byte| *byte == b'\n');
+            match end.map(|end| end + 1) {
+                Some(end) if end <= longest => {
+                    let next = self.heard.split_off(end);
+                    return Ok(mem::replace(&mut self.heard, next));
+                }
+                None if self.heard.len() < longest && self.listen().await? => {}
+                Some(_) | None => {
+                    self.heard.truncate(longest);
+                    return Ok(mem::take(&mut self.heard));
+                }
+            }
+        }
+    }
+
+    /// Takes what comes next; says whether there will be more. Room is made when something is there.
+    async fn listen(&mut self) -> io::Result<bool> {
+        loop {
+            self.stream.readable().await?;
+            self.heard.reserve(ROOM);
+            match self.stream.try_read_buf(&mut self.heard) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => return read.map(|count| count > 0),
+            }
+        }
     }
 
     /// For an answer that is not to what was asked.
@@ -195,6 +229,7 @@ mod tests {
     use std::fs;
 
     use tempfile::TempDir;
+    use tokio::io::AsyncReadExt as _;
     use tokio::net::UnixListener;
     use uuid::Uuid;
 

@@ -13,7 +13,7 @@ use super::backoff::{is_given_up, pause};
 use super::post::{NotTaken, Post};
 use super::sign::sign;
 use crate::events::{Bus, Event};
-use crate::store::{Addressee, Store, StoreError, WebhookPatch};
+use crate::store::{Addressee, Store, StoreError};
 
 const AT_ONCE: u32 = 100;
 /// What is none of its business is passed over without writing that down each time.
@@ -161,15 +161,23 @@ impl Teller {
         self.write_down().await;
     }
 
-    /// 410: the standard's word for "never again".
+    /// 410: the standard's word for "never again". It is the word of the address that was asked: who
+    /// has another one by now is told there.
     async fn switch_off(&mut self) {
-        tracing::warn!(webhook = self.target.name, "a webhook answered 410 Gone, and is switched off");
-        self.target.delivery.failing_since.get_or_insert_with(Timestamp::now);
-        self.target.delivery.last_error = Some("it answered 410 Gone, and was switched off".to_owned());
-        self.write_down().await;
-        let off = WebhookPatch { enabled: Some(false), ..WebhookPatch::default() };
-        if let Err(error) = self.store.update_webhook(self.id, off).await {
-            tracing::warn!(webhook = self.target.name, error = %error, "a webhook cannot be switched off");
+        let Addressee { name, revision, delivery, .. } = &mut self.target;
+        delivery.failing_since.get_or_insert_with(Timestamp::now);
+        delivery.last_error = Some("it answered 410 Gone, and was switched off".to_owned());
+        match self.store.switch_off_webhook(self.id, *revision, delivery).await {
+            Ok(()) => tracing::warn!(webhook = name, "a webhook answered 410 Gone, and is switched off"),
+            Err(StoreError::Stale { .. } | StoreError::NotFound(_)) => {
+                tracing::info!(
+                    webhook = name,
+                    "a webhook answered 410 Gone, but is another by now, or removed"
+                );
+            }
+            Err(error) => {
+                tracing::warn!(webhook = name, %error, "a webhook answered 410 Gone, and cannot be switched off now");
+            }
         }
     }
 

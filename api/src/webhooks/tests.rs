@@ -1,7 +1,9 @@
+use async_trait::async_trait;
 use jiff::SignedDuration;
 use pgw_core::redact::Secret;
 
 use super::fake::{FakePost, failed};
+use super::sign::Signed;
 use super::*;
 use crate::events::{AgentState, NewEvent, Pump};
 use crate::store::open::Opening;
@@ -131,6 +133,49 @@ async fn who_wants_nothing_more_is_switched_off_and_it_is_told() {
     let later = house.happens(0).await;
     house.until_told(id).await;
     assert_eq!(house.post.ids(URL), [event, later], "what happened while it was off is told to nobody");
+}
+
+/// Says that it wants nothing more, while its operator gives the webhook another address, or removes it.
+struct LeavesMeanwhile {
+    store: Arc<SqliteStore>,
+    id: WebhookId,
+    address: Option<&'static str>,
+}
+
+#[async_trait]
+impl Post for LeavesMeanwhile {
+    async fn post(&self, _: &str, _: &Signed, _: Vec<u8>) -> Result<u16, NotTaken> {
+        match self.address.map(str::to_owned) {
+            Some(url) => {
+                let moved = WebhookPatch { url: Some(url), ..WebhookPatch::default() };
+                self.store.update_webhook(self.id, moved).await.unwrap();
+            }
+            None => self.store.remove_webhook(self.id, None).await.unwrap(),
+        }
+        Err(NotTaken::Gone)
+    }
+}
+
+#[tokio::test]
+async fn an_old_address_that_wants_nothing_more_does_not_switch_off_the_new_one() {
+    for address in [Some("http://new.example/"), None] {
+        let house = House::new().await;
+        let id = house.hook("alarm", URL, &[Kind::Agent]).await;
+        house.happens(0).await;
+        let post = Arc::new(LeavesMeanwhile { store: house.store.clone(), id, address });
+        let bus = Arc::new(Bus::new("gw1", house.store.log_ends().await.unwrap().latest));
+        Teller::begin(id, house.store.clone(), bus, post).await;
+        match (house.store.webhook(id).await, address) {
+            (Ok(moved), Some(address)) => {
+                assert_eq!((moved.url.as_str(), moved.enabled), (address, true));
+                assert_eq!(
+                    moved.status.last_error, None,
+                    "what the old address said is not said of the new one"
+                );
+            }
+            (gone, address) => assert!(matches!(gone, Err(StoreError::NotFound(_))) && address.is_none()),
+        }
+    }
 }
 
 #[tokio::test]

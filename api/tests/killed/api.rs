@@ -49,6 +49,9 @@ impl Api {
         let http = Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap();
         let mut api = Self { child, base: format!("http://{free}"), http };
         tokio::time::timeout(START, api.answers()).await.unwrap();
+        let environ = std::fs::read(format!("/proc/{}/environ", api.child.id().unwrap())).unwrap();
+        let one_heap = environ.split(|byte| *byte == 0).any(|entry| entry == b"MALLOC_ARENA_MAX=1");
+        assert!(one_heap, "its threads have heaps of their own");
         api
     }
 

@@ -98,4 +98,13 @@ impl Webhooks for SqlStore {
     async fn record_delivery(&self, id: WebhookId, delivery: &Delivery) -> Result<(), StoreError> {
         in_one_write!(self, db => webhooks::record_delivery(db, &self.gateway, id, delivery))
     }
+
+    async fn switch_off_webhook(
+        &self,
+        id: WebhookId,
+        revision: i64,
+        why: &Delivery,
+    ) -> Result<(), StoreError> {
+        in_one_write!(self, db => webhooks::switch_off(db, &self.gateway, id, revision, why))
+    }
 }

@@ -275,7 +275,8 @@ pub(super) async fn target(
     let none = Delivery { told: row.told_from, ..Delivery::default() };
     let delivery = delivery.map_or(none, Delivery::from);
     let kinds = row.kinds();
-    Ok(Addressee { name: row.name, url: row.url, kinds, secret: Secret::new(secret), delivery })
+    let (secret, revision) = (Secret::new(secret), row.revision);
+    Ok(Addressee { name: row.name, url: row.url, kinds, secret, revision, delivery })
 }
 
 /// What is told of one that is gone, or was switched on anew meanwhile, is not written down.
@@ -302,4 +303,16 @@ pub(super) async fn record_delivery(
     .execute(db)
     .await?;
     Ok(())
+}
+
+pub(super) async fn switch_off(
+    db: &mut Connection,
+    own: &str,
+    id: WebhookId,
+    revision: i64,
+    why: &Delivery,
+) -> Result<(), StoreError> {
+    record_delivery(db, own, id, why).await?;
+    let off = WebhookPatch { enabled: Some(false), if_revision: Some(revision), ..WebhookPatch::default() };
+    update(db, own, id, off).await.map(drop)
 }

@@ -45,7 +45,8 @@ impl Keeper {
         Self { port, house, process: None, again: None, falls: 0 }
     }
 
-    /// Ends with the API; the forwarder does not.
+    /// Ends with the API; the forwarder does not. What it does now and then has room of its own while
+    /// it does it, for it mostly waits, and there is one for each port.
     pub(super) async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
         loop {
             tokio::select! {
@@ -54,11 +55,11 @@ impl Keeper {
                 how = ended(&mut self.process) => self.fell(how),
                 order = orders.recv() => match order {
                     // A caller that no longer waits has what it asked for all the same.
-                    Some(Order::Start(reply)) => { let _ = reply.send(self.start().await); }
-                    Some(Order::Stop(reply)) => { let _ = reply.send(self.stop().await); }
+                    Some(Order::Start(reply)) => { let _ = reply.send(Box::pin(self.start()).await); }
+                    Some(Order::Stop(reply)) => { let _ = reply.send(Box::pin(self.stop()).await); }
                     None => return,
                 },
-                () = due(self.again.as_ref()) => self.restart().await,
+                () = due(self.again.as_ref()) => Box::pin(self.restart()).await,
             }
         }
     }

@@ -18,6 +18,8 @@ pub(in crate::gateway) struct Routes {
 struct Way {
     id: TunnelId,
     path: String,
+    /// As it is read where upper and lower case are the same.
+    folded: String,
     header: Option<(String, String)>,
 }
 
@@ -55,9 +57,10 @@ impl Routes {
             _ => host,
         };
         let ways = self.hosts.entry(host).or_default();
-        ways.push(Way { id, path: plain(path.unwrap_or("/")), header });
+        let path = plain(path.unwrap_or("/"));
+        ways.push(Way { id, folded: path.to_lowercase(), path, header });
         // The same twice: the older one is first, whose id is the smaller.
-        ways.sort_by_key(|way| (std::cmp::Reverse(way.path.len()), way.header.is_none(), way.id));
+        ways.sort_by_key(|way| (std::cmp::Reverse(way.folded.len()), way.header.is_none(), way.id));
     }
 
     /// Does a tunnel have this host?
@@ -65,16 +68,22 @@ impl Routes {
         self.hosts.contains_key(host)
     }
 
+    /// Case does not lead out of a tunnel: its target may not tell `/Admin` from `/admin`. Where both
+    /// are tunnels, it tells them apart.
     pub(super) fn find(&self, host: &str, path: &str, headers: &HeaderMap) -> Found {
         let ways = self.hosts.get(host).map(Vec::as_slice).unwrap_or_default();
         let path = plain(path);
+        let folded = path.to_lowercase();
         let fits = |way: &&Way| {
-            is_below(&path, &way.path)
+            is_below(&folded, &way.folded)
                 && way.header.as_ref().is_none_or(|(name, value)| {
                     headers.get_all(name.as_str()).iter().any(|said| said.as_bytes() == value.as_bytes())
                 })
         };
-        ways.iter().find(fits).map_or(Found::Nothing, |way| Found::Tunnel(way.id))
+        let Some(first) = ways.iter().find(fits) else { return Found::Nothing };
+        let alike = ways.iter().filter(fits).filter(|way| way.folded == first.folded);
+        let exact = alike.into_iter().find(|way| is_below(&path, &way.path));
+        Found::Tunnel(exact.unwrap_or(first).id)
     }
 }
 
@@ -136,6 +145,8 @@ mod tests {
         routes.add(id(3), "Demo", Some("/api"), beta.clone(), domain);
         routes.add(id(4), "demo", Some("/api/v2/"), None, domain);
         routes.add(id(5), "shop.example.org", Some("/"), beta, domain);
+        routes.add(id(6), "demo", Some("/API/V3"), None, domain);
+        routes.add(id(7), "demo", Some("/api/v3"), None, domain);
         let headers =
             HeaderMap::from_iter([(HeaderName::from_static("x-stage"), HeaderValue::from_static("beta"))]);
         for (host, path, with, want) in [
@@ -151,6 +162,11 @@ mod tests {
             ("demo.tunnels.example.com", "/..\\api\\", false, Some(2)),
             ("demo.tunnels.example.com", "/api/../x%", false, Some(1)),
             ("demo.tunnels.example.com", "/%+1api%4", false, Some(1)),
+            ("demo.tunnels.example.com", "/API/x", false, Some(2)),
+            ("demo.tunnels.example.com", "/%41PI/x", true, Some(3)),
+            ("demo.tunnels.example.com", "/api/v3", false, Some(7)),
+            ("demo.tunnels.example.com", "/API/V3/x", false, Some(6)),
+            ("demo.tunnels.example.com", "/Api/V3", false, Some(6)),
             ("shop.example.org", "/", true, Some(5)),
             ("shop.example.org", "/", false, None),
             ("demo", "/", false, None),
