@@ -35,6 +35,11 @@ impl Bucket {
         }
     }
 
+    pub fn has_one(&self, now: Instant) -> bool {
+        let paid = *self.paid.lock().unwrap_or_else(PoisonError::into_inner);
+        self.from(paid, now) + self.cost(1) <= now
+    }
+
     /// Takes one if it is there.
     pub fn try_one(&self, now: Instant) -> bool {
         let mut paid = self.paid.lock().unwrap_or_else(PoisonError::into_inner);
@@ -85,7 +90,9 @@ mod tests {
     fn so_many_a_minute_and_then_one_at_a_time() {
         let bucket = Bucket::per_minute(60);
         let start = Instant::now();
+        assert!(bucket.has_one(start) && bucket.has_one(start), "looking takes nothing");
         assert_eq!((0..100).filter(|_| bucket.try_one(start)).count(), 60);
+        assert!(!bucket.has_one(start) && bucket.has_one(start + Duration::from_millis(1100)));
         assert!(!bucket.try_one(start + Duration::from_millis(900)));
         assert!(bucket.try_one(start + Duration::from_millis(1100)));
         assert!(!bucket.try_one(start + Duration::from_millis(1200)));

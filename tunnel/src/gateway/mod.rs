@@ -40,6 +40,7 @@ mod session;
 mod strangers;
 mod tcp;
 mod tunnel;
+mod turns;
 mod udp;
 
 use asked::Asked;

@@ -11,14 +11,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::session::{Guest, Session};
+use super::turns::Turns;
 use crate::bucket::Bucket;
 use crate::relay::Flow;
 use crate::wire::open::Open;
 
 /// In one answer.
 const MOST_ROWS: usize = 1000;
-/// Addresses whose requests are counted.
-const MOST_COUNTED: usize = 10_000;
+/// Of names and passwords that are wrong, from one network: a person who mistypes does not notice.
+const GUESSES_PER_MINUTE: u32 = 10;
 
 pub(super) struct Tunnel {
     pub spec: TunnelSpec,
@@ -48,7 +49,9 @@ struct Now {
     /// By network, as the requests.
     visitors: BTreeMap<IpAddr, Visits>,
     active: u32,
-    requests: BTreeMap<IpAddr, Arc<Bucket>>,
+    requests: Turns,
+    /// Wrong ones.
+    guesses: Turns,
 }
 
 /// Those of one address that are there now.
@@ -67,7 +70,8 @@ impl Default for Now {
             reason: None,
             visitors: BTreeMap::new(),
             active: 0,
-            requests: BTreeMap::new(),
+            requests: Turns::default(),
+            guesses: Turns::default(),
         }
     }
 }
@@ -111,7 +115,7 @@ impl Tunnel {
     /// As another wants it now: what it has carried, and who is on it, stays.
     pub(super) fn changed(&self, mut to: Self) -> Self {
         if self.spec.limits.requests_per_minute != to.spec.limits.requests_per_minute {
-            self.now().requests.clear();
+            self.now().requests = Turns::default();
         }
         to.life = self.life.clone();
         to.over = self.over.clone();
@@ -155,13 +159,17 @@ impl Tunnel {
     /// Of http: may this visitor ask once more in this minute?
     pub(super) fn may_ask(&self, visitor: IpAddr) -> bool {
         let Some(most) = self.spec.limits.requests_per_minute else { return true };
-        let mut now = self.now();
-        if now.requests.len() >= MOST_COUNTED {
-            now.requests.clear();
-        }
-        let address = network(visitor);
-        let bucket = now.requests.entry(address).or_insert_with(|| Arc::new(Bucket::per_minute(most)));
-        bucket.try_one(Instant::now())
+        self.now().requests.of(network(visitor), most).try_one(Instant::now())
+    }
+
+    /// Of http with passwords: one who was wrong too often is not even heard when he is right, or the
+    /// answer would tell.
+    pub(super) fn may_guess(&self, visitor: IpAddr) -> bool {
+        self.now().guesses.of(network(visitor), GUESSES_PER_MINUTE).has_one(Instant::now())
+    }
+
+    pub(super) fn guessed_wrong(&self, visitor: IpAddr) {
+        self.now().guesses.of(network(visitor), GUESSES_PER_MINUTE).take(1, Instant::now());
     }
 
     pub(super) fn opening(&self, udp: bool, visitor: SocketAddr) -> Open {

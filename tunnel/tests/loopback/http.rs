@@ -4,16 +4,17 @@ use std::net::SocketAddr;
 
 use pgw_core::ids::TunnelClientId;
 use pgw_core::redact::Secret;
-use pgw_core::tunnel::{BasicAuth, Protocol, Route};
+use pgw_core::tunnel::{BasicAuth, Protocol, Route, TunnelSpec};
 use pgw_tunnel::tls;
 use pgw_tunnel::wire::SERVER_NAME;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use crate::world::{PATIENCE, World};
+use crate::world::{Machine, PATIENCE, World};
 
 /// Answers with the head that it was asked with, or speaks another protocol if it is asked to.
 pub(crate) async fn server() -> SocketAddr {
@@ -81,6 +82,32 @@ fn http(world: &mut World, client: TunnelClientId, host: &str, path: Option<&str
     world.desired.tunnels.last_mut().unwrap().route = Some(route);
 }
 
+/// A gateway, and a client whose tunnels of these hosts and paths lead to `to` and are active.
+async fn reached(
+    routes: &[(&str, Option<&str>)],
+    to: SocketAddr,
+    change: impl FnOnce(&mut [TunnelSpec]),
+) -> (World, Machine) {
+    let mut world = World::new().await;
+    let (id, token) = world.client("pc").await;
+    for (host, path) in routes {
+        http(&mut world, id, host, *path, to);
+    }
+    change(&mut world.desired.tunnels);
+    world.apply().await;
+    let machine = world.connect("pc", &token, &[]);
+    world.until_active(routes.len()).await;
+    (world, machine)
+}
+
+async fn demo() -> (World, Machine) {
+    reached(&[("demo", None)], server().await, |_as_they_are| {}).await
+}
+
+fn bob() -> BasicAuth {
+    BasicAuth { username: "bob".to_owned(), password: Secret::new("s3cret") }
+}
+
 const DEMO: &str = "host: demo.tunnels.example.com\r\n";
 
 #[tokio::test]
@@ -115,12 +142,7 @@ async fn a_request_reaches_the_tunnel_of_its_host_and_path_and_says_who_asked() 
 
 #[tokio::test]
 async fn one_connection_carries_many_requests_and_another_protocol_if_it_is_asked_for() {
-    let mut world = World::new().await;
-    let (id, token) = world.client("pc").await;
-    http(&mut world, id, "demo", None, server().await);
-    world.apply().await;
-    let _machine = world.connect("pc", &token, &[]);
-    world.until_active(1).await;
+    let (world, _machine) = demo().await;
     let mut stream = TcpStream::connect(world.address).await.unwrap();
     for n in 0..5 {
         let (answer, body) = again(&mut stream, &format!("/{n}"), DEMO).await;
@@ -138,19 +160,13 @@ async fn one_connection_carries_many_requests_and_another_protocol_if_it_is_aske
 
 #[tokio::test]
 async fn who_may_not_ask_is_told_so_and_the_target_hears_nothing_of_it() {
-    let mut world = World::new().await;
-    let (id, token) = world.client("pc").await;
-    let target = server().await;
-    for host in ["auth", "few", "friends"] {
-        http(&mut world, id, host, None, target);
-    }
-    let user = BasicAuth { username: "bob".to_owned(), password: Secret::new("s3cret") };
-    world.desired.tunnels[0].limits.basic_auth = vec![user];
-    world.desired.tunnels[1].limits.requests_per_minute = Some(2);
-    world.desired.tunnels[2].limits.visitor_allow = vec!["203.0.113.0/24".parse().unwrap()];
-    world.apply().await;
-    let _machine = world.connect("pc", &token, &[]);
-    world.until_active(3).await;
+    let routes = [("auth", None), ("few", None), ("friends", None)];
+    let (mut world, _machine) = reached(&routes, server().await, |tunnels| {
+        tunnels[0].limits.basic_auth = vec![bob()];
+        tunnels[1].limits.requests_per_minute = Some(2);
+        tunnels[2].limits.visitor_allow = vec!["203.0.113.0/24".parse().unwrap()];
+    })
+    .await;
     let of = |name: &str, more: &str| format!("host: {name}.tunnels.example.com\r\n{more}");
     let got = get(&world, "/", &of("auth", "")).await;
     assert!(got.starts_with("HTTP/1.1 401") && got.contains("www-authenticate: Basic"), "{got}");
@@ -176,15 +192,76 @@ async fn who_may_not_ask_is_told_so_and_the_target_hears_nothing_of_it() {
 }
 
 #[tokio::test]
+async fn who_guesses_at_a_password_is_soon_not_heard_any_more() {
+    let (world, _machine) = reached(&[("demo", None)], server().await, |tunnels| {
+        tunnels[0].limits.basic_auth = vec![bob()];
+    })
+    .await;
+    let (right, wrong) = ("authorization: Basic Ym9iOnMzY3JldA==\r\n", "authorization: Basic Ym9iOng=\r\n");
+    for n in 0..30 {
+        let got = get(&world, "/", &format!("{DEMO}{right}")).await;
+        assert!(got.starts_with("HTTP/1.1 200"), "who is right may ask as often as he likes, {n}: {got}");
+    }
+    let mut heard = 0;
+    while get(&world, "/", &format!("{DEMO}{wrong}")).await.starts_with("HTTP/1.1 401") {
+        heard += 1;
+        assert!(heard < 30, "nobody counts");
+    }
+    assert!(heard >= 10, "a person may mistype: {heard}");
+    let got = get(&world, "/", &format!("{DEMO}{right}")).await;
+    assert!(got.starts_with("HTTP/1.1 429"), "the answer would tell that he guessed right: {got}");
+    let got = get(&world, "/", DEMO).await;
+    assert!(got.starts_with("HTTP/1.1 401"), "who says nothing is asked as before: {got}");
+}
+
+/// Answers the first request on a connection, and ends it when a second one comes. Says how many of
+/// each method it has seen.
+async fn forgetful() -> (SocketAddr, mpsc::UnboundedReceiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (says, seen) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let says = says.clone();
+            tokio::spawn(async move {
+                let first = head(&mut stream).await?;
+                says.send(first).ok()?;
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.ok()?;
+                let second = head(&mut stream).await?;
+                says.send(second).ok()
+            });
+        }
+    });
+    (address, seen)
+}
+
+#[tokio::test]
+async fn a_target_that_ends_a_kept_connection_is_asked_again_if_that_does_no_harm() {
+    let (target, mut seen) = forgetful().await;
+    let (world, _machine) = reached(&[("demo", None)], target, |_as_they_are| {}).await;
+    let mut stream = TcpStream::connect(world.address).await.unwrap();
+    for path in ["/1", "/2"] {
+        let (answer, body) = again(&mut stream, path, DEMO).await;
+        assert!(answer.starts_with("HTTP/1.1 200") && body == "ok", "{path}: {answer}");
+    }
+    let post = format!("POST /3 HTTP/1.1\r\n{DEMO}content-length: 1\r\n\r\nx");
+    stream.write_all(post.as_bytes()).await.unwrap();
+    let answer = timeout(PATIENCE, head(&mut stream)).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 502"), "it may have been done: {answer}");
+    let mut heads = Vec::new();
+    while let Ok(head) = seen.try_recv() {
+        heads.push(head.split(" HTTP").next().unwrap().to_owned());
+    }
+    assert_eq!(heads, ["GET /1", "GET /2", "GET /2", "POST /3"]);
+}
+
+#[tokio::test]
 async fn a_kept_connection_takes_one_place_however_often_it_asks() {
-    let mut world = World::new().await;
-    let (id, token) = world.client("pc").await;
-    http(&mut world, id, "demo", None, server().await);
-    world.desired.tunnels[0].limits.max_per_visitor = Some(1);
-    world.desired.tunnels[0].limits.max_connections = Some(1);
-    world.apply().await;
-    let _machine = world.connect("pc", &token, &[]);
-    world.until_active(1).await;
+    let (mut world, _machine) = reached(&[("demo", None)], server().await, |tunnels| {
+        tunnels[0].limits.max_per_visitor = Some(1);
+        tunnels[0].limits.max_connections = Some(1);
+    })
+    .await;
     let mut stream = TcpStream::connect(world.address).await.unwrap();
     for n in 0..5 {
         let (answer, _) = again(&mut stream, "/", DEMO).await;
@@ -207,12 +284,7 @@ async fn a_kept_connection_takes_one_place_however_often_it_asks() {
 
 #[tokio::test]
 async fn the_target_hears_of_no_host_but_the_one_whose_tunnel_it_is() {
-    let mut world = World::new().await;
-    let (id, token) = world.client("pc").await;
-    http(&mut world, id, "demo", None, server().await);
-    world.apply().await;
-    let _machine = world.connect("pc", &token, &[]);
-    world.until_active(1).await;
+    let (world, _machine) = demo().await;
     let inside = "host: inside.example.com\r\n";
     let got = get(&world, "http://demo.tunnels.example.com/x", inside).await;
     assert!(got.starts_with("HTTP/1.1 200") && got.contains("GET /x "), "{got}");
@@ -223,12 +295,7 @@ async fn the_target_hears_of_no_host_but_the_one_whose_tunnel_it_is() {
 
 #[tokio::test]
 async fn a_websocket_may_be_asked_for_and_no_other_protocol() {
-    let mut world = World::new().await;
-    let (id, token) = world.client("pc").await;
-    http(&mut world, id, "demo", None, server().await);
-    world.apply().await;
-    let _machine = world.connect("pc", &token, &[]);
-    world.until_active(1).await;
+    let (world, _machine) = demo().await;
     let h2c = "connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n";
     let mut stream = TcpStream::connect(world.address).await.unwrap();
     let (answer, heard) = again(&mut stream, "/", &format!("{DEMO}{h2c}")).await;
@@ -239,16 +306,11 @@ async fn a_websocket_may_be_asked_for_and_no_other_protocol() {
 
 #[tokio::test]
 async fn a_path_leads_to_its_tunnel_however_it_is_written() {
-    let mut world = World::new().await;
-    let (id, token) = world.client("pc").await;
-    let target = server().await;
-    http(&mut world, id, "demo", None, target);
-    http(&mut world, id, "demo", Some("/admin"), target);
-    let user = BasicAuth { username: "bob".to_owned(), password: Secret::new("s3cret") };
-    world.desired.tunnels[1].limits.basic_auth = vec![user];
-    world.apply().await;
-    let _machine = world.connect("pc", &token, &[]);
-    world.until_active(2).await;
+    let routes = [("demo", None), ("demo", Some("/admin"))];
+    let (world, _machine) = reached(&routes, server().await, |tunnels| {
+        tunnels[1].limits.basic_auth = vec![bob()];
+    })
+    .await;
     for path in ["/admin", "/x/../admin", "/%61dmin", "//admin/x", "/x/%2e%2e/admin;a=b", "/.%2fadmin"] {
         let got = get(&world, path, DEMO).await;
         assert!(got.starts_with("HTTP/1.1 401"), "{path}: {got}");
@@ -258,12 +320,7 @@ async fn a_path_leads_to_its_tunnel_however_it_is_written() {
 
 #[tokio::test]
 async fn a_drain_waits_for_no_visitor_that_asks_nothing() {
-    let mut world = World::new().await;
-    let (id, token) = world.client("pc").await;
-    http(&mut world, id, "demo", None, server().await);
-    world.apply().await;
-    let _machine = world.connect("pc", &token, &[]);
-    world.until_active(1).await;
+    let (mut world, _machine) = demo().await;
     let mut stream = TcpStream::connect(world.address).await.unwrap();
     stream.write_all(format!("GET / HTTP/1.1\r\n{DEMO}\r\n").as_bytes()).await.unwrap();
     timeout(PATIENCE, head(&mut stream)).await.unwrap().unwrap();

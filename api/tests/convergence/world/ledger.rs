@@ -246,6 +246,7 @@ over_the_worlds_store! {
         webhook_target(id: WebhookId) -> Addressee;
         own_events_after(after: i64, limit: u32) -> Vec<Event>;
         record_delivery(id: WebhookId, delivery: &Delivery) -> ();
+        switch_off_webhook(id: WebhookId, revision: i64, why: &Delivery) -> ();
     }
 }
 

@@ -7,22 +7,27 @@ use hyper::header::AUTHORIZATION;
 use pgw_core::tunnel::BasicAuth;
 use subtle::ConstantTimeEq as _;
 
-pub(super) fn is_allowed(known: &[BasicAuth], headers: &HeaderMap) -> bool {
-    if known.is_empty() {
-        return true;
-    }
-    let said = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let pair =
-        said.and_then(|said| said.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"));
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Said {
+    Nothing,
+    Wrong,
+    Right,
+}
+
+pub(super) fn judge(known: &[BasicAuth], headers: &HeaderMap) -> Said {
+    let Some(said) = headers.get(AUTHORIZATION) else { return Said::Nothing };
+    let pair = said.to_str().ok().and_then(|said| said.split_once(' '));
+    let pair = pair.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"));
     let Some(pair) = pair.and_then(|(_, pair)| BASE64_STANDARD.decode(pair.trim()).ok()) else {
-        return false;
+        return Said::Wrong;
     };
     let is = |one: &BasicAuth| {
         let right = format!("{}:{}", one.username, one.password.expose());
         bool::from(pair.ct_eq(right.as_bytes()))
     };
     // All of them, so that the time says nothing of which.
-    known.iter().fold(false, |found, one| found | is(one))
+    let found = known.iter().fold(false, |found, one| found | is(one));
+    if found { Said::Right } else { Said::Wrong }
 }
 
 #[cfg(test)]
@@ -38,10 +43,12 @@ mod tests {
             .map(|(name, password)| BasicAuth { username: name.to_owned(), password: Secret::new(password) });
         let said = |text: &str| HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_str(text).unwrap())]);
         let basic = |pair: &str| said(&format!("Basic {}", BASE64_STANDARD.encode(pair)));
-        assert!(is_allowed(&known, &basic("bob:p:w")) && is_allowed(&known, &basic("eve:x")));
-        for wrong in [basic("bob:x"), basic(""), said("Basic !"), said("Bearer x"), HeaderMap::new()] {
-            assert!(!is_allowed(&known, &wrong));
+        for right in [basic("bob:p:w"), basic("eve:x")] {
+            assert_eq!(judge(&known, &right), Said::Right);
         }
-        assert!(is_allowed(&[], &HeaderMap::new()));
+        for wrong in [basic("bob:x"), basic(""), said("Basic !"), said("Bearer x")] {
+            assert_eq!(judge(&known, &wrong), Said::Wrong, "{wrong:?}");
+        }
+        assert_eq!(judge(&known, &HeaderMap::new()), Said::Nothing);
     }
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock, Weak};
 
-use hyper::body::Incoming;
+use http_body_util::{Either, Empty};
+use hyper::body::{Body as _, Bytes, Incoming};
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -20,6 +22,9 @@ use crate::wire::frame::Why;
 /// Between the visitor's HTTP and the tunnel.
 const ROOM: usize = 64 * 1024;
 
+/// As it came, or once more without a body.
+type Asked = Request<Either<Incoming, Empty<Bytes>>>;
+
 /// A visitor's ways to targets: one for each tunnel, one request after the other.
 pub(super) struct Ways {
     kept: BTreeMap<TunnelId, Way>,
@@ -28,7 +33,7 @@ pub(super) struct Ways {
 }
 
 struct Way {
-    send: SendRequest<Incoming>,
+    send: SendRequest<Either<Incoming, Empty<Bytes>>>,
     /// As it was wanted then: it may lead elsewhere by now.
     tunnel: Arc<Tunnel>,
     /// Taken for as long as it lasts.
@@ -86,11 +91,17 @@ pub(super) async fn forward(
         Some(way) => way.is_usable(tunnel, &seat).await,
         None => false,
     };
-    let mut way = match kept {
-        Some(way) if is_usable => way,
-        _ => open(tunnel, visitor, seat).await?,
+    let (mut way, copy) = match kept {
+        Some(way) if is_usable => (way, copy(&request)),
+        _ => (open(tunnel, visitor, seat.clone()).await?, None),
     };
-    let answered = way.send.send_request(request).await;
+    let mut answered = way.send.try_send_request(request.map(Either::Left)).await;
+    if let Err(broken) = &mut answered
+        && let Some(request) = once_more(broken, copy)
+    {
+        way = open(tunnel, visitor, seat).await?;
+        answered = way.send.try_send_request(request).await;
+    }
     let mut answer = match answered {
         Ok(answer) => answer,
         Err(_broken) => {
@@ -119,6 +130,24 @@ pub(super) async fn forward(
     }
     headers::prepare_answer(&mut answer, upgraded);
     Ok(of_target(answer))
+}
+
+/// For the case that the target has ended a kept connection before it saw the request: only of what
+/// does no more when it is done twice (RFC 9110, 9.2.2), and while nothing of it is gone.
+fn copy(request: &Request<Incoming>) -> Option<Asked> {
+    let harmless = request.method().is_idempotent() && request.body().is_end_stream();
+    harmless.then(|| {
+        let (mut parts, ()) = Request::new(()).into_parts();
+        parts.method.clone_from(request.method());
+        parts.uri.clone_from(request.uri());
+        parts.headers.clone_from(request.headers());
+        Request::from_parts(parts, Either::Right(Empty::new()))
+    })
+}
+
+/// What may be asked again: what was never sent, and else the copy, if what came was no bad answer.
+fn once_more(broken: &mut TrySendError<Asked>, copy: Option<Asked>) -> Option<Asked> {
+    broken.take_message().or_else(|| copy.filter(|_| !broken.error().is_parse()))
 }
 
 /// A new way to the target. It lasts as long as both ends want it, and so does the visitor's seat.

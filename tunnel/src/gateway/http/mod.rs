@@ -28,6 +28,7 @@ mod headers;
 mod pages;
 pub(super) mod route;
 
+use auth::Said;
 use downloads::Pieces;
 use forward::{Lost, Ways};
 use route::Found;
@@ -129,16 +130,37 @@ async fn answer(
     if !tunnel.may_ask(visitor.ip()) {
         return page(StatusCode::TOO_MANY_REQUESTS);
     }
-    if !auth::is_allowed(&tunnel.spec.limits.basic_auth, request.headers()) {
-        let mut answer = page(StatusCode::UNAUTHORIZED);
-        let ask = HeaderValue::from_static("Basic realm=\"tunnel\", charset=\"UTF-8\"");
-        answer.headers_mut().insert(header::WWW_AUTHENTICATE, ask);
-        return answer;
+    if let Some(refused) = unknown(&request, visitor, &tunnel) {
+        return refused;
     }
     match forward::forward(request, visitor, tls, seat, &tunnel, ways).await {
         Ok(answer) => answer,
         Err(lost) => lost_page(lost, &tunnel),
     }
+}
+
+/// For a tunnel that asks who it is. None: one whom it knows.
+fn unknown(request: &Request<Incoming>, visitor: SocketAddr, tunnel: &Tunnel) -> Option<Response<Body>> {
+    let known = &tunnel.spec.limits.basic_auth;
+    if known.is_empty() {
+        return None;
+    }
+    let said = auth::judge(known, request.headers());
+    if said != Said::Nothing && !tunnel.may_guess(visitor.ip()) {
+        return Some(page(StatusCode::TOO_MANY_REQUESTS));
+    }
+    match said {
+        Said::Right => return None,
+        Said::Wrong => {
+            tracing::info!(tunnel = %tunnel.spec.id, %visitor, "a wrong name or password");
+            tunnel.guessed_wrong(visitor.ip());
+        }
+        Said::Nothing => {}
+    }
+    let mut answer = page(StatusCode::UNAUTHORIZED);
+    let ask = HeaderValue::from_static("Basic realm=\"tunnel\", charset=\"UTF-8\"");
+    answer.headers_mut().insert(header::WWW_AUTHENTICATE, ask);
+    Some(answer)
 }
 
 fn lost_page(lost: Lost, tunnel: &Tunnel) -> Response<Body> {
