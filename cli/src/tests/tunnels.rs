@@ -100,7 +100,7 @@ async fn what_bounds_a_tunnel_or_its_client_can_be_taken_away_again() {
         .start()
         .await;
     for (line, want) in [
-        ("tunnel edit web --path none --host none", json!({"path": null, "host": null})),
+        ("tunnel edit web --path none --host b.example", json!({"path": null, "host": "b.example"})),
         ("tunnel edit web --header none", json!({"header": null})),
         ("tunnel edit web --header x-team=a=b", json!({"header": {"name": "x-team", "value": "a=b"}})),
         ("tunnel edit web --visitor all", json!({"visitor_allow": []})),

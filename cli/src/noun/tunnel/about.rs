@@ -18,9 +18,9 @@ pub(crate) struct About {
     /// The public port; without it, the next free one
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
-    /// Of http: the host for which it answers, or none
-    #[arg(long, value_parser = word)]
-    host: Option<Value>,
+    /// Of http: the host for which it answers
+    #[arg(long)]
+    host: Option<String>,
     /// Of http: the path below which it answers, or none
     #[arg(long, value_parser = word)]
     path: Option<Value>,
