@@ -8,14 +8,21 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::lab::admin_token;
-use crate::net::{C1, C2, STRANGER};
+use serde_json::json;
+
+use crate::gateway::Program;
+use crate::home::{self, HOME, Home, SERVED};
+use crate::lab::{Ready, admin_token, eventually};
+use crate::net::{C1, C2, GATEWAY_WAN, STRANGER};
+use crate::rest::{id, text};
 use crate::sandbox::{FIX, Sandbox};
 use crate::upstream::Kind;
 use crate::{Lab, relay};
 
 /// The API's and the UI's, as in the contract.
 const PORTS: [u16; 2] = [8080, 8081];
+/// The machine behind NAT has this one at the gateway.
+const TUNNEL: u16 = 12_000;
 
 /// The part on the machine: listens on loopback, waits for Ctrl-C.
 pub async fn outside() -> Result<ExitCode> {
@@ -55,8 +62,8 @@ pub async fn outside() -> Result<ExitCode> {
 /// The part in the gateway's namespace.
 pub async fn inside(folder: &Path) -> Result<()> {
     let mut lab = Lab::start().await?;
-    say("starting pgw-api, pgw-agent, pgw-ui, squid (http), microsocks (socks5) …");
-    let ready = lab.gateway().await?;
+    say("starting pgw-api, pgw-agent, pgw-ui, pgw-tunneld, squid (http), microsocks (socks5) …");
+    let mut ready = lab.gateway_with(&[("PGW_TUNNEL_PUBLIC", &GATEWAY_WAN.to_string())]).await?;
     for (device, kind) in [(C1, Kind::Squid), (C2, Kind::Microsocks)] {
         lab.mapped(&ready, device, &[kind]).await?;
     }
@@ -71,6 +78,10 @@ pub async fn inside(folder: &Path) -> Result<()> {
             ));
         }
     }
+    let _home = tunnel(&mut ready).await?;
+    say(&format!(
+        "  {HOME:<8} behind NAT  {GATEWAY_WAN}:{TUNNEL} → a visitor from the internet is answered (reverse tunnel)"
+    ));
     for port in PORTS {
         relay::serve_inside(folder, port)?;
     }
@@ -79,6 +90,21 @@ pub async fn inside(folder: &Path) -> Result<()> {
     drop(outside);
     // Until the first process ends this one.
     std::future::pending().await
+}
+
+/// The other direction: what a machine behind NAT serves is reached by a port of the gateway.
+async fn tunnel(ready: &mut Ready) -> Result<Home> {
+    ready.gateway.start(Program::Tunneld).await?;
+    let client = ready.rest.post("/v1/tunnel-clients", json!({ "name": HOME })).await?;
+    let mut home = Home::build().await?;
+    home.connect(HOME, text(&client, "token"), "")?;
+    let tunnel = json!({
+        "name": "echo", "tunnel_client_id": id(&client)?, "protocol": "tcp", "public_port": TUNNEL,
+        "local_host": "127.0.0.1", "local_port": SERVED, "verify": false,
+    });
+    ready.rest.post("/v1/tunnels", tunnel).await?;
+    eventually("a visitor is answered", async || Ok(home::is_answered(TUNNEL).await.ok())).await?;
+    Ok(home)
 }
 
 fn explain(token: &str, ports: &[u16], pid: u32) {
@@ -98,6 +124,8 @@ Try          curl -H 'Authorization: Bearer {token}' http://127.0.0.1:{api}/v1/m
                  c2's mapping becomes FAILED, and its requests end nowhere
              {enter} pkill -9 pgw-api
                  c1 and c2 keep working
+As a visitor {enter} nsenter --net=/run/netns/tls bash -c 'exec 3<>/dev/tcp/{GATEWAY_WAN}/{TUNNEL}; echo hello >&3; head -1 <&3'
+                 says what the machine behind NAT says back
 Ctrl-C ends it all."
     ));
 }

@@ -54,6 +54,7 @@ async fn ask(global: &Global, installed: &Installed<'_>, findings: &mut Findings
 fn fix(part: &str) -> &'static str {
     match part {
         "agent" | "rules" => "systemctl status pgw-agent; journalctl -u pgw-agent -n 50",
+        "tunnels" => "systemctl status pgw-tunneld; journalctl -u pgw-tunneld -n 50",
         "database" => "is the disk full, or the database server away? journalctl -u pgw-api -n 50",
         _ => "journalctl -u pgw-api -n 50",
     }

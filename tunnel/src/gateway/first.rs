@@ -103,7 +103,7 @@ async fn begin(
     let client = session.client;
     let closes = |index| gateway.close_asked(&session, index);
     let left = session.talk(io, spoken, closes).await;
-    tracing::info!(client = session.name, %client, session = %session.id, reason = session.reason(), "client offline");
+    tracing::info!(client = session.name, id = %client, session = %session.id, reason = session.reason(), "client offline");
     gateway.leave(&session, left);
 }
 

@@ -50,6 +50,18 @@ export async function fitsItsWidth(page, what) {
   assert.ok(content <= width, `${what}: ${content} px wide on ${width}`);
 }
 
+/** Nothing of a row of choices lies outside of it, over what is below. */
+export async function choicesStayInside(page, what) {
+  const out = await page.evaluate(() =>
+    [...document.querySelectorAll(".segments")].flatMap((row) => {
+      const { top, bottom, left, right } = row.getBoundingClientRect();
+      const inside = (box) => box.top >= top - 1 && box.bottom <= bottom + 1 && box.left >= left - 1 && box.right <= right + 1;
+      return [...row.children].filter((choice) => !inside(choice.getBoundingClientRect())).map((choice) => choice.textContent.trim());
+    }),
+  );
+  assert.deepEqual(out, [], `${what}: these stick out`);
+}
+
 /** Milliseconds until the browser has drawn it and hears again. */
 export function pasteInto(field, size) {
   return field.evaluate((area, length) => {

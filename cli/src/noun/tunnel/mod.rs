@@ -212,24 +212,25 @@ impl Add {
         let by = port.map(|port| format!(", by port {port}")).unwrap_or_default();
         desk.done(&made, &format!("{} is added{by}", TUNNEL.called(&made)))?;
         if let Some(verification) = made.get("verification").filter(|told| !told.is_null()) {
-            tell_code(gateway, desk, verification);
+            tell_code(desk, field(&made, "name"), verification);
         }
         Ok(())
     }
 }
 
 /// Beside the answer: a script finds it in there.
-fn tell_code(gateway: &Gateway, desk: &mut Desk, verification: &Value) {
+fn tell_code(desk: &mut Desk, name: &str, verification: &Value) {
     if desk.is_script() {
         return;
     }
     let told = |name: &str| plain(field(verification, name));
+    // Where the pages are is not known here: they have another port than the API, and maybe another name.
     desk.note(&format!(
-        "it opens once it is verified, before {}: {}{} or the code {}",
+        "it opens once it is verified, before {}: pgw tunnel verify {} {}, or {} of the gateway's pages (usually port 8081)",
         told("expires_at"),
-        gateway.url(),
+        plain(name),
+        told("code"),
         told("url"),
-        told("code")
     ));
 }
 
@@ -256,7 +257,7 @@ async fn verify(gateway: &Gateway, desk: &mut Desk, word: &str, code: Option<Str
         }
         None => {
             let made = gateway.call(Method::POST, &path).value().await?;
-            tell_code(gateway, desk, &made);
+            tell_code(desk, field(&tunnel, "name"), &made);
             if desk.is_script() { desk.value(&made) } else { Ok(()) }
         }
     }

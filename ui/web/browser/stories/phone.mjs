@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { makeFarm } from "../farm.mjs";
 import { OPENED, PAGES } from "../pages.mjs";
 import { PHONE } from "../stage.mjs";
-import { fitsItsWidth, here, signIn } from "../steps.mjs";
+import { choicesStayInside, fitsItsWidth, here, signIn } from "../steps.mjs";
 
 export default async function play(stage) {
   const ids = await makeFarm();
@@ -37,6 +37,7 @@ async function speakVietnamese(page) {
 async function looked(stage, page, name) {
   await page.waitForTimeout(500);
   await fitsItsWidth(page, name);
+  await choicesStayInside(page, name);
   const keys = await page.evaluate(() => document.body.innerText.match(/\b(acts|nav|state|device|devices|proxies|map|journal|settings|drill|overview|tunnels|trouble)\.[a-z_]+\b/g));
   assert.equal(keys, null, `${name}: a text is missing`);
   await stage.picture(page, name);
