@@ -213,6 +213,25 @@ mod tests {
         check(&command, "pgw");
     }
 
+    /// clap would give one's value to the other, and say nothing.
+    #[test]
+    fn no_command_has_an_option_of_its_own_by_the_name_of_one_that_all_have() {
+        let command = Arguments::command();
+        let ids: Vec<&str> = command.get_arguments().map(|shared| shared.get_id().as_str()).collect();
+        assert!(ids.contains(&"url"), "{ids:?}");
+        differs(&command, &ids, "pgw");
+    }
+
+    fn differs(command: &clap::Command, ids: &[&str], path: &str) {
+        for below in command.get_subcommands() {
+            let path = format!("{path} {}", below.get_name());
+            for argument in below.get_arguments() {
+                assert!(!ids.contains(&argument.get_id().as_str()), "{path}: {}", argument.get_id());
+            }
+            differs(below, ids, &path);
+        }
+    }
+
     fn check(command: &clap::Command, path: &str) {
         assert!(command.get_about().is_some() || command.is_hide_set(), "{path} says nothing of itself");
         for argument in command.get_arguments() {

@@ -139,9 +139,13 @@ impl Gateway {
     }
 }
 
-/// Where a thing of a list stands.
+/// Where a thing of a list stands; what has no id is known by its name.
 pub(crate) fn below(path: &str, thing: &Value) -> String {
-    format!("{path}/{}", encoded(field(thing, "id")))
+    let key = match field(thing, "id") {
+        "" => field(thing, "name"),
+        id => id,
+    };
+    format!("{path}/{}", encoded(key))
 }
 
 pub(crate) fn field<'a>(thing: &'a Value, name: &str) -> &'a str {

@@ -51,7 +51,8 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words = if self.detail.is_empty() { &self.title } else { &self.detail };
-        f.write_str(&plain(words))?;
+        // What can be typed here, not what can be sent there.
+        f.write_str(&plain(&words.replace("?cascade=true", "--cascade")))?;
         if !self.code.is_empty() {
             write!(f, " ({})", plain(&self.code))?;
         }
@@ -94,6 +95,12 @@ mod tests {
             Problem::read(409, body).to_string(),
             "a proxy with this name exists already (name_taken)"
         );
+    }
+
+    #[test]
+    fn what_would_help_is_told_as_it_is_typed() {
+        let body = br#"{"title":"t","code":"in_use","detail":"delete them first, or use ?cascade=true"}"#;
+        assert_eq!(Problem::read(409, body).to_string(), "delete them first, or use --cascade (in_use)");
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod validation;
 mod watching;
 mod webhooks;
 
+use std::io::Read as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +36,7 @@ use argon2::Params;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use flate2::read::GzDecoder;
 use http_body_util::BodyExt;
 use pgw_core::health::Health;
 use pgw_core::hosts::AllowedHosts;
@@ -204,7 +206,14 @@ impl Gateway {
         let what = format!("{} {}", request.method(), request.uri());
         let makes_token = what == "POST /v1/tokens";
         let (parts, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
-        let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+        let mut bytes = body.collect().await.unwrap().to_bytes().to_vec();
+        // As a browser reads it.
+        if parts.headers.get(header::CONTENT_ENCODING).is_some_and(|way| way == "gzip") {
+            let mut plain = Vec::new();
+            GzDecoder::new(bytes.as_slice()).read_to_end(&mut plain).unwrap();
+            bytes = plain;
+        }
+        let text = String::from_utf8(bytes).unwrap();
         let answer = Answer { status: parts.status, headers: parts.headers, text };
         answer.holds_what_every_answer_holds(&what, makes_token);
         answer

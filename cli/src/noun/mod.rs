@@ -12,6 +12,7 @@ pub(crate) mod tunnel_client;
 pub(crate) mod user;
 pub(crate) mod webhook;
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -60,12 +61,29 @@ pub(crate) struct PasswordArgs {
     password_file: Option<PathBuf>,
 }
 
+/// What takes away what there is.
+pub(crate) const NONE: &str = "none";
+
 /// A bound, or `none`.
 pub(crate) fn bound(text: &str) -> Result<Value, String> {
-    if text == "none" {
+    if text == NONE {
         return Ok(Value::Null);
     }
     text.parse::<u64>().map(Value::from).map_err(|_no_number| "a number, or none".to_owned())
+}
+
+/// A word, or `none`.
+pub(crate) fn word(text: &str) -> Result<Value, Infallible> {
+    Ok(if text == NONE { Value::Null } else { text.into() })
+}
+
+/// Which ones, of what is not bounded as long as none is named: `all` bounds it no more.
+pub(crate) fn only(words: Vec<String>, read: impl Fn(String) -> Value) -> Option<Value> {
+    match words.as_slice() {
+        [] => None,
+        [all] if all == "all" => Some(Value::Array(Vec::new())),
+        _ => Some(words.into_iter().map(read).collect()),
+    }
 }
 
 /// What is sent: only what was said.

@@ -7,7 +7,7 @@ use pgw_core::proxy::{ProxyAddress, Scheme};
 use reqwest::Method;
 use serde_json::{Map, Value};
 
-use super::{Fields, ListArgs, PasswordArgs, Switch, lines};
+use super::{Fields, ListArgs, NONE, PasswordArgs, Switch, lines};
 use crate::desk::Desk;
 use crate::error::Error;
 use crate::file;
@@ -132,7 +132,7 @@ pub(crate) struct Edit {
     /// A word about it
     #[arg(long)]
     note: Option<String>,
-    /// These labels instead of those that it has; may be said several times
+    /// These labels instead of those that it has, or none; may be said several times
     #[arg(long = "label", value_name = "NAME=VALUE")]
     labels: Vec<String>,
     #[command(flatten)]
@@ -239,6 +239,9 @@ impl Import {
 
 fn labels(words: &[String]) -> Result<Option<Value>, Error> {
     let mut labels = Map::new();
+    if words == [NONE] {
+        return Ok(Some(Value::Object(labels)));
+    }
     for word in words {
         let wrong = || Error::Usage(format!("the label {word:?} is not written NAME=VALUE"));
         let (name, value) = word.split_once('=').ok_or_else(wrong)?;

@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::token::tell_once;
-use super::{Fields, ListArgs, Switch, bound};
+use super::{Fields, ListArgs, Switch, bound, only};
 use crate::desk::Desk;
 use crate::error::Error;
 use crate::gateway::{Gateway, field};
@@ -109,7 +109,7 @@ pub(crate) enum TunnelClient {
 
 #[derive(Args)]
 pub(crate) struct About {
-    /// A public port that it may have, or several as 12010-12020; may be said several times
+    /// A public port that it may have, or several as 12010-12020, or all; may be said several times
     #[arg(long = "allow", value_name = "PORTS")]
     allowed: Vec<String>,
     /// A word about it
@@ -128,11 +128,10 @@ pub(crate) struct About {
 
 impl About {
     fn fields(self) -> Fields {
-        let ports = self.allowed.iter().map(|ports| match ports.parse::<u16>() {
+        let ports = only(self.allowed, |ports| match ports.parse::<u16>() {
             Ok(one) => json!(one),
             Err(_a_range) => json!(ports),
         });
-        let ports = (!self.allowed.is_empty()).then(|| Value::Array(ports.collect()));
         let mut fields = Fields::default();
         fields
             .set("allowed_ports", ports)

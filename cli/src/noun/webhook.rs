@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::token::tell_once;
-use super::{Fields, Switch};
+use super::{Fields, Switch, only};
 use crate::desk::Desk;
 use crate::error::Error;
 use crate::gateway::{Gateway, field};
@@ -58,7 +58,8 @@ pub(crate) enum Webhook {
     Add {
         name: String,
         /// Where it is told; - reads it from standard input, as it may be a secret in itself
-        url: String,
+        #[arg(value_name = "URL")]
+        to: String,
         /// Such as client.exit or drift; may be said several times, and without it all are told
         #[arg(long = "kind", value_name = "KIND")]
         kinds: Vec<String>,
@@ -81,9 +82,9 @@ pub(crate) struct Edit {
     #[arg(long)]
     name: Option<String>,
     /// Another address; - reads it from standard input
-    #[arg(long)]
-    url: Option<String>,
-    /// These kinds instead; may be said several times
+    #[arg(long, value_name = "URL")]
+    to: Option<String>,
+    /// These kinds instead, or all; may be said several times
     #[arg(long = "kind", value_name = "KIND")]
     kinds: Vec<String>,
     #[command(flatten)]
@@ -95,12 +96,12 @@ impl Webhook {
         match self {
             Self::List => desk.list(gateway.whole(WEBHOOK.path).await?, LIST),
             Self::Show { webhook } => WEBHOOK.show(gateway, desk, &webhook, SHEET).await,
-            Self::Add { name, url, kinds } => {
+            Self::Add { name, to, kinds } => {
                 let mut fields = Fields::default();
                 fields
                     .set("name", Some(name))
-                    .set("url", Some(address(desk, url)?))
-                    .set("kinds", some(kinds));
+                    .set("url", Some(address(desk, to)?))
+                    .set("kinds", only(kinds, Value::from));
                 let made = gateway.post(WEBHOOK.path, &fields.into_new()).await?;
                 let sentence = format!(
                     "{} is added; this checks its signatures, and is shown once:",
@@ -109,12 +110,12 @@ impl Webhook {
                 tell_once(desk, &made, "secret", &sentence)
             }
             Self::Edit(edit) => {
-                let url = edit.url.map(|url| address(desk, url)).transpose()?;
+                let url = edit.to.map(|url| address(desk, url)).transpose()?;
                 let mut fields = Fields::default();
                 fields
                     .set("name", edit.name)
                     .set("url", url)
-                    .set("kinds", some(edit.kinds))
+                    .set("kinds", only(edit.kinds, Value::from))
                     .set("enabled", edit.switch.wanted());
                 WEBHOOK.change(gateway, desk, &edit.webhook, fields).await
             }
@@ -140,8 +141,4 @@ fn address(desk: &mut Desk, url: String) -> Result<String, Error> {
         return Ok(url);
     }
     Ok(secret::ask(desk, "url", None)?.expose().to_owned())
-}
-
-fn some(kinds: Vec<String>) -> Option<Value> {
-    (!kinds.is_empty()).then(|| Value::from(kinds))
 }

@@ -127,3 +127,45 @@ async fn a_plan_reads_like_a_diff_and_an_apply_says_how_long_it_can_be_kept() {
     assert_eq!(kinds, ["application/yaml", "application/json", ""]);
     assert_eq!(gateway.written_lines()[1], "POST /v1/apply?confirm_within=60s");
 }
+
+#[tokio::test]
+async fn labels_and_kinds_can_be_taken_away_again() {
+    let hook = json!({"id": "h-1", "name": "chat", "url": "https://h", "enabled": true, "revision": 1});
+    let gateway = Fake::default()
+        .on("GET /v1/proxies", 200, page(json!([proxy("de1", "OK", None)])))
+        .on("PATCH /v1/proxies/id-de1", 200, proxy("de1", "OK", None))
+        .on("GET /v1/webhooks", 200, page(json!([hook])))
+        .on("PATCH /v1/webhooks/h-1", 200, hook)
+        .start()
+        .await;
+    for (line, want) in [
+        ("proxy edit de1 --label none", json!({"labels": {}})),
+        ("webhook edit chat --kind all", json!({"kinds": []})),
+    ] {
+        let told = gateway.pgw(line).await;
+        assert_eq!(told.code, 0, "{line}: {}", told.err);
+        assert_eq!(gateway.writes().pop().unwrap().body, want, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_is_forgotten_by_its_name_and_with_what_it_has_only_if_that_is_said() {
+    let detail = "old has 2 clients; give ?cascade=true to remove them as well";
+    let refused = json!({"status": 409, "title": "t", "code": "gateway_has_clients", "detail": detail});
+    let gateway = Fake::default()
+        .on("GET /v1/gateways", 200, page(json!([{"name": "old.gw", "online": false, "clients": 2}])))
+        .on("DELETE /v1/gateways/old.gw", 409, refused)
+        .on("DELETE /v1/gateways/old.gw", 204, Value::Null)
+        .start()
+        .await;
+    assert_eq!(gateway.pgw("gateway rm other").await.code, 3);
+    assert_eq!(gateway.written_lines(), Vec::<String>::new());
+    let told = gateway.pgw("gateway rm old.gw").await;
+    assert_eq!((told.code, told.err.contains("2 clients")), (4, true), "{}", told.err);
+    let told = gateway.pgw("gateway rm old.gw --cascade").await;
+    assert_eq!((told.code, told.out.as_str()), (0, "gateway old.gw is removed\n"), "{}", told.err);
+    assert_eq!(
+        gateway.written_lines(),
+        ["DELETE /v1/gateways/old.gw", "DELETE /v1/gateways/old.gw?cascade=true"]
+    );
+}

@@ -92,3 +92,24 @@ async fn a_script_with_a_code_in_it_is_its_owners_and_replaces_nothing() {
     assert_eq!(gateway.pgw(&line).await.code, 1, "it is there already");
     assert_eq!(gateway.asked()[1].line, "GET /v1/tunnels/t-1/client-file?os=linux");
 }
+
+#[tokio::test]
+async fn what_bounds_a_tunnel_or_its_client_can_be_taken_away_again() {
+    let gateway = fake()
+        .on("PATCH /v1/tunnels/t-1", 200, web())
+        .on("PATCH /v1/tunnel-clients/tc-1", 200, nas())
+        .start()
+        .await;
+    for (line, want) in [
+        ("tunnel edit web --path none --host b.example", json!({"path": null, "host": "b.example"})),
+        ("tunnel edit web --header none", json!({"header": null})),
+        ("tunnel edit web --header x-team=a=b", json!({"header": {"name": "x-team", "value": "a=b"}})),
+        ("tunnel edit web --visitor all", json!({"visitor_allow": []})),
+        ("tunnel edit web --no-login", json!({"basic_auth": []})),
+        ("tunnel-client edit nas --allow all", json!({"allowed_ports": []})),
+    ] {
+        let told = gateway.pgw(line).await;
+        assert_eq!(told.code, 0, "{line}: {}", told.err);
+        assert_eq!(gateway.writes().pop().unwrap().body, want, "{line}");
+    }
+}

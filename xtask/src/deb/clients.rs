@@ -91,7 +91,10 @@ impl Client {
         let to = PathBuf::from("target/deb").join(self.file);
         let built = PathBuf::from("target").join(self.triple).join("release").join(self.built);
         std::fs::copy(&built, &to).map_err(cannot(self.file))?;
-        foreground(self.strip.as_ref(), &["--strip-unneeded", &to.display().to_string()])?;
+        foreground(
+            self.strip.as_ref(),
+            &["--strip-unneeded", "--remove-section=.comment", &to.display().to_string()],
+        )?;
         Ok((to, self.file.to_owned()))
     }
 

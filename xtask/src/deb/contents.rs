@@ -91,7 +91,10 @@ pub(super) const CONNECT: Package = Package {
 pub(super) const HANDED_OUT: Package = Package {
     name: "pgw-connect-files",
     programs: &[],
-    files: &[],
+    files: &[(
+        "packaging/debian/pgw-connect-files/lintian-overrides",
+        "usr/share/lintian/overrides/pgw-connect-files",
+    )],
     command_line: None,
     // And what only the one for Windows has.
     crates: &["-p", "pgw-tunnel", "--no-default-features", "--target", LINUX, "--target", WINDOWS],

@@ -210,6 +210,7 @@ async fn the_page_needs_no_internet_and_takes_a_token_as_a_browser_sends_it() {
     assert_eq!(page.status, 200);
     let setup = ask("/docs/swagger-initializer.js").await;
     assert!(setup.text.contains("/openapi.json"), "{}", setup.text);
+    assert!(page.text.contains("swagger-ui-bundle.js"), "{}", page.text);
     for text in [&page.text, &setup.text] {
         assert!(!text.contains("src=\"http") && !text.contains("href=\"http"), "{text}");
     }

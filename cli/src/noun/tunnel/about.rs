@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::desk::Desk;
 use crate::error::Error;
-use crate::noun::{Fields, bound};
+use crate::noun::{Fields, NONE, bound, only, word};
 use crate::secret;
 
 #[derive(Args)]
@@ -21,12 +21,12 @@ pub(crate) struct About {
     /// Of http: the host for which it answers
     #[arg(long)]
     host: Option<String>,
-    /// Of http: the path below which it answers
-    #[arg(long)]
-    path: Option<String>,
-    /// Of http: the header that a request must have
-    #[arg(long, value_name = "NAME=VALUE")]
-    header: Option<String>,
+    /// Of http: the path below which it answers, or none
+    #[arg(long, value_parser = word)]
+    path: Option<Value>,
+    /// Of http: the header that a request must have, or none
+    #[arg(long, value_name = "NAME=VALUE", value_parser = header)]
+    header: Option<Value>,
     /// Bytes per second at most, or none
     #[arg(long, value_name = "BYTES", value_parser = bound)]
     bandwidth: Option<Value>,
@@ -39,12 +39,15 @@ pub(crate) struct About {
     /// Of http: requests of one visitor a minute at most, or none
     #[arg(long, value_name = "COUNT", value_parser = bound)]
     requests_per_minute: Option<Value>,
-    /// Only visitors from there, such as 203.0.113.0/24; may be said several times
+    /// Only visitors from there, such as 203.0.113.0/24, or all; may be said several times
     #[arg(long = "visitor", value_name = "CIDR")]
     visitors: Vec<String>,
     /// Of http: visitors log in under this name; the password is asked for, or read from standard input
     #[arg(long, value_name = "NAME")]
     login: Option<String>,
+    /// Visitors do not log in
+    #[arg(long, conflicts_with = "login")]
+    no_login: bool,
     /// Reads that password from this file's first line
     #[arg(long, value_name = "FILE", requires = "login")]
     login_password_file: Option<PathBuf>,
@@ -61,12 +64,6 @@ pub(crate) struct About {
 
 impl About {
     pub(super) fn fields(self, desk: &mut Desk) -> Result<Fields, Error> {
-        let header = self.header.as_deref().map(|header| {
-            let (name, value) = header
-                .split_once('=')
-                .ok_or_else(|| Error::Usage(format!("the header {header:?} is not written NAME=VALUE")))?;
-            Ok::<_, Error>(json!({"name": name, "value": value}))
-        });
         let login = self.login.map(|name| {
             let password = secret::ask(desk, "password", self.login_password_file.as_deref())?;
             Ok::<_, Error>(json!([{"username": name, "password": password.expose()}]))
@@ -79,18 +76,27 @@ impl About {
             .set("public_port", self.port)
             .set("host", self.host)
             .set("path", self.path)
-            .set("header", header.transpose()?)
+            .set("header", self.header)
             .set("bandwidth", self.bandwidth)
             .set("max_connections", self.max_connections)
             .set("max_per_visitor", self.max_per_visitor)
             .set("requests_per_minute", self.requests_per_minute)
-            .set("visitor_allow", (!self.visitors.is_empty()).then(|| Value::from(self.visitors)))
+            .set("visitor_allow", only(self.visitors, Value::from))
+            .set("basic_auth", self.no_login.then(|| json!([])))
             .set("basic_auth", login.transpose()?)
             .set("compression", self.compression)
             .set("proxy_protocol", self.proxy_protocol)
             .set("udp_idle_s", self.udp_idle);
         Ok(fields)
     }
+}
+
+fn header(text: &str) -> Result<Value, String> {
+    if text == NONE {
+        return Ok(Value::Null);
+    }
+    let (name, value) = text.split_once('=').ok_or("a header is written NAME=VALUE, or none")?;
+    Ok(json!({"name": name, "value": value}))
 }
 
 /// `host:port`, or a port of the client's own machine.
