@@ -2,6 +2,7 @@
 //! hardly any: 1.2 MiB of the package. The C library must be 2.36 or later for it, which `dpkg-shlibdeps`
 //! does not see: whoever has the systemd that the package depends on has it.
 
+#[expect(clippy::print_stdout, reason = "cargo reads it")]
 fn main() {
     println!("cargo::rerun-if-changed=../packaging/link.rs");
     let of_target = |key: &str| std::env::var(key).unwrap_or_default();
