@@ -37,8 +37,11 @@ async fn g13_no_packet_gets_out_before_the_rules_and_devices_are_open_again_by_t
             let (passed, _) = witness.end().await?;
             ensure!(passed > 0, "nobody's packets came out, and zero of the device's prove nothing");
             ensure!(leaked == 0, "{leaked} packets of the device came out during the boot");
-            let (name, how) =
-                if power_failure { ("5-cut", "its power cut") } else { ("4-off", "switched off in order") };
+            let (name, how) = if power_failure {
+                ("5-cut", "without power all at once")
+            } else {
+                ("4-off", "switched off in order")
+            };
             numbers::keep(
                 name,
                 &format!(
