@@ -4,11 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 
 use anyhow::{Context as _, Result};
+use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
-
-use serde_json::json;
 
 use crate::gateway::Program;
 use crate::home::{self, HOME, Home, SERVED};

@@ -65,7 +65,7 @@ async fn a_tunnel_is_added_verified_shown_and_closed() {
         )
         .await;
     assert_eq!(told.out, "tunnel web is added, by port 12000\n", "{}", told.err);
-    let ways = "pgw tunnel verify web 123456, or /verify/123456 of the gateway's pages";
+    let ways = "pgw tunnel verify t-1 123456, or /verify/123456 of the gateway's pages";
     assert!(told.err.contains(ways), "{}", told.err);
     assert_eq!(
         gateway.writes()[0].body,

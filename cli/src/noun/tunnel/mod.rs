@@ -212,23 +212,24 @@ impl Add {
         let by = port.map(|port| format!(", by port {port}")).unwrap_or_default();
         desk.done(&made, &format!("{} is added{by}", TUNNEL.called(&made)))?;
         if let Some(verification) = made.get("verification").filter(|told| !told.is_null()) {
-            tell_code(desk, field(&made, "name"), verification);
+            tell_code(desk, field(&made, "id"), verification);
         }
         Ok(())
     }
 }
 
 /// Beside the answer: a script finds it in there.
-fn tell_code(desk: &mut Desk, name: &str, verification: &Value) {
+fn tell_code(desk: &mut Desk, id: &str, verification: &Value) {
     if desk.is_script() {
         return;
     }
     let told = |name: &str| plain(field(verification, name));
-    // Where the pages are is not known here: they have another port than the API, and maybe another name.
+    // By its id, which can be pasted: a name may have anything in it. Where the pages are is not known here:
+    // they have another port than the API, and maybe another name.
     desk.note(&format!(
         "it opens once it is verified, before {}: pgw tunnel verify {} {}, or {} of the gateway's pages (usually port 8081)",
         told("expires_at"),
-        plain(name),
+        plain(id),
         told("code"),
         told("url"),
     ));
@@ -257,7 +258,7 @@ async fn verify(gateway: &Gateway, desk: &mut Desk, word: &str, code: Option<Str
         }
         None => {
             let made = gateway.call(Method::POST, &path).value().await?;
-            tell_code(desk, field(&tunnel, "name"), &made);
+            tell_code(desk, field(&tunnel, "id"), &made);
             if desk.is_script() { desk.value(&made) } else { Ok(()) }
         }
     }
